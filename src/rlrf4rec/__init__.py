@@ -1,0 +1,1 @@
+"""RLRF4Rec: reinforcement learning from recommender feedback, as a data-versioned pipeline."""

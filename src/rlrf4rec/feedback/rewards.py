@@ -1,0 +1,141 @@
+"""Rewards: how well a re-ranker that knows a text re-ranks its user's lists.
+
+Kinds, per text, averaged over reward models and the user's lists:
+- ndcg, map: the paper's, NDCG@k and MAP@k of the re-ranked list; few distinct values, many ties;
+- smooth: mean log-probability of the positives (`metrics.ranking.log_likelihood`);
+- personal: smooth minus the same text's smooth reward on lists of other users: it pays only for what
+  fits this user.
+
+Shapes: M models, S texts of a user, L lists of a user, O lists of others, C candidates.
+"""
+
+from dataclasses import dataclass
+
+import lightning as L
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from rlrf4rec.metrics.ranking import average_precision, log_likelihood, ndcg, ranked_labels
+from rlrf4rec.progress import Progress
+from rlrf4rec.ranking.lists import Lists
+from rlrf4rec.seeds import derive
+
+KINDS = ("ndcg", "map", "smooth", "personal")
+
+
+@dataclass(frozen=True)
+class UserRewards:
+    """Values of one user's texts: `ndcg`, `map`, `smooth` [M, S, L] on own lists, `others` [M, S, O] smooth."""
+
+    user: int
+    ndcg: Tensor
+    map: Tensor
+    smooth: Tensor
+    others: Tensor
+
+    def per_model(self, kind: str) -> Tensor:
+        """Rewards of a kind by each model, [M, S]."""
+        if kind == "personal":
+            return self.smooth.mean(-1) - self.others.mean(-1)
+        values: Tensor = getattr(self, kind)
+        return values.mean(-1)
+
+    def reward(self, kind: str) -> Tensor:
+        """Rewards of a kind averaged over models, [S]."""
+        return self.per_model(kind).mean(0)
+
+    def halves(self, kind: str) -> tuple[Tensor, Tensor]:
+        """Rewards [S] from even and from odd lists; only for users with at least two lists."""
+        own: Tensor = self.smooth if kind == "personal" else getattr(self, kind)
+        even, odd = own[..., ::2].mean((0, 2)), own[..., 1::2].mean((0, 2))
+        if kind == "personal":
+            even, odd = even - self.others[..., ::2].mean((0, 2)), odd - self.others[..., 1::2].mean((0, 2))
+        return even, odd
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to score: a user, the rows of its own lists and of others' lists, and its texts [S, W]."""
+
+    user: int
+    own: Tensor
+    others: Tensor
+    texts: Tensor
+
+
+class ScoreData(L.LightningDataModule):
+    """One task per batch."""
+
+    def __init__(self, tasks: list[Task]) -> None:
+        super().__init__()
+        self.tasks = tasks
+
+    def predict_dataloader(self) -> DataLoader[Task]:
+        """Tasks as they are."""
+        return DataLoader(self.tasks, batch_size=None, collate_fn=lambda task: task)  # type: ignore[arg-type]
+
+
+class Scorer(L.LightningModule):
+    """Scores texts with frozen reward models; `models_of[user]` are those that did not train on the user."""
+
+    def __init__(self, nets: list[nn.Module], models_of: dict[int, list[int]], lists: Lists, k: int) -> None:
+        super().__init__()
+        self.nets = nn.ModuleList(nets)
+        self.models_of, self.lists, self.k = models_of, lists, k
+        self.progress: Progress | None = None
+
+    def predict_step(self, task: Task) -> UserRewards:
+        """Rewards of one user's texts."""
+        rows = torch.cat([task.own, task.others])
+        lists, samples, own = self.lists[rows], len(task.texts), len(task.own)
+        labels = lists.label
+        many = lists[torch.arange(len(rows)).repeat(samples)]
+        text = task.texts.repeat_interleave(len(rows), dim=0)
+        nets = [self.nets[m] for m in self.models_of[task.user]]
+        scores = torch.stack([net(many, text).view(samples, len(rows), -1) for net in nets])
+        ranked = ranked_labels(scores[:, :, :own], labels[:own])
+        smooth = log_likelihood(scores, labels)
+        if self.progress:
+            self.progress.advance()
+        return UserRewards(
+            task.user,
+            ndcg(ranked, self.k),
+            average_precision(ranked, self.k),
+            smooth[:, :, :own],
+            smooth[:, :, own:],
+        )
+
+
+def tasks(lists: Lists, texts: Tensor, group: dict[int, str], other_lists: int, seed: int) -> list[Task]:
+    """A task for each user of `group` that has lists; others' lists come from users of the same group value.
+
+    texts: [U, S, W]. The others' lists are the same for all texts of a user, so they cancel within a user.
+    """
+    rows_of: dict[int, list[int]] = {}
+    for row, user in enumerate(lists.user.tolist()):
+        rows_of.setdefault(user, []).append(row)
+    pools: dict[str, list[int]] = {}
+    for user, name in group.items():
+        pools.setdefault(name, []).extend(rows_of.get(user, []))
+    made = []
+    for user, name in sorted(group.items()):
+        if user not in rows_of:
+            continue
+        others = [row for row in pools[name] if int(lists.user[row]) != user]
+        rng = np.random.default_rng(derive(seed, "others", user))
+        chosen = rng.choice(others, size=min(other_lists, len(others)), replace=False)
+        made.append(Task(user, torch.tensor(rows_of[user]), torch.tensor(np.sort(chosen)), texts[user]))
+    return made
+
+
+def score(scorer: Scorer, work: list[Task], what: str) -> list[UserRewards]:
+    """Run the scorer over all tasks."""
+    scorer.progress = Progress(len(work), what)
+    trainer = L.Trainer(
+        accelerator="cpu", devices=1, logger=False, enable_checkpointing=False, enable_progress_bar=False
+    )
+    done: list[UserRewards] = trainer.predict(scorer, datamodule=ScoreData(work))  # type: ignore[assignment]
+    scorer.progress.close()
+    return done

@@ -1,0 +1,83 @@
+"""Sampling N continuations of each prompt with everything shared that can be shared."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from rlrf4rec.language import nucleus
+from rlrf4rec.language.shared_attention import SharedCache
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every setting of the sampler, none taken from a checkpoint's generation defaults."""
+
+    temperature: float
+    top_p: float
+    max_tokens: int
+    stop: frozenset[int]
+
+
+def common_prefix(prompts: list[list[int]]) -> int:
+    """Number of tokens that all prompts share at their start, at least one token left to each."""
+    shortest, longest = min(prompts), max(prompts)
+    limit = min(len(p) for p in prompts) - 1
+    same = next((i for i, (a, b) in enumerate(zip(shortest, longest, strict=False)) if a != b), limit)
+    return min(same, limit)
+
+
+@torch.inference_mode()
+def prefix_cache(model: PreTrainedModel, tokens: list[int], steps: int) -> SharedCache:
+    """The cache of the common prefix `tokens` (may be empty), for `steps` new tokens at most."""
+    cache = SharedCache(steps=steps)
+    if tokens:
+        _hidden(model, torch.tensor([tokens]), torch.arange(len(tokens))[None], cache)
+    return cache
+
+
+def _hidden(model: PreTrainedModel, tokens: Tensor, positions: Tensor, cache: SharedCache) -> Tensor:
+    device = model.device
+    out = model.base_model(input_ids=tokens.to(device), position_ids=positions.to(device), use_cache=False, cache=cache)
+    return out.last_hidden_state
+
+
+@torch.inference_mode()
+def generate(
+    model: PreTrainedModel, prompts: list[list[int]], uniform: Tensor, prefix: SharedCache, settings: Settings
+) -> list[list[list[int]]]:
+    """Sample N continuations of each prompt.
+
+    prompts: B token lists, each beginning with the tokens that `prefix` was computed from.
+    uniform: [B, N, max_tokens, DRAWS], see `nucleus.uniforms`.
+    Returns B lists of N token lists, each ending with its stop token unless cut at max_tokens.
+    """
+    batch, samples = uniform.shape[:2]
+    start = next(iter(prefix.prefix.values()))[0].shape[2] if prefix.prefix else 0
+    own = [p[start:] for p in prompts]
+    lengths = torch.tensor([len(p) for p in own])
+    width = int(lengths.max())
+    tokens = torch.tensor([p + [0] * (width - len(p)) for p in own])
+    cache = SharedCache(steps=settings.max_tokens, phase="own", samples=samples, prefix=prefix.prefix)
+    if int(lengths.min()) < width:
+        cache.own_padding = (torch.arange(width) >= lengths[:, None]).to(model.device)
+    hidden = _hidden(model, tokens, start + torch.arange(width)[None].expand(batch, -1), cache)
+    last = hidden[torch.arange(batch), lengths - 1].repeat_interleave(samples, dim=0)
+    cache.phase = "new"
+    positions = (start + lengths).repeat_interleave(samples)
+    uniform = uniform.flatten(0, 1).to(model.device)
+    head = model.get_output_embeddings()
+    stop = torch.tensor(sorted(settings.stop))
+    done = torch.zeros(batch * samples, dtype=torch.bool)
+    columns: list[Tensor] = []
+    for step in range(settings.max_tokens):
+        token = nucleus.sample(head(last), uniform[:, step], settings.temperature, settings.top_p).cpu()
+        columns.append(torch.where(done, -1, token))
+        done = done | torch.isin(token, stop)
+        if bool(done.all()) or step + 1 == settings.max_tokens:
+            break
+        cache.step = step
+        last = _hidden(model, token[:, None], (positions + step)[:, None], cache)[:, 0]
+    rows = [[t for t in row if t >= 0] for row in torch.stack(columns, dim=1).tolist()]
+    return [rows[i * samples : (i + 1) * samples] for i in range(batch)]

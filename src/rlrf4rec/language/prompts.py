@@ -1,0 +1,80 @@
+"""Prompts for the LLM and template texts from the same history."""
+
+from collections import Counter
+
+import polars as pl
+
+ARTICLES = ("The", "A", "An", "Le", "La", "Les", "Il", "Das", "Der", "Die", "El", "L'")
+
+
+def natural_title(title: str) -> str:
+    """Put a trailing article first: `Usual Suspects, The` becomes `The Usual Suspects`."""
+    for article in ARTICLES:
+        if title.endswith(f", {article}"):
+            return f"{article} {title[: -len(article) - 2]}"
+    return title
+
+
+def describe(title: str, year: int | None, genres: str) -> str:
+    """`Title (Year; Genre, Genre)`; what is unknown is left out."""
+    facts = "; ".join(part for part in (str(year) if year else "", genres.replace("|", ", ")) if part)
+    return f"{natural_title(title)} ({facts})" if facts else natural_title(title)
+
+
+def item_description(title: str, year: int | None, genres: str) -> str:
+    """An item's text for the encoder: `title (year). genres`."""
+    head = natural_title(title) + (f" ({year})" if year else "")
+    return f"{head}. {genres.replace('|', ', ')}" if genres else head
+
+
+def telling(history: list[dict[str, object]], count: int) -> list[dict[str, object]]:
+    """The `count` ratings that lie farthest from the user's mean, later ones first among equals, in time order."""
+    mean = sum(float(row["rating"]) for row in history) / len(history)  # type: ignore[arg-type]
+    by_distance = sorted(history, key=lambda r: (-abs(float(r["rating"]) - mean), -int(r["position"])))  # type: ignore[call-overload]
+    return sorted(by_distance[:count], key=lambda r: int(r["position"]))  # type: ignore[call-overload]
+
+
+def write(examples: str, shown: list[dict[str, object]]) -> str:
+    """The few-shot examples, then the user's ratings in the same form, then `Taste:` for the LLM to go on."""
+    movies = "; ".join(
+        f"{describe(str(r['title']), r['year'], str(r['genres']))} {float(r['rating']):g}/5"  # type: ignore[arg-type]
+        for r in shown
+    )
+    return f"{examples.rstrip()}\n\nMovies: {movies}\nTaste:"
+
+
+def template_text(history: list[dict[str, object]], genre_share: dict[str, float]) -> str:
+    """The profile that needs no LLM: liked and disliked genres and the era of the history, as a sentence.
+
+    A genre counts by its share among the user's ratings at or above the user's mean, less its share
+    in all train histories (`genre_share`).
+    """
+    mean = sum(float(r["rating"]) for r in history) / len(history)  # type: ignore[arg-type]
+    liked = [r for r in history if float(r["rating"]) >= mean]  # type: ignore[arg-type]
+    disliked = [r for r in history if float(r["rating"]) < mean]  # type: ignore[arg-type]
+    likes = ", ".join(_top(liked, genre_share, 3)) or "all kinds of"
+    text = f"likes {likes} films{_era(liked)}"
+    dislikes = ", ".join(_top(disliked, genre_share, 2))
+    return f"{text}; not {dislikes}" if dislikes else text
+
+
+def _top(rows: list[dict[str, object]], usual: dict[str, float], count: int) -> list[str]:
+    if not rows:
+        return []
+    found = Counter(g for r in rows for g in str(r["genres"]).split("|") if g)
+    lift = {g: n / len(rows) - usual.get(g, 0.0) for g, n in found.items()}
+    return [g.lower() for g, _ in sorted(lift.items(), key=lambda x: (-x[1], x[0]))[:count]]
+
+
+def _era(rows: list[dict[str, object]]) -> str:
+    years = sorted(int(r["year"]) for r in rows if r["year"])  # type: ignore[call-overload]
+    if not years:
+        return ""
+    low, high = (years[int(q * (len(years) - 1))] for q in (0.25, 0.75))
+    return f" of {low}" if low == high else f" of {low} to {high}"
+
+
+def genre_shares(history: pl.DataFrame) -> dict[str, float]:
+    """Share of a history's rows that carry each genre; `history` has a column genres joined by "|"."""
+    counts = Counter(g for genres in history["genres"] for g in genres.split("|") if g)
+    return {genre: count / history.height for genre, count in sorted(counts.items())}

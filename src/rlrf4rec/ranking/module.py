@@ -1,0 +1,126 @@
+"""Training a re-ranker: the LightningModule, its data, and a function that runs both."""
+
+from collections.abc import Callable
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from rlrf4rec.metrics.ranking import ndcg, ranked_labels
+from rlrf4rec.ranking.lists import Lists
+from rlrf4rec.ranking.losses import LOSSES
+
+
+class ListData(L.LightningDataModule):
+    """Shuffled batches of list rows; the last, smaller batch is kept."""
+
+    def __init__(self, rows: int, batch: int, seed: int) -> None:
+        super().__init__()
+        self.rows, self.batch, self.seed = rows, batch, seed
+
+    def train_dataloader(self) -> DataLoader[Tensor]:
+        """Batches of row numbers."""
+        generator = torch.Generator().manual_seed(self.seed)
+        rows: Dataset[Tensor] = torch.arange(self.rows)  # type: ignore[assignment]
+        return DataLoader(rows, self.batch, shuffle=True, generator=generator)
+
+
+class Ranker(L.LightningModule):
+    """Trains a net on lists; each list is shown with one of its user's texts, drawn anew each time.
+
+    `texts` [U, S, W]: with S > 1 the net meets all of a user's texts equally often and can't favour one.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        loss: str,
+        lists: Lists,
+        texts: Tensor,
+        learning_rate: float,
+        weight_decay: float,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.net, self.loss = net, LOSSES[loss]
+        self.lists, self.texts = lists, texts
+        self.learning_rate, self.weight_decay = learning_rate, weight_decay
+        self.draw = torch.Generator().manual_seed(seed)
+        self.losses: list[float] = []
+        self.epoch_losses: list[Tensor] = []
+
+    def training_step(self, rows: Tensor) -> Tensor:
+        """Loss of a batch of list rows."""
+        lists = self.lists[rows]
+        sample = torch.randint(self.texts.shape[1], (len(rows),), generator=self.draw)
+        loss: Tensor = self.loss(self.net(lists, self.texts[lists.user, sample]), lists.label)
+        self.epoch_losses.append(loss.detach())
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Keep the epoch's mean loss."""
+        self.losses.append(float(torch.stack(self.epoch_losses).mean()))
+        self.epoch_losses.clear()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW with a constant rate."""
+        return torch.optim.AdamW(self.net.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
+
+
+class _EachEpoch(L.Callback):
+    def __init__(self, call: Callable[[int], bool]) -> None:
+        self.call = call
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        pl_module.eval()
+        if self.call(trainer.current_epoch):
+            trainer.should_stop = True
+        pl_module.train()
+
+
+def fit(
+    ranker: Ranker, epochs: int, batch: int, seed: int, each_epoch: Callable[[int], bool] | None = None
+) -> list[float]:
+    """Train for `epochs`; `each_epoch(epoch)` is called after each and may end the training by True.
+
+    Returns the mean loss of each epoch. Trains on the CPU: the nets are small and results stay byte-equal.
+    """
+    callbacks = [_EachEpoch(each_epoch)] if each_epoch else []
+    trainer = L.Trainer(
+        max_epochs=epochs,
+        accelerator="cpu",
+        devices=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=callbacks,
+    )
+    trainer.fit(ranker, datamodule=ListData(len(ranker.lists), batch, seed))
+    ranker.eval()
+    return ranker.losses
+
+
+@torch.inference_mode()
+def predict(net: nn.Module, lists: Lists, text: Tensor, batch: int = 4096) -> Tensor:
+    """Scores [L, C] of lists, each with its own text vector, text [L, W]."""
+    net.eval()
+    rows = torch.arange(len(lists)).split(batch)
+    return torch.cat([net(lists[r], text[r]) for r in rows])
+
+
+def mean_ndcg(net: nn.Module, lists: Lists, texts: Tensor, k: int) -> float:
+    """NDCG@k averaged over a user's lists and texts, then over users; texts [U, S, W]."""
+    values = torch.stack(
+        [ndcg(ranked_labels(predict(net, lists, texts[lists.user, s]), lists.label), k) for s in range(texts.shape[1])]
+    ).mean(0)
+    return float(user_means(values, lists.user).mean())
+
+
+def user_means(values: Tensor, user: Tensor) -> Tensor:
+    """Means of per-list values [L, ...] over each user's lists; users in rising order, those with lists only."""
+    users, place = torch.unique(user, return_inverse=True)
+    total = torch.zeros(len(users), *values.shape[1:], dtype=values.dtype).index_add_(0, place, values)
+    shape = (-1, *[1] * (values.dim() - 1))
+    return total / torch.bincount(place).view(shape)

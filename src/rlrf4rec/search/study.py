@@ -1,0 +1,103 @@
+"""Optuna studies that resume: a journal in the state folder, named by what the study depends on."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from rlrf4rec import store
+from rlrf4rec.files import fingerprint, sha256
+from rlrf4rec.progress import Progress
+from rlrf4rec.seeds import derive
+
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+def identity(settings: Any, files: list[Path]) -> str:
+    """Names a study by its settings and the content of the files it depends on."""
+    return fingerprint([settings, [[p.as_posix(), sha256(p)] for p in files]])
+
+
+def run(
+    name: str,
+    key: str,
+    objective: Callable[[optuna.Trial], float],
+    n_trials: int,
+    seed: int,
+    startup: int,
+    default: dict[str, Any] | None = None,
+) -> list[optuna.trial.FrozenTrial]:
+    """Maximise until `n_trials` are complete or pruned, those of a killed run counted; returns these trials.
+
+    A killed trial stays RUNNING in the journal and is not counted. The sampler's seed depends on the number of
+    finished trials: a sampler made anew on resumption would repeat the first suggestions. `default` is tried first.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    folder = store.folder() / "studies"
+    folder.mkdir(exist_ok=True)
+    storage = JournalStorage(JournalFileBackend(str(folder / f"{name}-{key[:16]}.log")))
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=startup, n_warmup_steps=0)
+    study = optuna.create_study(
+        storage=storage, study_name=key, direction="maximize", pruner=pruner, load_if_exists=True
+    )
+    progress = Progress(n_trials, name)
+    finished = finished_trials(study)
+    if default and not finished:
+        study.enqueue_trial(default, skip_if_exists=True)
+    while len(finished) < n_trials:
+        study.sampler = optuna.samplers.TPESampler(
+            seed=derive(seed, name, len(finished)),
+            n_startup_trials=startup,
+            multivariate=False,
+            constant_liar=False,
+        )
+        study.optimize(objective, n_trials=1)
+        finished = finished_trials(study)
+        last = finished[-1]
+        progress.advance(1, f"{last.state.name.lower()} {last.value if last.value is not None else float('nan'):.4f}")
+    progress.close()
+    return finished[:n_trials]
+
+
+def finished_trials(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    """Trials that are complete or pruned, in order."""
+    return study.get_trials(deepcopy=False, states=FINISHED)
+
+
+def best(trials: list[optuna.trial.FrozenTrial]) -> optuna.trial.FrozenTrial | None:
+    """The complete trial with the highest value, the earliest among equals; None without one."""
+    complete = [t for t in trials if t.state is TrialState.COMPLETE and t.value is not None]
+    return max(complete, key=lambda t: (t.value, -t.number)) if complete else None
+
+
+def rows(trials: list[optuna.trial.FrozenTrial]) -> list[dict[str, Any]]:
+    """Trials as rows for a CSV: number, state, value, best so far, params; no times, so the file is byte-stable."""
+    table, highest = [], float("-inf")
+    for number, trial in enumerate(trials):
+        if trial.state is TrialState.COMPLETE and trial.value is not None:
+            highest = max(highest, trial.value)
+        shown = "" if highest == float("-inf") else highest
+        value = trial.value if trial.value is not None else ""
+        table.append({"trial": number, "state": trial.state.name, "value": value, "best_so_far": shown, **trial.params})
+    return table
+
+
+def join(pinned: dict[str, Any], searched: dict[str, Any], defaults: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """The one rule that joins params and search: a pinned value wins, then the search's best, then the default.
+
+    Returns the values and a phrase that says which came from where.
+    """
+    values, sources = {}, []
+    for name, default in defaults.items():
+        if pinned.get(name) is not None:
+            values[name], source = pinned[name], "params.yaml"
+        elif searched.get(name) is not None:
+            values[name], source = searched[name], "search"
+        else:
+            values[name], source = default, "default"
+        sources.append(f"{name}={values[name]:.4g} ({source})")
+    return values, ", ".join(sources)

@@ -1,0 +1,39 @@
+"""Stage pair: best and worst text of each tuning user, and why users gave no pair."""
+
+import polars as pl
+
+from rlrf4rec import paths
+from rlrf4rec.errors import RLRFError
+from rlrf4rec.feedback import pairs
+from rlrf4rec.files import write_json
+from rlrf4rec.params import Pair
+from rlrf4rec.stages.inputs import TUNING
+from rlrf4rec.tables.rewards import PAIRS, REWARDS, SKIPPED, check_pair_sources, check_tuning_users
+from rlrf4rec.tables.split import FOLD_USERS
+from rlrf4rec.tables.texts import PROMPTS, TEXTS
+
+
+def run(pair: Pair, round_name: str, policy: str) -> str:
+    """Make the preference pairs of a round; returns the closing line."""
+    users = FOLD_USERS.read(paths.FOLD_USERS)
+    rewards = REWARDS.read(paths.rewards(round_name)).join(users.filter(TUNING).select("user", "half"), on="user")
+    texts, prompts = TEXTS.read(paths.texts(policy)), PROMPTS.read(paths.PROMPTS)
+    made, skipped = pairs.make(rewards, texts, pair.min_gap, pair.max_pairs)
+    reasons = dict(sorted(skipped["reason"].value_counts().iter_rows()))
+    if not made.height:
+        raise RLRFError(
+            f"pair {round_name}: no user gives a pair ({reasons}); raise sample.n or split.max_lists, lower "
+            "pair.min_gap, or choose reward.kind: smooth"
+        )
+    made = made.join(users.select("user", "half"), on="user").join(prompts.select("user", "prompt"), on="user")
+    made = made.select("user", "half", "prompt", pl.exclude("user", "half", "prompt")).sort("user")
+    path = paths.pairs(round_name)
+    check_tuning_users(made, users, path)
+    check_pair_sources(made, path)
+    PAIRS.write(made, path)
+    SKIPPED.write(skipped, paths.skipped(round_name))
+    lengths = {side: made[side].str.len_chars().mean() for side in ("chosen", "rejected")}
+    gaps = {"gap_mean": made["gap"].mean(), "gap_min": made["gap"].min()}
+    report = {"pairs": made.height, **gaps, "skipped": reasons, "characters": lengths}
+    write_json(paths.metrics("pair", round_name), report)
+    return f"wrote {path}, {made.height} pairs, {skipped.height} users without: {reasons}"

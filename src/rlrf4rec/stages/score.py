@@ -1,0 +1,91 @@
+"""Stage score: the reward of each sample under models that did not train on its user, and how reliable it is."""
+
+import polars as pl
+from torch import nn
+
+from rlrf4rec import paths
+from rlrf4rec.feedback import models, rewards
+from rlrf4rec.feedback.reliability import reliability
+from rlrf4rec.feedback.rewards import KINDS, Scorer, UserRewards
+from rlrf4rec.files import write_csv, write_json
+from rlrf4rec.params import Reward
+from rlrf4rec.ranking.lists import Lists
+from rlrf4rec.seeds import derive
+from rlrf4rec.stages.inputs import TUNING, Tables, read_tables
+from rlrf4rec.tables.rewards import REWARDS, TRAINED_LISTS
+from rlrf4rec.tables.split import check_reward_lists
+
+BINS = 30
+
+
+def run(seed: int, reward: Reward, round_name: str, policy: str) -> str:
+    """Score the samples of tuning and validation users; returns the closing line."""
+    tables = read_tables()
+    described = tables.vectors(policy)
+    catalogue = tables.catalogue(described)
+    frame = pl.concat([_tuning_lists(tables, round_name), tables.list_frame("validation")])
+    lists = tables.lists(frame)
+    nets = models.load(paths.reward_model(round_name), catalogue, lists.item.shape[1])
+    done = score_users(tables, lists, nets, described.texts, reward, seed, f"score {round_name}")
+    folds = tables.users["fold"].to_list()
+    table = _table(done, tables, reward.kind)
+    REWARDS.write(table, paths.rewards(round_name))
+    groups = {
+        name: [r for r in done if folds[r.user] == fold]
+        for name, fold in (("tuning", "train"), ("validation", "validation"))
+    }
+    report = {name: reliability(group) for name, group in groups.items()}
+    write_json(paths.metrics("score", round_name), report)
+    write_csv(paths.plot("score", round_name), _histogram(table))
+    shown = report["validation"][reward.kind]
+    return (
+        f"wrote {paths.rewards(round_name)}, {table.height} rewards; {reward.kind} on validation users: "
+        f"split-half {shown['split_half']:.2f}, seed to seed {shown['seed_to_seed']:.2f}, "
+        f"tied lists {shown['tied_lists']:.0%}"
+    )
+
+
+def _tuning_lists(tables: Tables, round_name: str) -> pl.DataFrame:
+    """Lists of the tuning users, checked: none of them was seen by the models that will score its user."""
+    frame = tables.list_frame("train").join(tables.users.filter(TUNING).select("user"), on="user", how="semi")
+    trained = TRAINED_LISTS.read(paths.trained_lists(round_name))
+    for half in ("A", "B"):
+        others = tables.users.filter(TUNING & (pl.col("half") != half)).select("user")
+        scored = frame.join(others, on="user", how="semi")
+        check_reward_lists(scored, trained.filter(pl.col("half") == half), paths.trained_lists(round_name))
+    return frame
+
+
+def score_users(
+    tables: Tables, lists: Lists, nets: dict[str, nn.Module], texts: object, reward: Reward, seed: int, what: str
+) -> list[UserRewards]:
+    """Rewards of all users that have lists here; tuning users by the models of the other half."""
+    halves, folds = tables.users["half"].to_list(), tables.users["fold"].to_list()
+    group = {u: halves[u] if halves[u] != "-" else folds[u] for u in sorted(set(lists.user.tolist()))}
+    scorer = Scorer(list(nets.values()), models.models_of(list(nets), group), lists, reward.k)
+    work = rewards.tasks(lists, texts, group, reward.other_lists, derive(seed, "score"))  # type: ignore[arg-type]
+    return rewards.score(scorer, work, what)
+
+
+def _table(done: list[UserRewards], tables: Tables, kind: str) -> pl.DataFrame:
+    users, folds = tables.users["user"].to_list(), tables.users["fold"].to_list()
+    rows = []
+    for r in done:
+        by_kind = {k: r.reward(k).tolist() for k in KINDS}
+        for sample in range(r.smooth.shape[1]):
+            values = {k: by_kind[k][sample] for k in KINDS}
+            head = {"user": users[r.user], "sample": sample, "fold": folds[r.user], "lists": r.smooth.shape[2]}
+            rows.append({**head, **values, "reward": values[kind]})
+    return pl.DataFrame(rows)
+
+
+def _histogram(table: pl.DataFrame) -> list[dict[str, float]]:
+    """Counts of rewards relative to the user's mean, in bins of equal width."""
+    centred = table.with_columns((pl.col("reward") - pl.col("reward").mean().over("user")).alias("reward"))
+    low, high = float(centred["reward"].min()), float(centred["reward"].max())  # type: ignore[arg-type]
+    width = (high - low) / BINS or 1.0
+    bins = centred.with_columns(
+        ((pl.col("reward") - low) / width).floor().clip(0, BINS - 1).cast(pl.Int64).alias("bin")
+    )
+    counts = dict(bins.group_by("bin").len().iter_rows())
+    return [{"reward": low + (b + 0.5) * width, "texts": counts.get(b, 0)} for b in range(BINS)]

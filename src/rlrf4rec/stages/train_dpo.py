@@ -1,0 +1,77 @@
+"""Stage train_dpo: tune the policy of the round before on the round's pairs; writes a LoRA adapter."""
+
+from contextlib import nullcontext
+
+from rlrf4rec import paths
+from rlrf4rec.alignment import module
+from rlrf4rec.alignment.module import Dpo, Settings, Step
+from rlrf4rec.alignment.pairs import token_pairs
+from rlrf4rec.alignment.policy import load_policy_for_training, new_policy, save_adapter, to_precision
+from rlrf4rec.files import read_json, write_csv, write_json
+from rlrf4rec.language.models import load_llm, load_tokenizer
+from rlrf4rec.params import Dpo as DpoParams
+from rlrf4rec.params import TrainDpo
+from rlrf4rec.search import study
+from rlrf4rec.seeds import derive
+from rlrf4rec.tables.rewards import PAIRS, check_tuning_users
+from rlrf4rec.tables.split import FOLD_USERS
+
+DEFAULTS = {"beta": 0.1, "learning_rate": 4e-4}
+
+
+def run(seed: int, dpo: DpoParams, train_dpo: TrainDpo, round_name: str, policy: str) -> str:
+    """Train and save the adapter `round_name`; returns the closing line with the source of each value."""
+    import torch
+
+    values, sources = study.join(train_dpo.model_dump(), read_json(paths.TUNE_DPO), DEFAULTS)
+    frame = PAIRS.read(paths.pairs(round_name))
+    check_tuning_users(frame, FOLD_USERS.read(paths.FOLD_USERS), paths.pairs(round_name))
+    tokenizer = load_tokenizer(paths.LLM)
+    base = to_precision(load_llm(paths.LLM, torch.float32), dpo.precision)
+    pairs = token_pairs(frame, tokenizer, base.config.max_position_embeddings)
+    own_seed = derive(seed, "train_dpo", round_name)
+    if policy == "base":
+        tuned = new_policy(base, dpo.lora_rank, dpo.lora_alpha, dpo.lora_dropout, own_seed)
+    else:
+        tuned = load_policy_for_training(base, paths.adapter(policy))
+    with tuned.disable_adapter() if dpo.reference == "base" else nullcontext():
+        reference = module.reference_log_probs(
+            tuned, pairs, dpo.batch, dpo.precision, f"train_dpo {round_name} reference"
+        )
+    settings = dpo_settings(dpo, values["beta"], values["learning_rate"], own_seed)
+    if dpo.engine == "trl":
+        from rlrf4rec.alignment import trl_engine
+
+        steps = trl_engine.train(tuned, tokenizer, pairs, reference, settings)
+    else:
+        steps = module.train(Dpo(tuned, pairs, reference, settings), f"train_dpo {round_name}")
+    save_adapter(tuned, paths.LLM, paths.adapter(round_name))
+    write_csv(paths.plot("train_dpo", round_name), [vars(step) for step in steps])
+    tail = steps[len(steps) // 2 :]
+    last = {
+        name: sum(getattr(s, name) for s in tail) / len(tail)
+        for name in ("loss", "margin", "accuracy", "chosen", "rejected")
+    }
+    write_json(
+        paths.metrics("train_dpo", round_name), {"hyperparameters": values, "pairs": len(pairs), "second_half": last}
+    )
+    return f"wrote {paths.adapter(round_name)}, {len(pairs)} pairs, {len(steps)} steps; {sources}; {_trend(steps)}"
+
+
+def dpo_settings(dpo: DpoParams, beta: float, learning_rate: float, seed: int) -> Settings:
+    """Settings of the engine from the shared params and the two that are searched."""
+    return Settings(
+        beta=beta,
+        learning_rate=learning_rate,
+        batch=dpo.batch,
+        epochs=dpo.epochs,
+        warmup=dpo.warmup,
+        weight_decay=dpo.weight_decay,
+        max_grad_norm=dpo.max_grad_norm,
+        precision=dpo.precision,
+        seed=seed,
+    )
+
+
+def _trend(steps: list[Step]) -> str:
+    return f"loss {steps[0].loss:.3f} to {steps[-1].loss:.3f}"

@@ -1,0 +1,60 @@
+"""Stage train_ranker: re-rankers of one backbone with one kind of knowledge about the user, several seeds."""
+
+from rlrf4rec import paths
+from rlrf4rec.files import write_json
+from rlrf4rec.params import TrainRanker
+from rlrf4rec.ranking.parallel import Job, train_all
+from rlrf4rec.seeds import derive
+from rlrf4rec.stages.inputs import RANKING, read_tables
+from rlrf4rec.vectors import save_tensors
+
+
+def run(seed: int, train_ranker: TrainRanker, backbone: str, knowledge: str) -> str:
+    """Train the seeds of one re-ranker; returns the closing line.
+
+    A seed starts from the same weights and sees the lists in the same order whatever the knowledge, so
+    that variants differ in the user's text alone. A user's texts are averaged to one vector.
+    """
+    import torch
+
+    p = train_ranker
+    tables = read_tables()
+    read = tables.vectors(knowledge)
+    frame = tables.list_frame("train").join(tables.users.filter(RANKING).select("user"), on="user", how="semi")
+    lists, validation = tables.lists(frame), tables.lists(tables.list_frame("validation"))
+    jobs = [
+        Job(
+            backbone,
+            tables.catalogue(read),
+            lists,
+            validation,
+            read.texts.mean(dim=1, keepdim=True),
+            torch.tensor(tables.rows(RANKING)),
+            p.learning_rate,
+            p.weight_decay,
+            p.dropout,
+            p.experts_shared,
+            p.experts_private,
+            p.epochs,
+            p.batch,
+            derive(seed, "train_ranker", backbone, number),
+        )
+        for number in range(p.seeds)
+    ]
+    trained = train_all(jobs, f"train_ranker {backbone}-{knowledge}")
+    path = paths.ranker(backbone, knowledge)
+    tensors = {f"{number}/{key}": value for number, t in enumerate(trained) for key, value in t.weights.items()}
+    save_tensors(path, tensors, {"backbone": backbone, "knowledge": knowledge, "seeds": str(p.seeds)})
+    report = {
+        str(number): {
+            "loss_first": t.losses[0],
+            "loss_last": t.losses[-1],
+            "validation_ndcg@5_last": t.validation[-1],
+            "validation_ndcg@5_best": max(t.validation),
+            "best_epoch": t.validation.index(max(t.validation)) + 1,
+        }
+        for number, t in enumerate(trained)
+    }
+    write_json(paths.metrics("train_ranker", f"{backbone}-{knowledge}"), report)
+    mean = sum(t.validation[-1] for t in trained) / len(trained)
+    return f"wrote {path}, {p.seeds} seeds, {len(lists)} lists, validation NDCG@5 {mean:.4f}"

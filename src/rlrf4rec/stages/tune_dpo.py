@@ -1,0 +1,121 @@
+"""Stage tune_dpo: search of DPO's hyperparameters by the reward of new texts for held-out train users.
+
+DPO's own loss is not comparable across beta, so each trial tunes the LLM on some users' pairs, samples new
+texts for other train users, and is judged by their reward under models that did not train on those users.
+"""
+
+import tempfile
+from pathlib import Path
+
+import optuna
+import polars as pl
+import torch
+
+from rlrf4rec import paths
+from rlrf4rec.alignment import module
+from rlrf4rec.alignment.module import Dpo
+from rlrf4rec.alignment.pairs import token_pairs
+from rlrf4rec.alignment.policy import new_policy, save_adapter, to_precision
+from rlrf4rec.errors import RLRFError
+from rlrf4rec.files import sha256, write_csv, write_json
+from rlrf4rec.language.models import load_llm, load_tokenizer
+from rlrf4rec.params import Dpo as DpoParams
+from rlrf4rec.params import Encode, Reward, Sample, TuneDpo
+from rlrf4rec.search import study
+from rlrf4rec.seeds import derive
+from rlrf4rec.stages.judge import Judge
+from rlrf4rec.stages.train_dpo import DEFAULTS, dpo_settings
+from rlrf4rec.tables.rewards import PAIRS, REWARDS, check_tuning_users
+from rlrf4rec.tables.split import FOLD_USERS
+
+
+def run(
+    seed: int, sample: Sample, encode: Encode, reward: Reward, dpo: DpoParams, tune_dpo: TuneDpo, round_name: str
+) -> str:
+    """Search and write the best hyperparameters and all trials; returns the closing line."""
+    trials: list[optuna.trial.FrozenTrial] = []
+    if tune_dpo.n_trials:
+        files = [paths.pairs(round_name), paths.rewards(round_name), paths.reward_model(round_name)]
+        blocks = [b.model_dump() for b in (sample, encode, reward, dpo, tune_dpo)]
+        key = study.identity([seed, *blocks, sha256(paths.LLM)], files)
+        trials = _search(seed, sample, encode, reward, dpo, tune_dpo, round_name, key)
+    winner = study.best(trials)
+    found = dict(winner.params) if winner else {}
+    write_json(paths.TUNE_DPO, found)
+    rows = study.rows(trials)
+    write_csv(paths.TUNE_DPO_TRIALS, rows)
+    write_csv(paths.plot("tune_dpo", "trials"), [{k: r[k] for k in ("trial", "value", "best_so_far")} for r in rows])
+    value = winner.value if winner else None
+    write_json(paths.metrics("tune_dpo"), {"heldout_reward_gain": value, "trials": len(trials), **found})
+    return f"wrote {paths.TUNE_DPO}, {len(trials)} trials, best {found or 'none: search is off'}, gain {value}"
+
+
+def _search(
+    seed: int,
+    sample: Sample,
+    encode: Encode,
+    reward: Reward,
+    dpo: DpoParams,
+    space: TuneDpo,
+    round_name: str,
+    key: str,
+) -> list[optuna.trial.FrozenTrial]:
+    frame, held = held_out(seed, space, round_name)
+    tokenizer = load_tokenizer(paths.LLM)
+    base = to_precision(load_llm(paths.LLM, torch.float32), dpo.precision)
+    pairs = token_pairs(frame, tokenizer, base.config.max_position_embeddings)
+    judge = Judge(held, sample.model_copy(update={"n": space.samples}), encode, reward, round_name, seed)
+    before = REWARDS.read(paths.rewards(round_name))
+    policy = new_policy(base, dpo.lora_rank, dpo.lora_alpha, dpo.lora_dropout, 0)
+    reference = module.reference_log_probs(policy, pairs, dpo.batch, dpo.precision, "tune_dpo reference")
+    policy.unload()
+
+    def objective(trial: optuna.Trial) -> float:
+        learning_rate = trial.suggest_float("learning_rate", *space.learning_rate, log=True)
+        beta = trial.suggest_float("beta", *space.beta, log=True)
+        own = derive(seed, "tune_dpo")  # the same for all trials: they differ in hyperparameters alone
+        tuned = new_policy(base, dpo.lora_rank, dpo.lora_alpha, dpo.lora_dropout, own)
+
+        def gain(users: list[str]) -> float:
+            with tempfile.TemporaryDirectory() as folder:
+                save_adapter(tuned, paths.LLM, Path(folder) / "adapter")
+                new = judge.rewards(users, Path(folder) / "adapter")
+            old = before.filter(pl.col("user").is_in(users))["reward"].mean()
+            return sum(new) / len(new) - float(old)  # type: ignore[arg-type]
+
+        def halfway() -> None:
+            trial.report(gain(held[: len(held) // 2]), 0)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+
+        try:
+            settings = dpo_settings(dpo, beta, learning_rate, own)
+            if dpo.engine == "trl":
+                from rlrf4rec.alignment import trl_engine
+
+                trl_engine.train(tuned, tokenizer, pairs, reference, settings)
+            else:
+                module.train(Dpo(tuned, pairs, reference, settings, halfway), f"tune_dpo trial {trial.number}")
+            return gain(held)
+        finally:
+            tuned.unload()
+
+    inside = all(
+        low <= DEFAULTS[n] <= high for n, (low, high) in (("beta", space.beta), ("learning_rate", space.learning_rate))
+    )
+    return study.run("tune_dpo", key, objective, space.n_trials, seed, 2, DEFAULTS if inside else None)
+
+
+def held_out(seed: int, space: TuneDpo, round_name: str) -> tuple[pl.DataFrame, list[str]]:
+    """Pairs to train on (those with the largest gaps) and the tuning users whose new texts are judged."""
+    pairs = PAIRS.read(paths.pairs(round_name))
+    users = FOLD_USERS.read(paths.FOLD_USERS)
+    scored = REWARDS.read(paths.rewards(round_name)).filter(pl.col("fold") == "train")["user"].unique().sort()
+    held = scored.sample(min(space.holdout_users, len(scored)), seed=derive(seed, "held_out"), shuffle=True).to_list()
+    rest = pairs.filter(~pl.col("user").is_in(held)).sort(["gap", "user"], descending=[True, False]).head(space.pairs)
+    if not rest.height:
+        raise RLRFError(
+            f"tune_dpo: {pairs.height} pairs, all of the {len(held)} held-out users; lower tune_dpo.holdout_users"
+        )
+    check_tuning_users(rest, users, paths.pairs(round_name))
+    return rest.sort("user"), held

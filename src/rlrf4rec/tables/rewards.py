@@ -1,0 +1,132 @@
+"""Rewards of texts and the preference pairs made of them."""
+
+from pathlib import Path
+
+import pandera.polars as pa
+import polars as pl
+
+from rlrf4rec.tables.contract import Rule, require, table
+from rlrf4rec.tables.split import FOLDS
+
+FINITE = {"min_value": -1e9, "max_value": 1e9}
+
+
+class RewardRow(pa.DataFrameModel):
+    """Reward of one text under models that did not train on its user; `reward` is the kind in use."""
+
+    user: str
+    sample: int = pa.Field(ge=0)
+    fold: str = pa.Field(isin=FOLDS)
+    lists: int = pa.Field(ge=1)
+    ndcg: float = pa.Field(in_range={"min_value": 0.0, "max_value": 1.0})
+    map: float = pa.Field(in_range={"min_value": 0.0, "max_value": 1.0})
+    smooth: float = pa.Field(in_range=FINITE)
+    personal: float = pa.Field(in_range=FINITE)
+    reward: float = pa.Field(in_range=FINITE)
+
+    class Config:
+        strict = True
+        unique = ["user", "sample"]
+
+
+class Pair(pa.DataFrameModel):
+    """A user's best and worst text."""
+
+    user: str = pa.Field(unique=True)
+    half: str = pa.Field(isin=["A", "B"])
+    prompt: str = pa.Field(str_length={"min_value": 1})
+    chosen_sample: int = pa.Field(ge=0)
+    rejected_sample: int = pa.Field(ge=0)
+    chosen: str = pa.Field(str_length={"min_value": 1})
+    rejected: str = pa.Field(str_length={"min_value": 1})
+    chosen_tokens: pl.List(pl.Int64)  # type: ignore[valid-type]
+    rejected_tokens: pl.List(pl.Int64)  # type: ignore[valid-type]
+    chosen_reward: float = pa.Field(in_range=FINITE)
+    rejected_reward: float = pa.Field(in_range=FINITE)
+    gap: float = pa.Field(gt=0)
+
+    class Config:
+        strict = True
+
+
+class Skipped(pa.DataFrameModel):
+    """A tuning user without a pair, and why."""
+
+    user: str = pa.Field(unique=True)
+    reason: str = pa.Field(
+        isin=["all rewards equal", "best and worst text equal", "gap below min_gap", "beyond max_pairs"]
+    )
+
+    class Config:
+        strict = True
+
+
+REWARDS = table(
+    RewardRow,
+    "score",
+    Rule(
+        "fold",
+        "no test user is rewarded",
+        "test users are read by evaluate alone; run `dvc repro score`",
+        lambda f: f.filter(pl.col("fold") == "test"),
+    ),
+)
+PAIRS = table(
+    Pair,
+    "pair",
+    Rule(
+        "chosen_reward",
+        "chosen reward > rejected reward",
+        "run `dvc repro pair`",
+        lambda f: f.filter(pl.col("chosen_reward") <= pl.col("rejected_reward")).select(
+            "user", "chosen_reward", "rejected_reward"
+        ),
+    ),
+    Rule(
+        "chosen_tokens",
+        "chosen and rejected differ and have tokens",
+        "run `dvc repro pair`",
+        lambda f: f.filter(
+            (pl.col("chosen_tokens") == pl.col("rejected_tokens"))
+            | (pl.col("chosen_tokens").list.len() == 0)
+            | (pl.col("rejected_tokens").list.len() == 0)
+        ).select("user", "chosen", "rejected"),
+    ),
+)
+SKIPPED = table(Skipped, "pair")
+
+
+def check_tuning_users(frame: pl.DataFrame, users: pl.DataFrame, path: Path) -> None:
+    """Only tuning users (train fold) reach DPO."""
+    tuning = users.filter((pl.col("fold") == "train") & pl.col("role").is_in(["tune", "both"]))
+    leaked = frame.select("user").join(tuning, on="user", how="anti").join(users, on="user", how="left")
+    require(leaked, path, "user", "only train users that tune the LLM are here", "run `dvc repro split pair`")
+
+
+def check_pair_sources(pairs: pl.DataFrame, path: Path) -> None:
+    """Both cross-fitting halves give at least one pair."""
+    found = set(pairs["half"].to_list())
+    missing = pl.DataFrame({"half": [h for h in ("A", "B") if h not in found]}, schema={"half": pl.String})
+    require(
+        missing,
+        path,
+        "half",
+        "each half gives at least one pair",
+        "no user of this half has texts with different rewards: raise sample.n or split.max_lists, "
+        "lower pair.min_gap, or choose reward.kind: smooth",
+    )
+
+
+class TrainedList(pa.DataFrameModel):
+    """A list that the reward models of a half were trained on."""
+
+    half: str = pa.Field(isin=["A", "B"])
+    user: str
+    list: int = pa.Field(ge=0)
+
+    class Config:
+        strict = True
+        unique = ["half", "user", "list"]
+
+
+TRAINED_LISTS = table(TrainedList, "train_reward")

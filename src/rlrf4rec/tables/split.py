@@ -1,0 +1,156 @@
+"""What the `split` stage writes: folds, histories and candidate lists, and the rules between them."""
+
+from pathlib import Path
+
+import pandera.polars as pa
+import polars as pl
+
+from rlrf4rec.tables.contract import Rule, require, table
+
+FOLDS = ["train", "validation", "test"]
+ROLES = ["tune", "rank", "both", "none"]
+HALVES = ["A", "B", "-"]
+
+
+class FoldUser(pa.DataFrameModel):
+    """A user's fold; `role` says what a train user is for, `half` is the cross-fitting half of a tuning user."""
+
+    user: str = pa.Field(unique=True)
+    fold: str = pa.Field(isin=FOLDS)
+    role: str = pa.Field(isin=ROLES)
+    half: str = pa.Field(isin=HALVES)
+
+    class Config:
+        strict = True
+
+
+class History(pa.DataFrameModel):
+    """An interaction that the LLM may see; `position` 0 is the user's earliest."""
+
+    user: str
+    position: int = pa.Field(ge=0)
+    item: str
+    rating: float
+    timestamp: int = pa.Field(ge=0)
+
+    class Config:
+        strict = True
+        unique = ["user", "item"]
+
+
+class Candidate(pa.DataFrameModel):
+    """One place of one candidate list.
+
+    `real`: the user interacted with the item (else a drawn negative); `label` 1: real and rated as positive.
+    `begins`: time of the list's first real interaction; `activity`: interactions of the user before it.
+    """
+
+    user: str
+    list: int = pa.Field(ge=0)
+    position: int = pa.Field(ge=0)
+    item: str
+    label: int = pa.Field(isin=[0, 1])
+    real: bool
+    begins: int = pa.Field(ge=0)
+    activity: int = pa.Field(ge=0)
+
+    class Config:
+        strict = True
+        unique = ["user", "list", "item"]
+
+
+class Popularity(pa.DataFrameModel):
+    """Interactions with an item in the histories of train users; every catalogue item has a row."""
+
+    item: str = pa.Field(unique=True)
+    count: int = pa.Field(ge=0)
+
+    class Config:
+        strict = True
+
+
+_SPLIT = "run `dvc repro split`; a list is frozen once written and must not be edited"
+
+
+def _uneven(frame: pl.DataFrame) -> pl.DataFrame:
+    sizes = frame.group_by("user", "list", maintain_order=True).agg(pl.len(), pl.col("position").max())
+    return sizes.filter((pl.col("len") != sizes["len"].max()) | (pl.col("position") != pl.col("len") - 1))
+
+
+FOLD_USERS = table(
+    FoldUser,
+    "split",
+    Rule(
+        "role",
+        "only train users tune or rank",
+        "run `dvc repro split`",
+        lambda f: f.filter((pl.col("fold") == "train") == (pl.col("role") == "none")),
+    ),
+    Rule(
+        "half",
+        "tuning users, and only they, have a half",
+        "run `dvc repro split`",
+        lambda f: f.filter(pl.col("role").is_in(["tune", "both"]) == (pl.col("half") == "-")),
+    ),
+)
+HISTORY = table(History, "split")
+LISTS = table(
+    Candidate,
+    "split",
+    Rule("position", "all lists are equally long, positions count from 0", _SPLIT, _uneven),
+    Rule(
+        "label",
+        "every list has a positive",
+        _SPLIT,
+        lambda f: f.group_by("user", "list").agg(pl.col("label").sum()).filter(pl.col("label") == 0),
+    ),
+    Rule("label", "a positive is real", _SPLIT, lambda f: f.filter((pl.col("label") == 1) & ~pl.col("real"))),
+)
+POPULARITY = table(Popularity, "split")
+
+
+def check_fold(lists: pl.DataFrame, users: pl.DataFrame, fold: str, path: Path) -> pl.DataFrame:
+    """Return `lists` if every user of it belongs to `fold`; a user of another fold is a leak."""
+    strangers = lists.join(users.filter(pl.col("fold") == fold), on="user", how="anti")
+    require(
+        strangers.select("user", "list", "item").join(users, on="user", how="left"),
+        path,
+        "user",
+        f"only users of the {fold} fold have lists here",
+        "labels of another fold would leak; run `dvc repro split`",
+    )
+    return lists
+
+
+def check_history(lists: pl.DataFrame, history: pl.DataFrame, path: Path) -> None:
+    """History strictly before the lists, and no item of the history in a list."""
+    ends = history.group_by("user").agg(pl.col("timestamp").max().alias("history_ends"))
+    late = lists.join(ends, on="user", how="left")
+    require(
+        late.filter(pl.col("history_ends").is_null()).select("user", "list"),
+        path,
+        "user",
+        "every user with lists has a history",
+        _SPLIT,
+    )
+    require(
+        late.filter(pl.col("begins") <= pl.col("history_ends")).select("user", "list", "begins", "history_ends"),
+        path,
+        "begins",
+        "the history lies strictly before the lists",
+        _SPLIT,
+    )
+    seen = lists.join(history.select("user", "item"), on=["user", "item"], how="semi")
+    require(seen.select("user", "list", "item"), path, "item", "no list holds an item of the history", _SPLIT)
+
+
+def check_reward_lists(scored: pl.DataFrame, trained: pl.DataFrame, path: Path) -> None:
+    """The lists that score a user's texts are none of those that the scoring model was trained on."""
+    both = scored.select("user", "list").unique().join(trained.select("user", "list"), on=["user", "list"], how="semi")
+    require(
+        both,
+        path,
+        "list",
+        "reward lists are disjoint from the lists of the scoring model",
+        "a model would reward what it has learned by heart; score each half with the model of the other",
+    )

@@ -1,0 +1,71 @@
+"""Prompts and what is written from them."""
+
+import pandera.polars as pa
+import polars as pl
+
+from rlrf4rec.tables.contract import Rule, table
+
+
+class PromptRow(pa.DataFrameModel):
+    """What the LLM gets for a user; `tokens` with the LLM's own tokenizer, `items` ratings shown."""
+
+    user: str = pa.Field(unique=True)
+    prompt: str = pa.Field(str_length={"min_value": 1})
+    tokens: int = pa.Field(ge=1)
+    items: int = pa.Field(ge=1)
+
+    class Config:
+        strict = True
+
+
+class UserText(pa.DataFrameModel):
+    """A text about a user, from a template."""
+
+    user: str
+    sample: int = pa.Field(ge=0)
+    text: str = pa.Field(str_length={"min_value": 1})
+
+    class Config:
+        strict = True
+        unique = ["user", "sample"]
+
+
+class SampledText(UserText):
+    """A text of an LLM with all that made it; `tokens` are the sampled ids, the stop token included."""
+
+    policy: str
+    tokens: pl.List(pl.Int64)  # type: ignore[valid-type]
+    token_count: int = pa.Field(ge=1)
+    stop: str = pa.Field(isin=["stop", "length"])
+    redraws: int = pa.Field(ge=0)
+    temperature: float = pa.Field(gt=0)
+    top_p: float = pa.Field(gt=0, le=1)
+    max_tokens: int = pa.Field(ge=1)
+    seed: int = pa.Field(ge=0)
+
+    class Config:
+        strict = True
+        unique = ["user", "sample"]
+
+
+def _blank(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.filter(pl.col("text").str.strip_chars() == "").select("user", "sample", "text")
+
+
+def _uneven(frame: pl.DataFrame) -> pl.DataFrame:
+    counts = frame.group_by("user", maintain_order=True).agg(pl.len().alias("texts"), pl.col("sample").max())
+    return counts.filter((pl.col("texts") != counts["texts"].max()) | (pl.col("sample") != pl.col("texts") - 1))
+
+
+_NOT_BLANK = Rule("text", "no text is blank", "look at the prompt and at sample.stop; then `dvc repro sample`", _blank)
+_EVEN = Rule("sample", "every user has the same number of texts", "run the writing stage again", _uneven)
+_COUNT = Rule(
+    "token_count",
+    "token_count is the number of tokens",
+    "run `dvc repro sample`",
+    lambda f: f.filter(pl.col("tokens").list.len() != pl.col("token_count")).select("user", "sample", "token_count"),
+)
+
+PROMPTS = table(PromptRow, "prompt")
+TEMPLATES = table(UserText, "prompt", _NOT_BLANK, _EVEN)
+TEXTS = table(SampledText, "sample", _NOT_BLANK, _EVEN, _COUNT)
