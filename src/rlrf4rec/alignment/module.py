@@ -141,6 +141,7 @@ def train(module: Dpo, what: str) -> list[Step]:
     """Run DPO with Lightning; the policy is changed in place."""
     s = module.settings
     module.progress = Progress(len(module.pairs) * s.epochs, what)
+    module.policy.train()
     trainer = L.Trainer(
         max_epochs=s.epochs,
         devices=1,

@@ -25,7 +25,7 @@ from rlrf4rec.seeds import derive
 KINDS = ("ndcg", "map", "smooth", "personal")
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: Lightning refuses to pass frozen ones
 class UserRewards:
     """Values of one user's texts: `ndcg`, `map`, `smooth` [M, S, L] on own lists, `others` [M, S, O] smooth."""
 
@@ -55,7 +55,7 @@ class UserRewards:
         return even, odd
 
 
-@dataclass(frozen=True)
+@dataclass
 class Task:
     """What to score: a user, the rows of its own lists and of others' lists, and its texts [S, W]."""
 

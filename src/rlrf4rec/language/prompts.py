@@ -46,24 +46,32 @@ def write(examples: str, shown: list[dict[str, object]]) -> str:
 def template_text(history: list[dict[str, object]], genre_share: dict[str, float]) -> str:
     """The profile that needs no LLM: liked and disliked genres and the era of the history, as a sentence.
 
-    A genre counts by its share among the user's ratings at or above the user's mean, less its share
-    in all train histories (`genre_share`).
+    A rating is liked at or above the user's mean. Liked genres are those with the largest share among the
+    liked less the share in all train histories (`genre_share`); disliked genres, those of the others with
+    the largest share among the disliked less that among the liked.
     """
     mean = sum(float(r["rating"]) for r in history) / len(history)  # type: ignore[arg-type]
     liked = [r for r in history if float(r["rating"]) >= mean]  # type: ignore[arg-type]
     disliked = [r for r in history if float(r["rating"]) < mean]  # type: ignore[arg-type]
-    likes = ", ".join(_top(liked, genre_share, 3)) or "all kinds of"
-    text = f"likes {likes} films{_era(liked)}"
-    dislikes = ", ".join(_top(disliked, genre_share, 2))
-    return f"{text}; not {dislikes}" if dislikes else text
+    of_liked, of_disliked = _shares(liked), _shares(disliked)
+    likes = _top({g: share - genre_share.get(g, 0.0) for g, share in of_liked.items()}, 3)
+    against = {g: share - of_liked.get(g, 0.0) for g, share in of_disliked.items() if g not in likes}
+    dislikes = _top({g: lift for g, lift in against.items() if lift > 0}, 2)
+    text = f"likes {_words(likes) or 'all kinds of'} films{_era(liked)}"
+    return f"{text}; not {_words(dislikes)}" if dislikes else text
 
 
-def _top(rows: list[dict[str, object]], usual: dict[str, float], count: int) -> list[str]:
-    if not rows:
-        return []
-    found = Counter(g for r in rows for g in str(r["genres"]).split("|") if g)
-    lift = {g: n / len(rows) - usual.get(g, 0.0) for g, n in found.items()}
-    return [g.lower() for g, _ in sorted(lift.items(), key=lambda x: (-x[1], x[0]))[:count]]
+def _shares(rows: list[dict[str, object]]) -> dict[str, float]:
+    counts = Counter(g for r in rows for g in str(r["genres"]).split("|") if g)
+    return {genre: count / len(rows) for genre, count in counts.items()}
+
+
+def _top(lift: dict[str, float], count: int) -> list[str]:
+    return [g for g, _ in sorted(lift.items(), key=lambda x: (-x[1], x[0]))[:count]]
+
+
+def _words(genres: list[str]) -> str:
+    return ", ".join(g.lower() for g in genres)
 
 
 def _era(rows: list[dict[str, object]]) -> str:
@@ -76,5 +84,4 @@ def _era(rows: list[dict[str, object]]) -> str:
 
 def genre_shares(history: pl.DataFrame) -> dict[str, float]:
     """Share of a history's rows that carry each genre; `history` has a column genres joined by "|"."""
-    counts = Counter(g for genres in history["genres"] for g in genres.split("|") if g)
-    return {genre: count / history.height for genre, count in sorted(counts.items())}
+    return _shares(history.select("genres").to_dicts())

@@ -6,7 +6,6 @@ finish, so a killed stage goes on where it was.
 """
 
 import hashlib
-from dataclasses import dataclass
 from typing import Any
 
 import lightning as L
@@ -24,24 +23,17 @@ from rlrf4rec.language.shared_attention import SharedCache
 from rlrf4rec.progress import Progress
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Rows of the prompt list, in order of length."""
-
-    rows: list[int]
-
-
 class PromptData(L.LightningDataModule):
     """Batches of prompts, the longest last."""
 
     def __init__(self, prompts: list[list[int]], batch_users: int) -> None:
         super().__init__()
         order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), prompts[i]))
-        self.batches = [Batch(order[i : i + batch_users]) for i in range(0, len(order), batch_users)]
+        self.batches = [order[i : i + batch_users] for i in range(0, len(order), batch_users)]
 
-    def predict_dataloader(self) -> DataLoader[Batch]:
-        """One element per batch."""
-        return DataLoader(self.batches, batch_size=None)  # type: ignore[arg-type]
+    def predict_dataloader(self) -> DataLoader[list[int]]:
+        """One element per batch: rows of the prompt list."""
+        return DataLoader(self.batches, batch_size=None, collate_fn=list)  # type: ignore[arg-type]
 
 
 class Sampler(L.LightningModule):
@@ -66,30 +58,30 @@ class Sampler(L.LightningModule):
         self.prefix: SharedCache | None = None
         self.progress: Progress | None = None
 
-    def predict_step(self, batch: Batch) -> pl.DataFrame:
+    def predict_step(self, rows: list[int]) -> pl.DataFrame:
         """Table row, sample, tokens, redraws of the batch's prompts."""
-        key = self._key(batch)
+        key = self._key(rows)
         finished = store.load("sample", key) if key else None
         if finished is None:
-            finished = self._sample(batch)
+            finished = self._sample(rows)
             if key:
                 store.save("sample", key, finished)
         if self.progress:
-            self.progress.advance(len(batch.rows))
+            self.progress.advance(len(rows))
         return finished
 
-    def _key(self, batch: Batch) -> str | None:
+    def _key(self, rows: list[int]) -> str | None:
         if self.identity is None:
             return None
         settings = {**vars(self.settings), "stop": sorted(self.settings.stop), "dtype": str(self.model.dtype)}
         more = [self.n, self.seed, self.redraws, self.prefix_length, torch.get_num_threads()]
-        return fingerprint([self.identity, settings, more, batch.rows, [self.prompts[r] for r in batch.rows]])
+        return fingerprint([self.identity, settings, more, rows, [self.prompts[r] for r in rows]])
 
-    def _sample(self, batch: Batch) -> pl.DataFrame:
+    def _sample(self, rows: list[int]) -> pl.DataFrame:
         if self.prefix is None:
             tokens = self.prompts[0][: self.prefix_length]
             self.prefix = prefix_cache(self.model, tokens, self.settings.max_tokens)
-        prompts = [self.prompts[row] for row in batch.rows]
+        prompts = [self.prompts[row] for row in rows]
         texts = self._draw(prompts, 0)
         redraws = [[0] * self.n for _ in prompts]
         for attempt in range(1, self.redraws + 1):
@@ -101,13 +93,13 @@ class Sampler(L.LightningModule):
                 for sample, tokens in enumerate(user):
                     if self._is_blank(texts[i][sample]):
                         texts[i][sample], redraws[i][sample] = tokens, attempt
-        rows = [
+        drawn = [
             {"row": row, "sample": sample, "tokens": texts[i][sample], "redraws": redraws[i][sample]}
-            for i, row in enumerate(batch.rows)
+            for i, row in enumerate(rows)
             for sample in range(self.n)
         ]
         schema = {"row": pl.Int64, "sample": pl.Int64, "tokens": pl.List(pl.Int64), "redraws": pl.Int64}
-        return pl.DataFrame(rows, schema=schema)
+        return pl.DataFrame(drawn, schema=schema)
 
     def _draw(self, prompts: list[list[int]], attempt: int) -> list[list[list[int]]]:
         assert self.prefix is not None

@@ -97,6 +97,7 @@ def fit(
         enable_model_summary=False,
         callbacks=callbacks,
     )
+    ranker.train()
     trainer.fit(ranker, datamodule=ListData(len(ranker.lists), batch, seed))
     ranker.eval()
     return ranker.losses

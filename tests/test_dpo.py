@@ -1,0 +1,169 @@
+import math
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from rlrf4rec.alignment import module
+from rlrf4rec.alignment.loss import LogProbs, dpo_loss
+from rlrf4rec.alignment.module import Dpo, Settings, rate, reference_log_probs
+from rlrf4rec.alignment.packed import TokenPair, completion_log_probs, pack
+from rlrf4rec.alignment.policy import load_policy_for_training, new_policy, save_adapter
+from rlrf4rec.language.models import load_policy
+
+PAIRS = [
+    TokenPair([1, 5, 6, 7], [8, 9, 2], [10, 2]),
+    TokenPair([1, 5, 6], [11, 2], [12, 13, 14, 2]),
+    TokenPair([1, 20, 21, 22, 23], [3], [4, 2]),
+    TokenPair([1, 30], [31, 32, 2], [33, 34, 2]),
+]
+SETTINGS = Settings(
+    beta=0.5,
+    learning_rate=0.01,
+    batch=2,
+    epochs=6,
+    warmup=0.1,
+    weight_decay=0.0,
+    max_grad_norm=1.0,
+    precision="float32",
+    seed=1,
+)
+
+
+def test_loss_by_hand():
+    policy = LogProbs(torch.tensor([-1.0, -5.0]), torch.tensor([-2.0, -1.0]))
+    reference = LogProbs(torch.tensor([-1.5, -5.0]), torch.tensor([-1.5, -1.0]))
+    loss, margin = dpo_loss(policy, reference, 0.5)
+    assert margin.tolist() == pytest.approx([0.5 * (0.5 + 0.5), 0.0])
+    assert loss.tolist() == pytest.approx([-math.log(1 / (1 + math.exp(-0.5))), math.log(2)])
+
+
+def plain(model, prompt, completion):
+    """Log-probability of a completion in a row of its own."""
+    logits = model(torch.tensor([prompt + completion])).logits[0, :-1].double()
+    ids = torch.tensor(prompt + completion)[1:]
+    each = torch.log_softmax(logits, -1).gather(1, ids[:, None])[:, 0]
+    return float(each[len(prompt) - 1 :].sum())
+
+
+def test_packed_rows_give_the_log_probs_of_separate_rows(llama):
+    model = llama()
+    with torch.no_grad():
+        packed = completion_log_probs(model, pack(PAIRS))
+        for i, pair in enumerate(PAIRS):
+            assert float(packed.chosen[i]) == pytest.approx(plain(model, pair.prompt, pair.chosen), abs=1e-4)
+            assert float(packed.rejected[i]) == pytest.approx(plain(model, pair.prompt, pair.rejected), abs=1e-4)
+
+
+def test_a_pair_does_not_depend_on_its_batch(llama):
+    model = llama()
+    with torch.no_grad():
+        together = completion_log_probs(model, pack(PAIRS)).chosen
+        alone = torch.cat([completion_log_probs(model, pack([p])).chosen for p in PAIRS])
+    assert torch.allclose(together, alone, atol=1e-5)
+
+
+def tuned(llama, settings=SETTINGS, seed=0):
+    policy = new_policy(llama(), 4, 8.0, 0.0, seed)
+    reference = reference_log_probs(policy, PAIRS, 2, "float32", "test")
+    return policy, reference, Dpo(policy, PAIRS, reference, settings)
+
+
+def test_training_lowers_the_loss_moves_every_adapter_weight_and_no_other(llama):
+    policy, _, dpo = tuned(llama)
+    before = {name: p.detach().clone() for name, p in policy.named_parameters()}
+    steps = module.train(dpo, "test")
+    assert len(steps) == 12
+    assert steps[0].loss == pytest.approx(math.log(2), abs=1e-5)  # a fresh adapter is the reference
+    assert steps[-1].loss < 0.3
+    assert steps[-1].accuracy == 1.0
+    for name, p in policy.named_parameters():
+        assert torch.equal(before[name], p.detach()) == ("lora" not in name), name
+
+
+def test_one_batch_of_4_is_two_of_2_accumulated(llama):
+    """The gradient of a batch is the mean of its halves' gradients: no padding or packing leaks between rows."""
+
+    def gradients(rows):
+        policy, _, dpo = tuned(llama)
+        for part in rows:
+            (dpo.training_step(torch.tensor(part)) * len(part) / 4).backward()
+        return torch.cat([p.grad.flatten() for p in policy.parameters() if p.requires_grad])
+
+    assert torch.allclose(gradients([[0, 1, 2, 3]]), gradients([[0, 1], [2, 3]]), atol=1e-6)
+
+
+def test_training_is_reproducible(llama):
+    losses = [[s.loss for s in module.train(tuned(llama)[2], "test")] for _ in range(2)]
+    assert losses[0] == losses[1]
+
+
+def test_halfway_is_called_once_in_the_middle(llama):
+    calls = []
+    policy, reference, _ = tuned(llama)
+    dpo = Dpo(policy, PAIRS, reference, SETTINGS, lambda: calls.append(len(dpo.steps)))
+    module.train(dpo, "test")
+    assert calls == [6]
+
+
+def test_rate_rises_then_falls_to_zero():
+    factor = rate(10, 0.2)
+    assert [round(factor(s), 3) for s in (0, 1, 2, 6, 10)] == [0.5, 1.0, 1.0, 0.5, 0.0]
+
+
+def test_adapter_files_are_equal_and_merge_to_the_tuned_policy(llama, tmp_path):
+    base = tmp_path / "base"
+    llama().save_pretrained(base)
+    policy, _, dpo = tuned(llama)
+    module.train(dpo, "test")
+    for name in ("one", "two"):
+        save_adapter(policy, base, tmp_path / name)
+    assert sorted(p.name for p in (tmp_path / "one").iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
+    for file in ("adapter_config.json", "adapter_model.safetensors"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+    tokens = torch.tensor([[1, 5, 6, 7]])
+    merged = load_policy(base, tmp_path / "one", torch.float32)
+    assert torch.allclose(merged(tokens).logits, policy(tokens).logits, atol=1e-4)
+    again = load_policy_for_training(llama(), tmp_path / "one")
+    assert torch.allclose(again(tokens).logits, policy(tokens).logits, atol=1e-5)
+    with again.disable_adapter():
+        assert torch.allclose(again(tokens).logits, llama()(tokens).logits, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_trl_gives_the_same_loss_on_the_same_batch_and_the_same_adapter_format(llama, tmp_path):
+    from tokenizers import Tokenizer as Fast
+    from tokenizers.models import WordLevel
+    from transformers import PreTrainedTokenizerFast
+
+    from rlrf4rec.alignment import trl_engine
+
+    words = {f"w{i}": i for i in range(64)}
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=Fast(WordLevel(words, "w0")), pad_token="w0", eos_token="w2", bos_token="w1"
+    )
+    for state in ("fresh", "moved"):
+        policy, reference, dpo = tuned(llama)
+        if state == "moved":
+            module.train(dpo, "test")
+        run = trl_engine.trainer(policy, fast, PAIRS, reference, SETTINGS, str(tmp_path))
+        policy.eval()
+        batch = run.data_collator([run.train_dataset[i] for i in range(4)])
+        theirs = float(run.compute_loss(run.model, batch))
+        ours = float(dpo.training_step(torch.arange(4)))
+        assert ours == pytest.approx(theirs, abs=1e-5)
+    losses = []
+    for engine in ("trl", "lightning"):
+        policy, reference, dpo = tuned(llama)
+        if engine == "trl":
+            steps = trl_engine.train(policy, fast, PAIRS, reference, SETTINGS)
+        else:
+            steps = module.train(dpo, "test")
+        save_adapter(policy, tmp_path, tmp_path / engine)
+        losses.append([len(steps), steps[0].loss])
+        assert steps[-1].loss < 0.4
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+    one, two = (load_file(tmp_path / e / "adapter_model.safetensors") for e in ("trl", "lightning"))
+    assert {k: v.shape for k, v in one.items()} == {k: v.shape for k, v in two.items()}
+    configs = [(tmp_path / e / "adapter_config.json").read_text() for e in ("trl", "lightning")]
+    assert configs[0] == configs[1]

@@ -1,0 +1,120 @@
+import numpy as np
+import polars as pl
+import pytest
+
+from rlrf4rec.errors import RLRFError
+from rlrf4rec.lists import candidates, folds
+from rlrf4rec.lists.histories import cut, histories, popularity
+
+USERS = [f"u{i}" for i in range(100)]
+
+
+def test_folds_have_the_asked_sizes_and_halves_only_for_tuning_users():
+    apart = folds.assign(USERS, 0.1, 0.25, "apart", 0.6, 1)
+    assert dict(apart["fold"].value_counts().iter_rows()) == {"train": 65, "validation": 10, "test": 25}
+    assert dict(apart["role"].value_counts().iter_rows()) == {"tune": 39, "rank": 26, "none": 35}
+    assert set(apart.filter(pl.col("role") == "tune")["half"]) == {"A", "B"}
+    assert set(apart.filter(pl.col("role") != "tune")["half"]) == {"-"}
+    shared = folds.assign(USERS, 0.1, 0.25, "shared", 0.6, 1)
+    assert set(shared.filter(pl.col("fold") == "train")["role"]) == {"both"}
+    assert shared["fold"].equals(apart["fold"])
+
+
+def test_folds_depend_on_the_seed_alone():
+    assert folds.assign(USERS, 0.1, 0.2, "apart", 0.5, 3).equals(folds.assign(USERS, 0.1, 0.2, "apart", 0.5, 3))
+    assert not folds.assign(USERS, 0.1, 0.2, "apart", 0.5, 3).equals(folds.assign(USERS, 0.1, 0.2, "apart", 0.5, 4))
+
+
+def test_too_few_users_are_an_error():
+    with pytest.raises(RLRFError, match="3 users are too few"):
+        folds.assign(["a", "b", "c"], 0.1, 0.2, "apart", 0.5, 0)
+
+
+@pytest.mark.parametrize(
+    ("times", "length", "expected"),
+    [
+        ([1, 2, 3, 4, 5, 6], 30, 3),  # KAR's place, (6 + 1) // 2
+        ([1, 2, 3, 4, 5, 6], 2, 2),  # the cap
+        ([1, 1, 5, 5, 5, 9], 30, 2),  # a tie moves the cut back to where time moves on
+        ([5, 5, 5, 5, 6, 7], 30, 4),  # or forward, when there is no earlier place
+        ([5, 5, 5, 5], 30, None),
+        ([5], 30, None),
+    ],
+)
+def test_the_cut_falls_where_time_moves_on(times, length, expected):
+    assert cut(times, length) == expected
+
+
+def interactions(times, user="u", ratings=None):
+    n = len(times)
+    ratings = ratings or [5.0] * n
+    return pl.DataFrame(
+        {"user": [user] * n, "item": [f"i{k}" for k in range(n)], "rating": ratings, "timestamp": times}
+    )
+
+
+def test_history_ends_before_the_rest_begins_and_users_without_a_cut_are_named():
+    both = pl.concat([interactions([1, 2, 2, 3, 4, 4]), interactions([7, 7, 7], "tied")])
+    history, later, uncut = histories(both, 30)
+    assert uncut == ["tied"]
+    assert history["position"].to_list() == [0, 1, 2]
+    assert later["activity"].to_list() == [3, 4, 5]
+    assert history["timestamp"].max() < later["timestamp"].min()
+
+
+def test_popularity_counts_only_histories_of_train_users():
+    history = pl.DataFrame({"user": ["a", "b", "c"], "item": ["i0", "i0", "i0"]})
+    items = pl.DataFrame({"item": ["i0", "i1"]})
+    counts = popularity(items, history, pl.DataFrame({"user": ["a", "b"]}))
+    assert counts.rows() == [("i0", 2), ("i1", 0)]
+
+
+def build(later, weights=None, step=4, length=10, max_lists=99, items=60):
+    names = np.array([f"i{k}" for k in range(items)], dtype=object)
+    catalogue = candidates.Catalogue(names, np.ones(items) if weights is None else weights)
+    seen = later.select("user", "item")
+    return candidates.build(later, seen, catalogue, step, length, max_lists, 4.0, 7)
+
+
+def later(n, ratings=None):
+    return interactions(list(range(n)), ratings=ratings).with_columns(activity=pl.int_range(n, dtype=pl.Int64) + 3)
+
+
+def test_lists_hold_the_next_interactions_and_unseen_negatives():
+    lists, without = build(later(10))
+    assert without == 0
+    sizes = lists.group_by("list").agg(pl.len(), pl.col("real").sum(), pl.col("item").n_unique()).sort("list")
+    assert sizes.rows() == [(0, 10, 4, 10), (1, 10, 4, 10), (2, 10, 2, 10)]
+    own = {f"i{k}" for k in range(10)}
+    assert not own & set(lists.filter(~pl.col("real"))["item"])
+    assert lists.filter(pl.col("list") == 1)["begins"].unique().to_list() == [4]
+    assert lists.filter(pl.col("list") == 1)["activity"].unique().to_list() == [7]
+
+
+def test_lists_without_a_positive_are_left_out_and_counted():
+    lists, without = build(later(8, [1.0] * 4 + [5.0, 1.0, 1.0, 1.0]))
+    assert without == 1
+    assert lists["label"].sum() == 1
+    assert lists["list"].unique().to_list() == [0]
+
+
+def test_max_lists_keeps_the_first():
+    lists, _ = build(later(20), max_lists=2)
+    assert sorted(lists.filter(pl.col("real"))["item"], key=lambda i: int(i[1:])) == [f"i{k}" for k in range(8)]
+
+
+def test_negatives_follow_their_weights():
+    weights = np.where(np.arange(60) < 40, 1000.0, 0.001)
+    lists, _ = build(later(8), weights)
+    assert all(int(i[1:]) < 40 for i in lists.filter(~pl.col("real"))["item"])
+
+
+def test_a_catalogue_too_small_for_a_list_is_an_error():
+    with pytest.raises(RLRFError, match="only 2 items left for negatives"):
+        build(later(10), items=12)
+
+
+def test_the_order_of_a_list_says_nothing():
+    lists, _ = build(later(40), items=90)
+    mean = lists.filter(pl.col("real"))["position"].mean()
+    assert 3.0 < mean < 6.0

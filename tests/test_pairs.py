@@ -1,0 +1,50 @@
+import polars as pl
+
+from rlrf4rec.feedback.pairs import make
+
+
+def table(rewards, texts=None):
+    n = len(rewards)
+    texts = texts or [f"text {i}" for i in range(n)]
+    frame = pl.DataFrame({"user": ["u"] * n, "sample": range(n), "reward": rewards, "text": texts})
+    return frame.with_columns(tokens=pl.Series([[i, 198] for i in range(n)]))
+
+
+def both(frame, min_gap=0.0, max_pairs=10):
+    return make(frame.select("user", "sample", "reward"), frame.drop("reward"), min_gap, max_pairs)
+
+
+def test_best_and_worst_by_reward():
+    pairs, skipped = both(table([0.2, 0.9, 0.1, 0.5]))
+    row = pairs.row(0, named=True)
+    assert (row["chosen_sample"], row["rejected_sample"]) == (1, 2)
+    assert (row["chosen"], row["rejected_tokens"]) == ("text 1", [2, 198])
+    assert abs(row["gap"] - 0.8) < 1e-12
+    assert skipped.is_empty()
+
+
+def test_among_equals_the_lower_sample_number():
+    pairs, _ = both(table([0.1, 0.9, 0.9, 0.1]))
+    assert pairs.select("chosen_sample", "rejected_sample").row(0) == (1, 0)
+
+
+def test_users_without_signal_are_skipped_with_the_reason():
+    tied = table([0.3, 0.3])
+    same = table([0.3, 0.4], ["same", "same"]).with_columns(user=pl.lit("v"))
+    small = table([0.30, 0.31]).with_columns(user=pl.lit("w"))
+    good = table([0.1, 0.9]).with_columns(user=pl.lit("x"))
+    wide = table([0.1, 0.8]).with_columns(user=pl.lit("y"))
+    pairs, skipped = both(pl.concat([tied, same, small, good, wide]), min_gap=0.05, max_pairs=1)
+    assert pairs["user"].to_list() == ["x"]
+    assert dict(skipped.iter_rows()) == {
+        "u": "all rewards equal",
+        "v": "best and worst text equal",
+        "w": "gap below min_gap",
+        "y": "beyond max_pairs",
+    }
+
+
+def test_only_rewarded_users_count():
+    frame = table([0.1, 0.9])
+    pairs, _ = make(frame.select("user", "sample", "reward").head(0), frame.drop("reward"), 0.0, 5)
+    assert pairs.is_empty()

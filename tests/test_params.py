@@ -1,0 +1,88 @@
+from pathlib import Path
+
+import pytest
+
+from rlrf4rec.errors import RLRFError
+from rlrf4rec.params import load
+from rlrf4rec.rounds import write_rounds
+
+ROOT = Path(__file__).parent.parent
+
+
+def changed(tmp_path, old, new):
+    text = (ROOT / "params.yaml").read_text()
+    assert old in text
+    path = tmp_path / "params.yaml"
+    path.write_text(text.replace(old, new, 1))
+    return path
+
+
+def test_the_committed_params_are_valid():
+    assert load(ROOT / "params.yaml").split.negatives == "popularity"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("  beta: null", "  betta: 0.1", ["train_dpo.betta", "unknown key", "train_dpo.beta", "> 0, <= 10"]),
+        ("  top_p: 0.95", "  top_p: 1.5", ["sample.top_p", "1.5", "a number, > 0, <= 1"]),
+        ("  learning_rate: 0.002", "  learning_rate: '2e-3'", ["train_ranker.learning_rate", "without quotes"]),
+        ("negatives: popularity", "negatives: popular", ["split.negatives", "uniform | popularity"]),
+        ("  n_trials: 12", "  n_trials: true", ["tune_reward.n_trials", "a whole number, >= 0"]),
+        ("  n_trials: 12", "  n_trials: 1.0e+1", ["tune_reward.n_trials", "a whole number"]),
+        ("  step: 4", "  step: 14", ["split", "step must be below list_length"]),
+        ("  width: null", "  width: 0", ["train_reward.width", ">= 1"]),
+        ("seed: 2026\n", "", ["seed: missing", "a whole number, >= 0"]),
+        ("  beta: [0.05, 0.3]", "  beta: [0.05]", ["tune_dpo.beta", "[low, high]"]),
+        ("[dlcm, prm", "[dlmc, prm", ["variants.backbone", "dlcm | prm | setrank"]),
+        ("  seeds: 4", "  seeds: null", ["train_ranker.seeds", "a whole number"]),
+        ("round1]", "round7]", ["variants.knowledge", "round7"]),
+        ("  round1: models", "  round3: models", ["policies must be", "rlrf4rec rounds"]),
+        ("seed: 2026", "seed: 2026\n  x: 1", ["not valid YAML"]),
+    ],
+)
+def test_a_fault_names_key_and_range(tmp_path, old, new, words):
+    with pytest.raises(RLRFError) as error:
+        load(changed(tmp_path, old, new))
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_every_fault_is_listed(tmp_path):
+    path = changed(tmp_path, "  top_p: 0.95", "  top_p: 0")
+    path.write_text(path.read_text().replace("  temperature: 1.0", "  temperature: hot"))
+    with pytest.raises(RLRFError, match=r"2 fault\(s\)"):
+        load(path)
+
+
+def test_plain_exponents_are_numbers_as_dvc_writes_them(tmp_path):
+    path = changed(tmp_path, "  beta: null\n  learning_rate: null", "  beta: 1e-1\n  learning_rate: 1e-05")
+    params = load(path)
+    assert params.train_dpo.learning_rate == 1e-5
+    assert params.train_dpo.beta == 0.1
+
+
+def test_a_hub_model_needs_a_revision(tmp_path):
+    path = changed(tmp_path, "    source: wheel # wheel", "    source: hub # wheel")
+    with pytest.raises(RLRFError, match="needs `revision`"):
+        load(path)
+
+
+def test_rounds_writes_a_loop_that_loads_and_goes_back(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text((ROOT / "params.yaml").read_text())
+    before = load(path)
+    write_rounds(path, 3)
+    three = load(path)
+    assert {name: r.policy for name, r in three.rounds.items()} == {
+        "round1": "base",
+        "round2": "round1",
+        "round3": "round2",
+    }
+    assert list(three.policies) == ["base", "round1", "round2", "round3"]
+    assert three.variants.knowledge[-1] == "round3"
+    assert "# Every knob" in path.read_text()
+    write_rounds(path, 1)
+    assert load(path) == before
+    with pytest.raises(RLRFError, match="at least one round"):
+        write_rounds(path, 0)

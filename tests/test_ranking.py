@@ -1,0 +1,146 @@
+import numpy as np
+import pytest
+import torch
+
+from rlrf4rec.ranking import nets
+from rlrf4rec.ranking.adaptor import HybridExpertAdaptor
+from rlrf4rec.ranking.features import CandidateFeatures, Standardise
+from rlrf4rec.ranking.lists import Catalogue, Lists
+from rlrf4rec.ranking.losses import attention_rank, listwise_softmax
+from rlrf4rec.ranking.module import Ranker, fit, mean_ndcg, predict, user_means
+from rlrf4rec.ranking.parallel import Job, train, train_all
+
+WIDTH, ITEMS, USERS, LENGTH = 12, 40, 16, 5
+NETS = ("dlcm", "prm", "setrank", "match")
+
+
+def world(seed=0):
+    """Lists in which a user's text decides which item is the positive: only a net that reads it can learn."""
+    g = torch.Generator().manual_seed(seed)
+    catalogue = Catalogue(
+        torch.randn(ITEMS, WIDTH, generator=g),
+        (torch.rand(ITEMS, 3, generator=g) < 0.5).float(),
+        torch.randn(ITEMS, generator=g),
+    )
+    texts = torch.randn(USERS, 2, WIDTH, generator=g)
+    user = torch.arange(USERS).repeat_interleave(12)
+    item = torch.stack([torch.randperm(ITEMS, generator=g)[:LENGTH] for _ in user])
+    match = (texts.mean(1)[user][:, None] * catalogue.vectors[item]).sum(-1)
+    label = torch.zeros_like(item).scatter(1, match.argmax(1, keepdim=True), 1)
+    lists = Lists(user, torch.arange(12).repeat(USERS), item, label, torch.rand(len(user), generator=g))
+    return catalogue, texts, lists
+
+
+def build(name, catalogue, texts, seed=0):
+    torch.manual_seed(seed)
+    return nets.build(name, catalogue, texts, LENGTH, 0.0, 2, 3, 8)
+
+
+def test_adaptor_by_hand():
+    """Two experts (one shared, one private) on a vector of ones, all weights known."""
+    adaptor = HybridExpertAdaptor(12, 1, 1, 0.0)
+    with torch.no_grad():
+        for experts, value in ((adaptor.shared, 1.0), (adaptor.private_user, 2.0), (adaptor.private_item, -1.0)):
+            experts.weight_in.fill_(value)
+            experts.bias_in.zero_()
+            experts.weight_out.fill_(1.0)
+            experts.bias_out.zero_()
+        adaptor.gate_user.weight[0].fill_(np.log(3.0) / 12)  # softmax(log 3, 0) = (3/4, 1/4)
+        adaptor.gate_user.weight[1].zero_()
+        adaptor.gate_item.weight.zero_()  # 1/2 each
+    x = torch.ones(1, 12)
+    hidden = 12 // 6  # units of an expert; each gives 12 times its weight
+    assert adaptor.user(x)[0, 0].item() == pytest.approx(0.75 * 12 * hidden + 0.25 * 24 * hidden, rel=1e-5)
+    assert adaptor.item(x)[0, 0].item() == pytest.approx(0.5 * 12 * hidden + 0.5 * 0.0, rel=1e-5)  # ReLU cuts -12
+    assert adaptor.user(x).shape == (1, 32)
+
+
+def test_a_constant_text_is_standardised_to_zero():
+    assert Standardise(torch.ones(5, 3))(torch.ones(2, 3)).abs().sum() == 0
+    spread = torch.tensor([[1.0, 5.0], [3.0, 5.0]])
+    assert Standardise(spread)(spread).tolist() == [[-1.0, 0.0], [1.0, 0.0]]
+
+
+def test_losses_by_hand():
+    scores, labels = torch.tensor([[0.0, np.log(3.0)]]), torch.tensor([[0, 1]])
+    assert listwise_softmax(scores, labels).item() == pytest.approx(-np.log(3 / 4), rel=1e-5)
+    assert attention_rank(scores, labels).item() == pytest.approx(-2 * np.log(3 / 4), rel=1e-5)
+    two = torch.tensor([[1, 1]])
+    assert listwise_softmax(scores, two).item() == pytest.approx(-(np.log(1 / 4) + np.log(3 / 4)) / 2, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_training_learns_from_texts_and_moves_every_weight(name):
+    catalogue, texts, lists = world()
+    net = build(name, catalogue, texts)
+    before = {k: v.detach().clone() for k, v in net.named_parameters()}
+    untrained = mean_ndcg(net, lists, texts, 3)
+    losses = fit(Ranker(net, name, lists, texts, 0.01, 0.0, 1), 12, 32, 1)
+    assert losses[-1] < losses[0]
+    assert mean_ndcg(net, lists, texts, 3) > untrained + 0.1
+    for key, value in net.named_parameters():
+        assert not torch.equal(before[key], value.detach()), key
+
+
+@pytest.mark.parametrize("name", ["dlcm", "prm", "setrank"])
+def test_equal_seeds_give_equal_weights(name):
+    catalogue, texts, lists = world()
+    job = Job(name, catalogue, lists, lists, texts, torch.arange(USERS), 0.01, 0.0, 0.1, 2, 3, 2, 32, 5)
+    one, two = train(job), train(job)
+    assert all(torch.equal(one.weights[k], two.weights[k]) for k in one.weights)
+    assert len(one.losses) == len(one.validation) == 2
+
+
+def test_worker_processes_give_what_one_process_gives():
+    catalogue, texts, lists = world()
+    jobs = [
+        Job("prm", catalogue, lists, lists, texts, torch.arange(USERS), 0.01, 0.0, 0.1, 2, 3, 2, 32, seed)
+        for seed in (1, 2)
+    ]
+    for ours, theirs in zip([train(j) for j in jobs], train_all(jobs, "test"), strict=True):
+        assert ours.losses == theirs.losses
+        assert all(torch.equal(ours.weights[k], theirs.weights[k]) for k in ours.weights)
+
+
+@pytest.mark.parametrize("name", ["setrank", "match"])
+def test_the_order_of_candidates_does_not_matter_where_it_must_not(name):
+    catalogue, texts, lists = world()
+    net = build(name, catalogue, texts).eval()
+    order = torch.tensor([3, 0, 4, 1, 2])
+    turned = Lists(lists.user, lists.number, lists.item[:, order], lists.label[:, order], lists.activity)
+    text = texts[lists.user, 0]
+    assert torch.allclose(predict(net, lists, text)[:, order], predict(net, turned, text), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_only_the_text_differs_between_users_of_the_same_activity(name):
+    catalogue, texts, lists = world()
+    net = build(name, catalogue, texts).eval()
+    if name == "match":
+        torch.nn.init.normal_(net.weight)
+    same = predict(net, lists, texts[torch.zeros_like(lists.user), 0])
+    own = predict(net, lists, texts[lists.user, 0])
+    assert torch.equal(same[lists.user == 0], own[lists.user == 0])
+    assert not torch.allclose(same[lists.user == 1], own[lists.user == 1])
+
+
+def test_items_of_equal_features_get_equal_scores_whatever_else_is_in_the_batch():
+    catalogue, texts, lists = world()
+    net = build("prm", catalogue, texts).eval()
+    text = texts[lists.user, 0]
+    rows = torch.arange(10)
+    assert torch.allclose(predict(net, lists, text)[:10], predict(net, lists[rows], text[:10]), atol=1e-5)
+
+
+def test_features_hold_popularity_activity_and_their_product():
+    catalogue, texts, lists = world()
+    features = CandidateFeatures(catalogue, texts, 2, 3, 0.0)(lists, texts[lists.user, 0])
+    popularity, activity = catalogue.log_popularity[lists.item[0, 1]], lists.activity[0] - 4.0
+    assert features[0, 1, 96:99].tolist() == pytest.approx(
+        [float(popularity), float(activity), float(popularity * activity)]
+    )
+
+
+def test_user_means():
+    values = torch.tensor([1.0, 3.0, 5.0], dtype=torch.double)
+    assert user_means(values, torch.tensor([7, 7, 2])).tolist() == [5.0, 2.0]

@@ -1,0 +1,130 @@
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from torch import nn
+
+from rlrf4rec.feedback import models, rewards
+from rlrf4rec.feedback.reliability import reliability
+from rlrf4rec.feedback.rewards import Scorer, UserRewards, score, tasks
+from rlrf4rec.metrics.compare import reward_gain
+from rlrf4rec.ranking.lists import Lists
+
+
+class Dot(nn.Module):
+    """Scores an item by the text's entry at the item's number."""
+
+    def __init__(self, sign=1.0):
+        super().__init__()
+        self.sign = sign
+
+    def forward(self, lists, text):
+        return self.sign * text.gather(1, lists.item)
+
+
+def lists():
+    """Two users with two lists of three items each; the positive is item 0, then item 1."""
+    item = torch.tensor([[0, 1, 2], [2, 1, 0], [1, 2, 0], [0, 2, 1]])
+    label = torch.tensor([[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 1]])
+    return Lists(torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 0, 1]), item, label, torch.zeros(4))
+
+
+TEXTS = torch.tensor([[[3.0, 2.0, 1.0], [1.0, 2.0, 3.0]], [[2.0, 3.0, 1.0], [0.0, 0.0, 0.0]]])
+
+
+def run(nets=None, of=None, other_lists=8):
+    nets = nets or [Dot()]
+    of = of or {0: list(range(len(nets))), 1: list(range(len(nets)))}
+    scorer = Scorer(nets, of, lists(), k=2)
+    return score(scorer, tasks(lists(), TEXTS, {0: "A", 1: "A"}, other_lists, 0), "test")
+
+
+def test_rewards_by_hand():
+    first = run()[0]
+    # Text 0 ranks 0, 1, 2: list 0 has its positive first, list 1 second. Text 1 ranks 2, 1, 0: third, then second.
+    log2 = 1 / np.log2(3)
+    assert first.ndcg[0].tolist() == [[1.0, pytest.approx(log2)], [0.0, pytest.approx(log2)]]
+    assert first.map[0].tolist() == [[1.0, 0.5], [0.0, 0.5]]
+    p = torch.log_softmax(torch.tensor([3.0, 2.0, 1.0]).double(), 0)
+    assert first.smooth[0, 0].tolist() == pytest.approx([float(p[0]), float(p[1])])
+    assert first.reward("ndcg").tolist() == pytest.approx([(1 + log2) / 2, log2 / 2])
+
+
+def test_personal_is_own_minus_others_lists():
+    first, second = run()
+    own = first.smooth[0].mean(-1)
+    # The other user's lists have the same positives, so nothing of the reward is personal.
+    assert torch.allclose(first.others[0].mean(-1), own)
+    assert first.reward("personal").abs().max() < 1e-12
+    assert second.reward("personal").abs().max() < 1e-12
+
+
+def test_others_are_never_own_lists_and_the_same_for_all_texts():
+    made = tasks(lists(), TEXTS, {0: "A", 1: "A"}, 1, 3)
+    assert made[0].own.tolist() == [0, 1]
+    assert set(made[0].others.tolist()) <= {2, 3}
+    alone = tasks(lists(), TEXTS, {0: "A", 1: "B"}, 5, 3)
+    assert alone[0].others.tolist() == []
+
+
+def test_only_models_of_the_other_half_score_a_user():
+    names = ["A-0", "A-1", "B-0", "B-1"]
+    of = models.models_of(names, {0: "A", 1: "B", 2: "validation"})
+    assert of == {0: [2, 3], 1: [0, 1], 2: [0, 1, 2, 3]}
+
+
+def test_a_model_that_trained_on_a_user_does_not_touch_its_reward():
+    wild = Dot(-100.0)
+    fair, crossed = run([Dot()], {0: [0], 1: [0]}), run([Dot(), wild], {0: [0], 1: [1]})
+    assert torch.equal(fair[0].reward("smooth"), crossed[0].reward("smooth"))
+    assert not torch.allclose(fair[1].reward("smooth"), crossed[1].reward("smooth"))
+
+
+def user_rewards(user, own, noise, seed):
+    """Two models, `own` [S] true values seen through noise on 6 lists."""
+    g = torch.Generator().manual_seed(seed)
+    values = own[None, :, None] + noise * torch.randn(2, len(own), 6, generator=g, dtype=torch.double)
+    zero = torch.zeros(2, len(own), 4, dtype=torch.double)
+    return UserRewards(user, values * 0, values * 0, values, zero)
+
+
+def test_reliability_is_high_for_signal_and_none_for_noise():
+    g = torch.Generator().manual_seed(0)
+    true = [torch.randn(5, generator=g, dtype=torch.double) for _ in range(200)]
+    signal = reliability([user_rewards(i, t, 0.1, i) for i, t in enumerate(true)])
+    noise = reliability([user_rewards(i, t * 0, 1.0, i) for i, t in enumerate(true)])
+    assert signal["smooth"]["split_half"] > 0.95
+    assert signal["smooth"]["seed_to_seed"] > 0.95
+    assert abs(noise["smooth"]["split_half"]) < 0.15
+    assert abs(noise["smooth"]["seed_to_seed"]) < 0.15
+    assert signal["ndcg"] == {"split_half": 0.0, "seed_to_seed": 0.0, "tied_lists": 1.0, "tied_users": 1.0}
+    assert signal["smooth"]["tied_lists"] == 0.0
+
+
+def test_a_level_that_differs_between_users_is_no_reliability():
+    shifted = [user_rewards(i, torch.full((5,), float(i), dtype=torch.double), 1.0, i) for i in range(100)]
+    assert abs(reliability(shifted)["smooth"]["split_half"]) < 0.2
+
+
+def test_text_bank_and_kinds():
+    llm, template = torch.zeros(3, 4, 2), torch.ones(3, 1, 2)
+    assert models.text_bank(llm, template, "both").shape == (3, 5, 2)
+    assert models.text_bank(llm, template, "llm") is llm
+    assert set(rewards.KINDS) == {"ndcg", "map", "smooth", "personal"}
+
+
+def test_reward_gain_by_hand():
+    row = {"fold": "test", "map": 0.0, "personal": 0.0, "smooth": -1.0, "permuted_smooth": -1.0}
+    rows = [
+        {"policy": p, "user": u, **row, "ndcg": n, "permuted_ndcg": m}
+        for p, u, n, m in (
+            ("base", "a", 0.5, 0.5),
+            ("base", "b", 0.4, 0.3),
+            ("round1", "a", 0.7, 0.6),
+            ("round1", "b", 0.4, 0.2),
+        )
+    ]
+    gain = reward_gain(pl.DataFrame(rows), "round1", "test", 200, 0)
+    assert gain["ndcg"]["difference"] == pytest.approx(0.1)
+    assert gain["ndcg_personal_part"]["difference"] == pytest.approx(((0.1 - 0.0) + (0.2 - 0.1)) / 2)
+    assert gain["ndcg"]["users"] == 2

@@ -1,0 +1,161 @@
+import pytest
+import torch
+
+from rlrf4rec.errors import RLRFError
+from rlrf4rec.language import nucleus
+from rlrf4rec.language.generate import Settings, common_prefix, generate, prefix_cache
+from rlrf4rec.language.sampler import Sampler, blank_tokens, sample_texts, stop_tokens, to_text
+from rlrf4rec.language.shared_attention import NAME
+
+SETTINGS = Settings(temperature=1.0, top_p=0.9, max_tokens=6, stop=frozenset([2, 9]))
+PROMPTS = [[1, 5, 6, 7, 8], [1, 5, 6, 11, 12, 13, 14], [1, 5, 6, 20], [1, 5, 6, 21, 3]]
+
+
+def plain_nucleus(logits, temperature, top_p):
+    """The definition, with a full sort: [vocabulary] probabilities restricted to the nucleus."""
+    p = torch.softmax(logits.double() / temperature, -1)
+    order = sorted(range(len(p)), key=lambda i: (-float(p[i]), i))
+    kept, mass = torch.zeros(len(p), dtype=torch.double), 0.0
+    for i in order:
+        if mass >= top_p:
+            break
+        kept[i], mass = p[i], mass + float(p[i])
+    return kept / kept.sum()
+
+
+@pytest.mark.parametrize(("temperature", "top_p"), [(1.0, 0.9), (0.7, 0.5), (2.0, 1.0), (1.0, 0.05)])
+def test_samples_follow_the_nucleus_by_chi_square(temperature, top_p):
+    rows = 40_000
+    logits = torch.randn(16, generator=torch.Generator().manual_seed(3)) * 2
+    uniform = torch.rand(rows, nucleus.DRAWS, generator=torch.Generator().manual_seed(4), dtype=torch.double)
+    drawn = nucleus.sample(logits.expand(rows, -1), uniform, temperature, top_p)
+    expected = plain_nucleus(logits, temperature, top_p) * rows
+    counts = torch.bincount(drawn, minlength=16).double()
+    assert float(counts[expected == 0].sum()) == 0
+    inside = expected > 0
+    chi = float(((counts - expected)[inside] ** 2 / expected[inside]).sum())
+    assert chi < 40  # the 99.9 % point with 15 degrees of freedom is 37.7
+
+
+def test_ties_at_the_edge_of_the_nucleus_go_by_index():
+    logits = torch.zeros(4)  # 0.25 each; top_p 0.5 keeps tokens 0 and 1
+    uniform = torch.rand(2000, nucleus.DRAWS, generator=torch.Generator().manual_seed(1), dtype=torch.double)
+    drawn = nucleus.sample(logits.expand(2000, -1), uniform, 1.0, 0.5)
+    assert set(drawn.tolist()) == {0, 1}
+
+
+def test_random_numbers_depend_on_the_key_alone():
+    a, b, c = (1, 2, 3), (1, 2, 4), (9, 9, 9)
+    both = nucleus.uniforms([a, b], 5)
+    assert torch.equal(both[0], nucleus.uniforms([c, a], 5)[1])
+    assert not torch.equal(both[0], both[1])
+    assert torch.equal(both[0, :3], nucleus.uniforms([a], 3)[0])
+
+
+def test_common_prefix_leaves_every_prompt_a_token():
+    assert common_prefix(PROMPTS) == 3
+    assert common_prefix([[1, 2, 3], [1, 2, 3]]) == 2
+    assert common_prefix([[4], [5]]) == 0
+
+
+def run(model, prompts, samples, prefix=3):
+    uniform = torch.stack([nucleus.uniforms([(sum(p), s) for s in range(samples)], 6) for p in prompts])
+    return generate(model, prompts, uniform, prefix_cache(model, prompts[0][:prefix], 6), SETTINGS)
+
+
+def plain_generate(model, prompt, samples):
+    """One token at a time with the whole text as input: no cache, no sharing."""
+    texts = []
+    for s in range(samples):
+        tokens, uniform = list(prompt), nucleus.uniforms([(sum(prompt), s)], 6)[0]
+        for step in range(6):
+            logits = model(torch.tensor([tokens])).logits[:, -1]
+            token = int(nucleus.sample(logits, uniform[step][None], 1.0, 0.9))
+            tokens.append(token)
+            if token in SETTINGS.stop:
+                break
+        texts.append(tokens[len(prompt) :])
+    return texts
+
+
+def test_shared_caches_give_the_texts_of_plain_generation(llama):
+    expected = [plain_generate(llama(), p, 5) for p in PROMPTS]
+    assert len({len(t) for user in expected for t in user}) > 1  # some stop early, some do not
+    for prefix in (3, 1, 0):
+        assert run(llama(NAME), PROMPTS, 5, prefix) == expected
+
+
+def test_a_text_does_not_depend_on_its_batch(llama):
+    model = llama(NAME)
+    together = run(model, PROMPTS, 3)
+    for prompt, texts in zip(PROMPTS, together, strict=True):
+        assert run(model, [prompt], 3) == [texts]
+
+
+def sampler(model, prompts=PROMPTS, n=3, blank=frozenset(), redraws=2, identity=None, seed=7):
+    return Sampler(model, prompts, SETTINGS, n, seed, redraws, blank, identity)
+
+
+def test_sampler_gives_n_texts_per_prompt_whatever_the_batch(llama):
+    one, three = (sample_texts(sampler(llama(NAME)), size, "test") for size in (1, 3))
+    assert one.equals(three)
+    assert one["row"].to_list() == [r for r in range(4) for _ in range(3)]
+    assert one["tokens"].list.len().max() <= 6
+
+
+def test_another_seed_gives_other_texts(llama):
+    a, b = (sample_texts(sampler(llama(NAME), seed=s), 2, "test") for s in (1, 2))
+    assert not a.equals(b)
+
+
+def test_blank_answers_are_drawn_again_and_then_an_error(llama):
+    first = sample_texts(sampler(llama(NAME)), 4, "test")
+    blank = frozenset(first.filter((first["row"] == 0) & (first["sample"] == 0))["tokens"][0].to_list())
+    again = sample_texts(sampler(llama(NAME), blank=blank, redraws=9), 4, "test")
+    assert again["redraws"].max() > 0
+    kept = again.filter(again["redraws"] == 0).join(first, on=["row", "sample"], suffix="_first")
+    assert kept.height
+    assert kept["tokens"].to_list() == kept["tokens_first"].to_list()
+    with pytest.raises(RLRFError, match="stayed empty after 1 redraws"):
+        sample_texts(sampler(llama(NAME), blank=frozenset(range(64)), redraws=1), 4, "test")
+
+
+def test_finished_batches_are_not_sampled_again(llama, tmp_path, monkeypatch):
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    first = sample_texts(sampler(llama(NAME), identity="model-1"), 2, "test")
+    kept = list((tmp_path / ".rlrf4rec" / "sample").iterdir())
+    assert len(kept) == 2
+    kept[0].unlink()  # as if the stage had been killed before this batch
+    drawn = []
+    real = Sampler._draw
+    monkeypatch.setattr(Sampler, "_draw", lambda self, p, attempt: drawn.append(len(p)) or real(self, p, attempt))
+    assert sample_texts(sampler(llama(NAME), identity="model-1"), 2, "test").equals(first)
+    assert drawn == [2]
+    sample_texts(sampler(llama(NAME), identity="model-2"), 2, "test")
+    assert drawn == [2, 2, 2]
+
+
+class Words:
+    """A tokenizer of five tokens."""
+
+    all_special_ids = [0]
+    words = ["", " a", "\n", "b\nc", "  "]
+
+    def __len__(self):
+        return len(self.words)
+
+    def decode(self, tokens, skip_special_tokens):
+        return "".join(self.words[t] for t in tokens)
+
+
+def test_every_token_that_holds_a_stop_text_stops():
+    assert stop_tokens(Words(), Words.words, ["\n"]) == {0, 2, 3}
+    assert blank_tokens(Words.words) == {0, 2, 4}
+    with pytest.raises(RLRFError, match="no token of this LLM holds"):
+        stop_tokens(Words(), Words.words, ["END"])
+
+
+def test_a_text_ends_before_its_stop():
+    assert to_text(Words(), [1, 3, 1], ["\n"]) == "ab"
+    assert to_text(Words(), [1, 4, 2], ["\n"]) == "a"
+    assert to_text(Words(), [1, 1], ["\n"]) == "a a"

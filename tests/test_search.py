@@ -1,0 +1,91 @@
+import optuna
+import pytest
+
+from rlrf4rec.search import study
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path, monkeypatch):
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+
+
+def objective(trial):
+    x = trial.suggest_float("x", -1.0, 1.0)
+    return -((x - 0.3) ** 2)
+
+
+def test_a_study_finds_the_best_and_repeats_itself():
+    one = study.run("a", "key1", objective, 12, 5, 4)
+    two = study.run("b", "key2", objective, 12, 5, 4)
+    assert len(one) == 12
+    assert abs(study.best(one).params["x"] - 0.3) < 0.2
+    other = study.run("a", "key3", objective, 12, 6, 4)
+    assert [t.params for t in one] != [t.params for t in other]
+    assert len(two) == 12
+
+
+def test_equal_name_and_seed_give_equal_trials(tmp_path, monkeypatch):
+    first = study.run("a", "key1", objective, 6, 5, 3)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "elsewhere"))
+    (tmp_path / "elsewhere").mkdir()
+    assert study.rows(study.run("a", "key1", objective, 6, 5, 3)) == study.rows(first)
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: it passes every handler and leaves the trial RUNNING."""
+
+
+def test_a_killed_study_goes_on_and_ends_as_if_it_had_not_been_killed(tmp_path, monkeypatch):
+    whole = study.rows(study.run("a", "key1", objective, 6, 5, 3))
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "killed"))
+    (tmp_path / "killed").mkdir()
+    calls = []
+
+    def dies(trial):
+        calls.append(trial.number)
+        if len(calls) == 4:
+            raise Killed
+        return objective(trial)
+
+    with pytest.raises(Killed):
+        study.run("a", "key1", dies, 6, 5, 3)
+    assert study.rows(study.run("a", "key1", dies, 6, 5, 3)) == whole
+    assert len(calls) == 7  # three finished, one killed, three more: nothing was done twice
+    study.run("a", "key1", dies, 6, 5, 3)
+    assert len(calls) == 7
+
+
+def test_pruned_trials_are_counted_and_never_best():
+    def prunes(trial):
+        value = objective(trial)
+        trial.report(value, 0)
+        if trial.number % 2:
+            raise optuna.TrialPruned
+        return value
+
+    trials = study.run("a", "key", prunes, 6, 5, 2)
+    assert [t.state.name for t in trials] == ["COMPLETE", "PRUNED"] * 3
+    assert study.best(trials).number % 2 == 0
+    assert study.best([]) is None
+
+
+def test_the_default_is_tried_first():
+    assert study.run("a", "key", objective, 3, 5, 2, {"x": 0.25})[0].params == {"x": 0.25}
+
+
+def test_pinned_wins_over_search_over_default_and_says_so():
+    values, sources = study.join(
+        {"beta": 0.05, "rate": None, "width": None}, {"beta": 0.2, "rate": 0.1}, {"beta": 1.0, "rate": 2.0, "width": 3}
+    )
+    assert values == {"beta": 0.05, "rate": 0.1, "width": 3}
+    assert sources == "beta=0.05 (params.yaml), rate=0.1 (search), width=3 (default)"
+
+
+def test_identity_changes_with_settings_and_files(tmp_path):
+    path = tmp_path / "f"
+    path.write_text("x")
+    first = study.identity([1], [path])
+    assert study.identity([1], [path]) == first
+    assert study.identity([2], [path]) != first
+    path.write_text("y")
+    assert study.identity([1], [path]) != first

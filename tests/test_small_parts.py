@@ -1,0 +1,155 @@
+import io
+import json
+
+import polars as pl
+import pytest
+import torch
+
+from rlrf4rec import vectors
+from rlrf4rec.cli import main
+from rlrf4rec.errors import RLRFError
+from rlrf4rec.files import atomic, read_json, write_csv, write_json
+from rlrf4rec.language.prompts import describe, item_description, natural_title, telling, template_text, write
+from rlrf4rec.params import Prompt
+from rlrf4rec.progress import Progress
+from rlrf4rec.seeds import derive
+from rlrf4rec.stages.prompt import fitting
+from rlrf4rec.vectors import Vectors
+
+
+def test_progress_prints_plain_lines_with_the_time_left():
+    out, now = io.StringIO(), [0.0]
+    progress = Progress(10, "work", out, lambda: now[0])
+    for _ in range(4):
+        now[0] += 10.0
+        progress.advance(1, "loss 0.5")
+    assert out.getvalue().splitlines() == [
+        "work: 2 of 10, 20 s, about 80 s left; loss 0.5",
+        "work: 4 of 10, 40 s, about 60 s left; loss 0.5",
+    ]
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_progress_shows_a_bar_on_a_terminal():
+    out = Terminal()
+    progress = Progress(4, "work", out)
+    for _ in range(4):
+        progress.advance()
+    progress.close()
+    assert "work" in out.getvalue()
+    assert "%|" in out.getvalue()
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "file.json"
+    write_json(path, {"a": 0.1 + 0.2})
+    assert json.loads(path.read_text()) == {"a": 0.3}
+
+    def fails():
+        with atomic(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        fails()
+    assert read_json(path) == {"a": 0.3}
+    assert [p.name for p in tmp_path.iterdir()] == ["file.json"]
+
+
+def test_json_and_csv_errors(tmp_path):
+    with pytest.raises(RLRFError, match="missing"):
+        read_json(tmp_path / "none.json")
+    (tmp_path / "bad.json").write_text("{")
+    with pytest.raises(RLRFError, match="not valid JSON"):
+        read_json(tmp_path / "bad.json")
+    write_csv(tmp_path / "t.csv", [{"a": 1, "b": 0.5}])
+    assert (tmp_path / "t.csv").read_text() == "a,b\n1,0.5\n"
+
+
+def test_seeds_descend_by_name():
+    assert derive(1, "a") == derive(1, "a")
+    assert len({derive(1, "a"), derive(1, "b"), derive(2, "a"), derive(1, "a", 0), derive(1, "a", 1)}) == 5
+    assert 0 <= derive(0) < 2**31
+
+
+USERS, ITEMS = pl.Series("user", ["a", "b"]), pl.Series("item", ["x", "y", "z"])
+
+
+def test_vectors_must_belong_to_the_tables(tmp_path):
+    path = tmp_path / "v.safetensors"
+    vectors.write(path, Vectors(torch.ones(2, 4, 3), torch.ones(3, 3)), USERS, ITEMS)
+    assert vectors.read(path, USERS, ITEMS).texts.shape == (2, 4, 3)
+    with pytest.raises(RLRFError, match="do not belong to the 2 users"):
+        vectors.read(path, USERS.reverse(), ITEMS)
+    with pytest.raises(RLRFError, match="do not belong to the 2 items"):
+        vectors.read(path, USERS, ITEMS.head(2))
+    vectors.write(path, Vectors(torch.ones(2, 4, 3), torch.ones(3, 5)), USERS, ITEMS)
+    with pytest.raises(RLRFError, match="do not fit together"):
+        vectors.read(path, USERS, ITEMS)
+    vectors.write(path, Vectors(torch.full((2, 4, 3), torch.nan), torch.ones(3, 3)), USERS, ITEMS)
+    with pytest.raises(RLRFError, match="not finite"):
+        vectors.read(path, USERS, ITEMS)
+    path.write_bytes(b"junk")
+    with pytest.raises(RLRFError, match="not a readable safetensors file"):
+        vectors.read(path, USERS, ITEMS)
+    with pytest.raises(RLRFError, match="missing"):
+        vectors.read(tmp_path / "none", USERS, ITEMS)
+
+
+def row(title, rating, position, year=1990, genres="Action|War"):
+    return {"title": title, "rating": float(rating), "position": position, "year": year, "genres": genres}
+
+
+def test_titles_and_descriptions():
+    assert natural_title("Usual Suspects, The") == "The Usual Suspects"
+    assert natural_title("Me, Myself") == "Me, Myself"
+    assert describe("Heat", 1995, "Action|Crime") == "Heat (1995; Action, Crime)"
+    assert describe("Heat", None, "") == "Heat"
+    assert item_description("Heat", 1995, "Action|Crime") == "Heat (1995). Action, Crime"
+
+
+def test_the_most_telling_ratings_lie_far_from_the_mean():
+    history = [row("a", 3, 0), row("b", 5, 1), row("c", 3, 2), row("d", 1, 3), row("e", 3, 4)]
+    assert [r["title"] for r in telling(history, 3)] == ["b", "d", "e"]
+
+
+def test_a_prompt_ends_where_the_llm_goes_on():
+    text = write("Movies: X 5/5\nTaste: likes x\n\n", [row("Usual Suspects, The", 4.5, 0)])
+    assert text == "Movies: X 5/5\nTaste: likes x\n\nMovies: The Usual Suspects (1990; Action, War) 4.5/5\nTaste:"
+
+
+def test_the_template_names_genres_against_the_usual_and_the_era():
+    history = [row("a", 5, 0, 1980, "War"), row("b", 5, 1, 1990, "War|Drama"), row("c", 1, 2, 2000, "Comedy|Drama")]
+    assert template_text(history, {"Drama": 0.9}) == "likes war, drama films of 1980; not comedy"
+    assert template_text([row("a", 5, 0, None, "")], {}) == "likes all kinds of films"
+
+
+class Tokenizer:
+    """A token a word."""
+
+    def encode(self, text):
+        return text.split()
+
+
+def test_a_prompt_too_long_loses_its_least_telling_ratings():
+    history = [row("a", 3, 0, None, ""), row("b", 5, 1, None, ""), row("c", 3, 2, None, "")]
+    whole, cut = fitting("u", "ex", history, Prompt(template="t", items=3, max_tokens=100), Tokenizer())
+    assert (whole["items"], cut) == (3, False)
+    less, cut = fitting("u", "ex", history, Prompt.model_construct(template="t", items=3, max_tokens=6), Tokenizer())
+    assert (less["items"], cut) == (1, True)
+    assert "b 5/5" in less["prompt"]
+    with pytest.raises(RLRFError, match="user u: even one rating"):
+        fitting("u", "ex", history, Prompt.model_construct(template="t", items=3, max_tokens=3), Tokenizer())
+
+
+def test_the_command_line_prints_one_line_for_a_mistake(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["rlrf4rec", "split"])
+    assert main() == 2
+    error = capsys.readouterr().err
+    assert error.startswith("rlrf4rec split: error: params.yaml: missing")
+    assert "Traceback" not in error
