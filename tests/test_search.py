@@ -15,20 +15,20 @@ def objective(trial):
 
 
 def test_a_study_finds_the_best_and_repeats_itself():
-    one = study.run("a", "key1", objective, 12, 5, 4)
-    two = study.run("b", "key2", objective, 12, 5, 4)
+    one = study.run("a", "key1", objective, 12, 5, 4, 0)
+    two = study.run("b", "key2", objective, 12, 5, 4, 0)
     assert len(one) == 12
     assert abs(study.best(one).params["x"] - 0.3) < 0.2
-    other = study.run("a", "key3", objective, 12, 6, 4)
+    other = study.run("a", "key3", objective, 12, 6, 4, 0)
     assert [t.params for t in one] != [t.params for t in other]
     assert len(two) == 12
 
 
 def test_equal_name_and_seed_give_equal_trials(tmp_path, monkeypatch):
-    first = study.run("a", "key1", objective, 6, 5, 3)
+    first = study.run("a", "key1", objective, 6, 5, 3, 0)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "elsewhere"))
     (tmp_path / "elsewhere").mkdir()
-    assert study.rows(study.run("a", "key1", objective, 6, 5, 3)) == study.rows(first)
+    assert study.rows(study.run("a", "key1", objective, 6, 5, 3, 0)) == study.rows(first)
 
 
 class Killed(BaseException):
@@ -36,7 +36,7 @@ class Killed(BaseException):
 
 
 def test_a_killed_study_goes_on_and_ends_as_if_it_had_not_been_killed(tmp_path, monkeypatch):
-    whole = study.rows(study.run("a", "key1", objective, 6, 5, 3))
+    whole = study.rows(study.run("a", "key1", objective, 6, 5, 3, 0))
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "killed"))
     (tmp_path / "killed").mkdir()
     calls = []
@@ -48,10 +48,10 @@ def test_a_killed_study_goes_on_and_ends_as_if_it_had_not_been_killed(tmp_path, 
         return objective(trial)
 
     with pytest.raises(Killed):
-        study.run("a", "key1", dies, 6, 5, 3)
-    assert study.rows(study.run("a", "key1", dies, 6, 5, 3)) == whole
+        study.run("a", "key1", dies, 6, 5, 3, 0)
+    assert study.rows(study.run("a", "key1", dies, 6, 5, 3, 0)) == whole
     assert len(calls) == 7  # three finished, one killed, three more: nothing was done twice
-    study.run("a", "key1", dies, 6, 5, 3)
+    study.run("a", "key1", dies, 6, 5, 3, 0)
     assert len(calls) == 7
 
 
@@ -63,14 +63,14 @@ def test_pruned_trials_are_counted_and_never_best():
             raise optuna.TrialPruned
         return value
 
-    trials = study.run("a", "key", prunes, 6, 5, 2)
+    trials = study.run("a", "key", prunes, 6, 5, 2, 0)
     assert [t.state.name for t in trials] == ["COMPLETE", "PRUNED"] * 3
     assert study.best(trials).number % 2 == 0
     assert study.best([]) is None
 
 
 def test_the_default_is_tried_first():
-    assert study.run("a", "key", objective, 3, 5, 2, {"x": 0.25})[0].params == {"x": 0.25}
+    assert study.run("a", "key", objective, 3, 5, 2, 0, {"x": 0.25})[0].params == {"x": 0.25}
 
 
 def test_pinned_wins_over_search_over_default_and_says_so():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from rlrf4rec.files import atomic
+from rlrf4rec.files import atomic, fingerprint, sha256
 
 
 def folder() -> Path:
@@ -29,3 +29,12 @@ def save(kind: str, key: str, piece: pl.DataFrame) -> None:
     """Keep a finished piece; whole or not at all."""
     with atomic(folder() / kind / f"{key}.parquet") as temporary:
         piece.write_parquet(temporary)
+
+
+def code(*modules: str) -> str:
+    """Identity of the source of some modules: what other code has made must not pass for the work of this."""
+    package = Path(__file__).parent
+    files = [
+        file for name in modules for file in sorted(package.glob(f"{name}.py")) + sorted(package.glob(f"{name}/*.py"))
+    ]
+    return fingerprint([[file.relative_to(package).as_posix(), sha256(file)] for file in files])

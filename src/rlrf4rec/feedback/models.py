@@ -26,16 +26,16 @@ class Hyperparameters:
     epochs: int
 
 
-DEFAULTS = Hyperparameters(learning_rate=0.003, weight_decay=0.1, width=32, epochs=16)
+DEFAULTS = Hyperparameters(learning_rate=0.001, weight_decay=1.0, width=64, epochs=48)
 
 
 def text_bank(llm: Tensor, template: Tensor, which: str) -> Tensor:
-    """Texts a reward model sees, [U, S', W]: `llm`, `template`, or `both` side by side."""
+    """Texts a reward model sees, [U, S', W]: `llm`, `template`, or `both`, either half of the time."""
     if which == "llm":
         return llm
     if which == "template":
         return template
-    return torch.cat([llm, template], dim=1)
+    return torch.cat([llm, template.expand(-1, llm.shape[1], -1)], dim=1)
 
 
 def new(net: str, catalogue: Catalogue, seen: Tensor, length: int, dropout: float, width: int, seed: int) -> nn.Module:

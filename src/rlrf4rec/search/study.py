@@ -29,18 +29,20 @@ def run(
     n_trials: int,
     seed: int,
     startup: int,
+    warmup: int,
     default: dict[str, Any] | None = None,
 ) -> list[optuna.trial.FrozenTrial]:
     """Maximise until `n_trials` are complete or pruned, those of a killed run counted; returns these trials.
 
     A killed trial stays RUNNING in the journal and is not counted. The sampler's seed depends on the number of
     finished trials: a sampler made anew on resumption would repeat the first suggestions. `default` is tried first.
+    Pruning (by the median) starts after `startup` trials and, within a trial, after `warmup` reports.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder = store.folder() / "studies"
     folder.mkdir(exist_ok=True)
     storage = JournalStorage(JournalFileBackend(str(folder / f"{name}-{key[:16]}.log")))
-    pruner = optuna.pruners.MedianPruner(n_startup_trials=startup, n_warmup_steps=0)
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=startup, n_warmup_steps=warmup)
     study = optuna.create_study(
         storage=storage, study_name=key, direction="maximize", pruner=pruner, load_if_exists=True
     )

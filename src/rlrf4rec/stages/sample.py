@@ -4,7 +4,7 @@ from pathlib import Path
 
 import polars as pl
 
-from rlrf4rec import paths
+from rlrf4rec import paths, store
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.files import fingerprint, sha256, write_json
 from rlrf4rec.language.generate import Settings
@@ -14,6 +14,8 @@ from rlrf4rec.language.shared_attention import NAME
 from rlrf4rec.params import Sample
 from rlrf4rec.seeds import derive
 from rlrf4rec.tables.texts import PROMPTS, TEXTS
+
+SAMPLING_CODE = ("language/generate", "language/nucleus", "language/sampler", "language/shared_attention")
 
 
 def run(seed: int, sample: Sample, policy: str, adapter: str) -> str:
@@ -38,7 +40,7 @@ def run(seed: int, sample: Sample, policy: str, adapter: str) -> str:
         own_seed,
         sample.redraws,
         blank_tokens(words),
-        fingerprint([sha256(paths.LLM), sha256(Path(adapter))]),
+        fingerprint([sha256(paths.LLM), sha256(Path(adapter)), store.code(*SAMPLING_CODE)]),
     )
     drawn = sample_texts(sampler, sample.batch_users, f"sample {policy}")
     stops = settings.stop

@@ -11,7 +11,7 @@ import optuna
 import polars as pl
 import torch
 
-from rlrf4rec import paths
+from rlrf4rec import paths, store
 from rlrf4rec.alignment import module
 from rlrf4rec.alignment.module import Dpo
 from rlrf4rec.alignment.pairs import token_pairs
@@ -37,7 +37,17 @@ def run(
     if tune_dpo.n_trials:
         files = [paths.pairs(round_name), paths.rewards(round_name), paths.reward_model(round_name)]
         blocks = [b.model_dump() for b in (sample, encode, reward, dpo, tune_dpo)]
-        key = study.identity([seed, *blocks, sha256(paths.LLM)], files)
+        key = study.identity(
+            [
+                store.code(
+                    "stages/tune_dpo", "stages/judge", "alignment", "language", "feedback", "ranking", "metrics"
+                ),
+                seed,
+                *blocks,
+                sha256(paths.LLM),
+            ],
+            files,
+        )
         trials = _search(seed, sample, encode, reward, dpo, tune_dpo, round_name, key)
     winner = study.best(trials)
     found = dict(winner.params) if winner else {}
@@ -103,7 +113,7 @@ def _search(
     inside = all(
         low <= DEFAULTS[n] <= high for n, (low, high) in (("beta", space.beta), ("learning_rate", space.learning_rate))
     )
-    return study.run("tune_dpo", key, objective, space.n_trials, seed, 2, DEFAULTS if inside else None)
+    return study.run("tune_dpo", key, objective, space.n_trials, seed, 2, 0, DEFAULTS if inside else None)
 
 
 def held_out(seed: int, space: TuneDpo, round_name: str) -> tuple[pl.DataFrame, list[str]]:

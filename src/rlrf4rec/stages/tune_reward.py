@@ -3,7 +3,7 @@
 import optuna
 import polars as pl
 
-from rlrf4rec import paths
+from rlrf4rec import paths, store
 from rlrf4rec.feedback import models
 from rlrf4rec.feedback.models import DEFAULTS, Hyperparameters
 from rlrf4rec.files import write_csv, write_json
@@ -53,10 +53,20 @@ def run(seed: int, reward_model: RewardModel, tune_reward: TuneReward, policy: s
         return values[best_epoch]
 
     files = [paths.FOLD_USERS, paths.lists("train"), paths.lists("validation"), paths.vectors(policy)]
-    key = study.identity([seed, reward_model.model_dump(), space.model_dump()], [*files, paths.vectors("template")])
+    key = study.identity(
+        [
+            store.code("stages/tune_reward", "ranking", "feedback", "metrics"),
+            seed,
+            reward_model.model_dump(),
+            space.model_dump(),
+        ],
+        [*files, paths.vectors("template")],
+    )
     default = {"learning_rate": DEFAULTS.learning_rate, "weight_decay": DEFAULTS.weight_decay, "width": DEFAULTS.width}
     inside = default["width"] in space.width
-    trials = study.run("tune_reward", key, objective, space.n_trials, seed, 4, default if inside else None)
+    trials = study.run(
+        "tune_reward", key, objective, space.n_trials, seed, 4, space.max_epochs // 3, default if inside else None
+    )
     winner = study.best(trials)
     found = {**winner.params, "epochs": winner.user_attrs["epochs"]} if winner else {}
     write_json(paths.TUNE_REWARD, found)
