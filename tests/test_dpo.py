@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 from rlrf4rec.alignment import module
 from rlrf4rec.alignment.loss import LogProbs, dpo_loss
 from rlrf4rec.alignment.module import Dpo, Settings, rate, reference_log_probs
-from rlrf4rec.alignment.packed import TokenPair, completion_log_probs, pack
+from rlrf4rec.alignment.packed import NAME, TokenPair, completion_log_probs, pack
 from rlrf4rec.alignment.policy import load_policy_for_training, new_policy, save_adapter
 from rlrf4rec.language.models import load_policy
 
@@ -47,16 +47,16 @@ def plain(model, prompt, completion):
 
 
 def test_packed_rows_give_the_log_probs_of_separate_rows(llama):
-    model = llama()
+    model = llama(NAME)
     with torch.no_grad():
         packed = completion_log_probs(model, pack(PAIRS))
         for i, pair in enumerate(PAIRS):
-            assert float(packed.chosen[i]) == pytest.approx(plain(model, pair.prompt, pair.chosen), abs=1e-4)
-            assert float(packed.rejected[i]) == pytest.approx(plain(model, pair.prompt, pair.rejected), abs=1e-4)
+            assert float(packed.chosen[i]) == pytest.approx(plain(llama(), pair.prompt, pair.chosen), abs=1e-4)
+            assert float(packed.rejected[i]) == pytest.approx(plain(llama(), pair.prompt, pair.rejected), abs=1e-4)
 
 
 def test_a_pair_does_not_depend_on_its_batch(llama):
-    model = llama()
+    model = llama(NAME)
     with torch.no_grad():
         together = completion_log_probs(model, pack(PAIRS)).chosen
         alone = torch.cat([completion_log_probs(model, pack([p])).chosen for p in PAIRS])
@@ -64,7 +64,7 @@ def test_a_pair_does_not_depend_on_its_batch(llama):
 
 
 def tuned(llama, settings=SETTINGS, seed=0):
-    policy = new_policy(llama(), 4, 8.0, 0.0, seed)
+    policy = new_policy(llama(NAME), 4, 8.0, 0.0, seed)
     reference = reference_log_probs(policy, PAIRS, 2, "float32", "test")
     return policy, reference, Dpo(policy, PAIRS, reference, settings)
 

@@ -35,7 +35,7 @@ def test_the_committed_params_are_valid():
         ("seed: 2026\n", "", ["seed: missing", "a whole number, >= 0"]),
         ("  beta: [0.05, 0.3]", "  beta: [0.05]", ["tune_dpo.beta", "[low, high]"]),
         ("[dlcm, prm", "[dlmc, prm", ["variants.backbone", "dlcm | prm | setrank"]),
-        ("  seeds: 4", "  seeds: null", ["train_ranker.seeds", "a whole number"]),
+        ("  seeds: 4", "  seeds: null", ["train_reward.seeds", "a whole number"]),
         ("round1]", "round7]", ["variants.knowledge", "round7"]),
         ("  round1: models", "  round3: models", ["policies must be", "rlrf4rec rounds"]),
         ("seed: 2026", "seed: 2026\n  x: 1", ["not valid YAML"]),

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 NAME = "shared_prefix"
@@ -35,13 +34,16 @@ class SharedCache:
 
 def _prefill(query: Tensor, key: Tensor, value: Tensor, scaling: float, prefix: tuple[Tensor, Tensor] | None) -> Tensor:
     """Plain causal attention of [B, H, L, D] queries over an optional shared prefix and themselves."""
-    rows, _, length, _ = query.shape
+    rows, heads, length, width = query.shape
     if prefix is not None:
         key = torch.cat([prefix[0].expand(rows, -1, -1, -1), key], dim=2)
         value = torch.cat([prefix[1].expand(rows, -1, -1, -1), value], dim=2)
-    before = key.shape[2] - length
-    visible = torch.ones(length, key.shape[2], dtype=torch.bool, device=query.device).tril(before)
-    return scaled_dot_product_attention(query, key, value, attn_mask=visible, scale=scaling, enable_gqa=True)
+    group = heads // key.shape[1]
+    visible = torch.ones(length, key.shape[2], dtype=torch.bool, device=query.device).tril(key.shape[2] - length)
+    hidden = torch.zeros(visible.shape, dtype=query.dtype, device=query.device).masked_fill(~visible, float("-inf"))
+    q = (query * scaling).reshape(rows, -1, group * length, width)
+    weights = torch.softmax(q @ key.transpose(2, 3) + hidden.repeat(group, 1), dim=-1)
+    return (weights @ value).view(rows, heads, length, width)
 
 
 def _decode(query: Tensor, layer: int, cache: SharedCache, scaling: float) -> Tensor:

@@ -30,6 +30,7 @@ class Ranker(L.LightningModule):
     """Trains a net on lists; each list is shown with one of its user's texts, drawn anew each time.
 
     `texts` [U, S, W]: with S > 1 the net meets all of a user's texts equally often and can't favour one.
+    `steps`: the learning rate falls linearly to 0 over so many steps; None keeps it constant.
     """
 
     def __init__(
@@ -41,8 +42,10 @@ class Ranker(L.LightningModule):
         learning_rate: float,
         weight_decay: float,
         seed: int,
+        steps: int | None = None,
     ) -> None:
         super().__init__()
+        self.steps = steps
         self.net, self.loss = net, LOSSES[loss]
         self.lists, self.texts = lists, texts
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
@@ -63,9 +66,13 @@ class Ranker(L.LightningModule):
         self.losses.append(float(torch.stack(self.epoch_losses).mean()))
         self.epoch_losses.clear()
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """AdamW with a constant rate."""
-        return torch.optim.AdamW(self.net.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
+    def configure_optimizers(self) -> dict[str, object]:
+        """AdamW."""
+        optimizer = torch.optim.AdamW(self.net.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
+        steps = self.steps
+        factor = (lambda step: max(0.0, 1 - step / steps)) if steps else (lambda step: 1.0)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 class _EachEpoch(L.Callback):

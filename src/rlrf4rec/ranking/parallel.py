@@ -62,11 +62,12 @@ def train(job: Job) -> Trained:
             job.private,
             0,
         )
-        ranker = Ranker(net, job.backbone, job.lists, job.texts, job.learning_rate, job.weight_decay, job.seed)
+        steps = -(-len(job.lists) // job.batch) * job.epochs
+        ranker = Ranker(net, job.backbone, job.lists, job.texts, job.learning_rate, job.weight_decay, job.seed, steps)
         curve: list[float] = []
 
         def record(epoch: int) -> bool:
-            curve.append(mean_ndcg(net, job.validation, job.texts, 5))
+            curve.append(mean_ndcg(net, job.validation, job.texts.mean(dim=1, keepdim=True), 5))
             return False
 
         losses = fit(ranker, job.epochs, job.batch, job.seed, record)

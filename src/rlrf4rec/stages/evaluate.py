@@ -140,7 +140,7 @@ def _rank_test_lists(tables: Tables, variants: Variants, p: TrainRanker, ks: lis
     ):
         read = tables.vectors(knowledge)
         text = read.texts.mean(dim=1)[lists.user]
-        seen = read.texts.mean(dim=1, keepdim=True)[torch.tensor(tables.rows(RANKING))]
+        seen = read.texts[torch.tensor(tables.rows(RANKING))]
         tensors, _ = load_tensors(paths.ranker(backbone, knowledge))
         for number in range(p.seeds):
             net = _ranker(backbone, tables, read, seen, lists, p)

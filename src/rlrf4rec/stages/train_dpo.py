@@ -3,7 +3,7 @@
 from contextlib import nullcontext
 
 from rlrf4rec import paths
-from rlrf4rec.alignment import module
+from rlrf4rec.alignment import module, packed
 from rlrf4rec.alignment.module import Dpo, Settings, Step
 from rlrf4rec.alignment.pairs import token_pairs
 from rlrf4rec.alignment.policy import load_policy_for_training, new_policy, save_adapter, to_precision
@@ -27,7 +27,7 @@ def run(seed: int, dpo: DpoParams, train_dpo: TrainDpo, round_name: str, policy:
     frame = PAIRS.read(paths.pairs(round_name))
     check_tuning_users(frame, FOLD_USERS.read(paths.FOLD_USERS), paths.pairs(round_name))
     tokenizer = load_tokenizer(paths.LLM)
-    base = to_precision(load_llm(paths.LLM, torch.float32), dpo.precision)
+    base = to_precision(load_llm(paths.LLM, torch.float32, packed.NAME), dpo.precision)
     pairs = token_pairs(frame, tokenizer, base.config.max_position_embeddings)
     own_seed = derive(seed, "train_dpo", round_name)
     if policy == "base":

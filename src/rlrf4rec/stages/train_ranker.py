@@ -13,7 +13,8 @@ def run(seed: int, train_ranker: TrainRanker, backbone: str, knowledge: str) -> 
     """Train the seeds of one re-ranker; returns the closing line.
 
     A seed starts from the same weights and sees the lists in the same order whatever the knowledge, so
-    that variants differ in the user's text alone. A user's texts are averaged to one vector.
+    that variants differ in the user's text alone. Training meets one of a user's texts at a time, drawn anew
+    each time; a list is scored with the mean of their vectors.
     """
     import torch
 
@@ -28,7 +29,7 @@ def run(seed: int, train_ranker: TrainRanker, backbone: str, knowledge: str) -> 
             tables.catalogue(read),
             lists,
             validation,
-            read.texts.mean(dim=1, keepdim=True),
+            read.texts,
             torch.tensor(tables.rows(RANKING)),
             p.learning_rate,
             p.weight_decay,

@@ -12,7 +12,7 @@ import polars as pl
 import torch
 
 from rlrf4rec import paths, store
-from rlrf4rec.alignment import module
+from rlrf4rec.alignment import module, packed
 from rlrf4rec.alignment.module import Dpo
 from rlrf4rec.alignment.pairs import token_pairs
 from rlrf4rec.alignment.policy import new_policy, save_adapter, to_precision
@@ -72,7 +72,7 @@ def _search(
 ) -> list[optuna.trial.FrozenTrial]:
     frame, held = held_out(seed, space, round_name)
     tokenizer = load_tokenizer(paths.LLM)
-    base = to_precision(load_llm(paths.LLM, torch.float32), dpo.precision)
+    base = to_precision(load_llm(paths.LLM, torch.float32, packed.NAME), dpo.precision)
     pairs = token_pairs(frame, tokenizer, base.config.max_position_embeddings)
     judge = Judge(held, sample.model_copy(update={"n": space.samples}), encode, reward, round_name, seed)
     before = REWARDS.read(paths.rewards(round_name))

@@ -1,0 +1,150 @@
+"""The whole loop, run by `dvc repro` as a user runs it. One run in two folders serves all tests."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import polars as pl
+import pytest
+from ruamel.yaml import YAML
+
+from .conftest import ran, run, set_params, tiny_repository
+
+pytestmark = pytest.mark.timeout(900)
+
+
+@pytest.fixture(scope="module")
+def clones(tmp_path_factory, assets):
+    """Two clones in different folders, each run from nothing, side by side; the logs of their runs."""
+    folders = [tiny_repository(tmp_path_factory.mktemp(name) / "r", assets) for name in ("one", "two-elsewhere")]
+    with ThreadPoolExecutor(2) as pool:
+        logs = list(pool.map(lambda f: run(f, "dvc", "repro").stdout, folders))
+    for folder in folders:
+        run(folder, "git", "add", "-A")
+        run(folder, "git", "commit", "-qm", "run")
+    return folders, logs
+
+
+def hashes(folder):
+    lock = YAML(typ="safe").load((folder / "dvc.lock").read_text())
+    return {(s, out["path"]): out["md5"] for s, entry in lock["stages"].items() for out in entry["outs"]}
+
+
+def test_every_stage_runs_and_ends_with_its_line(clones):
+    folders, logs = clones
+    stages = run(folders[0], "dvc", "stage", "list", "--name-only").stdout.split()
+    assert ran(logs[0]) == set(stages)
+    for stage in stages:
+        name = stage.split("@")[0]
+        assert any(
+            line.startswith(name) and ": wrote " in line and line.endswith(" s") for line in logs[0].splitlines()
+        )
+
+
+def test_two_clones_give_byte_equal_outputs(clones):
+    one, two = (hashes(f) for f in clones[0])
+    assert one == two
+
+
+def test_a_second_run_does_nothing(clones):
+    again = run(clones[0][0], "dvc", "repro").stdout
+    assert ran(again) == set()
+    assert "up to date" in again
+
+
+def test_a_clean_clone_has_nothing_to_run(clones, tmp_path):
+    run(tmp_path, "git", "clone", "-q", str(clones[0][0]), "clean")
+    assert ran(run(tmp_path / "clean", "dvc", "repro", "--dry", "--allow-missing").stdout) == set()
+
+
+def test_tables_agree_with_each_other(clones):
+    data = clones[0][0] / "data"
+    users = pl.read_parquet(data / "split" / "users.parquet")
+    texts = pl.read_parquet(data / "sample" / "base" / "texts.parquet")
+    rewards = pl.read_parquet(data / "score" / "round1" / "rewards.parquet")
+    pairs = pl.read_parquet(data / "pair" / "round1" / "pairs.parquet")
+    skipped = pl.read_parquet(data / "pair" / "round1" / "skipped.parquet")
+    assert texts.height == 2 * users.height
+    tuning = users.filter(pl.col("role") == "tune")["user"]
+    with_lists = rewards.filter(pl.col("fold") == "train")["user"].unique()
+    assert set(with_lists) <= set(tuning)
+    assert set(pairs["user"]) | set(skipped["user"]) == set(with_lists)
+    assert not set(pairs["user"]) & set(skipped["user"])
+    per_list = pl.read_parquet(data / "evaluate" / "per_list.parquet")
+    test = set(users.filter(pl.col("fold") == "test")["user"])
+    assert set(per_list["user"]) <= test
+
+
+def test_the_summary_is_short_and_both_headlines_stand_side_by_side(clones):
+    summary = json.loads((clones[0][0] / "metrics" / "summary.json").read_text())
+    assert len(summary) <= 10
+    assert {"reward_gain_ndcg5", "end_to_end_ndcg5"} <= set(summary)
+    everything = json.loads((clones[0][0] / "metrics" / "evaluate.json").read_text())
+    assert len(everything["rankers"]["prm-base"]["ndcg@5"]["seeds"]) == 2
+    assert set(everything["differences"]["round1 - base"]["prm"]["ndcg@5"]) == {"difference", "low", "high", "users"}
+
+
+def test_an_experiment_runs_what_depends_on_its_param_and_nothing_before(clones):
+    folder = clones[0][0]
+    before = hashes(folder)
+    log = run(folder, "dvc", "exp", "run", "-n", "beta", "-S", "train_dpo.beta=0.05").stdout
+    after = {"train_dpo@round1", "sample@round1", "encode@round1", "train_ranker@prm-round1", "evaluate"}
+    assert ran(log) == after
+    assert "beta=0.05 (params.yaml)" in log
+    assert "learning_rate" in log.split("beta=0.05")[1]
+    shown = run(folder, "dvc", "exp", "show", "--only-changed", "--csv").stdout
+    assert "beta" in shown
+    diff = json.loads(run(folder, "dvc", "params", "diff", "HEAD", "--json").stdout)
+    assert diff["params.yaml"]["train_dpo.beta"]["new"] == 0.05
+    json.loads(run(folder, "dvc", "metrics", "diff", "HEAD", "--json").stdout)
+    run(folder, "dvc", "plots", "diff", "HEAD", "--out", "plots_out")
+    assert (folder / "plots_out" / "index.html").stat().st_size > 1000
+    run(folder, "git", "clean", "-qfd", "plots_out")
+    run(folder, "git", "checkout", "-q", ".")
+    run(folder, "dvc", "checkout")
+    assert hashes(folder) == before
+    assert ran(run(folder, "dvc", "repro").stdout) == set()
+
+
+def test_pairs_of_another_kind_of_reward_leave_sampling_alone(clones):
+    folder = clones[0][1]
+    set_params(folder, {"reward": {"kind": "ndcg"}})
+    dry = ran(run(folder, "dvc", "repro", "--dry").stdout)
+    assert {"score@round1", "pair@round1", "tune_dpo", "train_dpo@round1", "evaluate"} <= dry
+    assert not {"sample@base", "encode@base", "tune_reward", "train_reward@round1", "train_ranker@prm-base"} & dry
+    run(folder, "git", "checkout", "-q", ".")
+
+
+def test_a_misspelled_param_stops_before_any_work(clones):
+    folder = clones[0][1]
+    text = (folder / "params.yaml").read_text()
+    (folder / "params.yaml").write_text(text.replace("  max_pairs: 6", "  max_pairs: 6\n  min_gapp: 0.1"))
+    failed = run(folder, "dvc", "repro", check=False)
+    assert failed.returncode
+    assert "pair.min_gapp: unknown key; the nearest valid one is pair.min_gap" in failed.stdout + failed.stderr
+    assert "Traceback" not in failed.stdout + failed.stderr
+    run(folder, "git", "checkout", "-q", ".")
+
+
+def test_a_corrupted_table_is_named_and_nothing_after_it_is_touched(clones):
+    folder = clones[0][1]
+    path = folder / "data" / "sample" / "base" / "texts.parquet"
+    good = path.read_bytes()
+    path.chmod(0o644)
+    path.write_bytes(good[: len(good) // 2])
+    failed = run(folder, "rlrf4rec", "encode", "base", check=False)
+    assert failed.returncode == 2
+    assert "data/sample/base/texts.parquet: not a readable Parquet file" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    path.write_bytes(good)
+
+
+def test_trl_trains_on_the_same_pairs_to_the_same_format(clones):
+    folder = clones[0][1]
+    set_params(folder, {"dpo": {"engine": "trl"}})
+    adapter = folder / "models" / "train_dpo" / "round1"
+    before = sorted(p.name for p in adapter.iterdir())
+    log = run(folder, "rlrf4rec", "train_dpo", "round1", "base").stdout
+    assert "6 pairs, 2 steps" in log
+    assert sorted(p.name for p in adapter.iterdir()) == before
+    run(folder, "git", "checkout", "-q", ".")
+    run(folder, "dvc", "checkout", "--force")
