@@ -64,7 +64,7 @@ def test_a_pair_does_not_depend_on_its_batch(llama):
 
 
 def tuned(llama, settings=SETTINGS, seed=0):
-    policy = new_policy(llama(NAME), 4, 8.0, 0.0, seed)
+    policy = new_policy(llama(NAME), 4, 8, 0.0, seed)
     reference = reference_log_probs(policy, PAIRS, 2, "float32", "test")
     return policy, reference, Dpo(policy, PAIRS, reference, settings)
 

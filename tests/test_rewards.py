@@ -108,7 +108,7 @@ def test_a_level_that_differs_between_users_is_no_reliability():
 
 def test_text_bank_and_kinds():
     llm, template = torch.zeros(3, 4, 2), torch.ones(3, 1, 2)
-    assert models.text_bank(llm, template, "both").shape == (3, 5, 2)
+    assert models.text_bank(llm, template, "both").shape == (3, 8, 2)  # half of the draws are the template
     assert models.text_bank(llm, template, "llm") is llm
     assert set(rewards.KINDS) == {"ndcg", "map", "smooth", "personal"}
 

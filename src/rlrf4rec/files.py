@@ -69,8 +69,8 @@ def sha256(path: Path) -> str:
     """SHA-256 of a file, or of the names and hashes of all files of a folder, as hexadecimal text."""
     digest = hashlib.sha256()
     if path.is_dir():
-        for file in sorted(p for p in path.rglob("*") if p.is_file()):
-            digest.update(f"{file.relative_to(path).as_posix()} {sha256(file)}\n".encode())
+        for inner in sorted(p for p in path.rglob("*") if p.is_file()):
+            digest.update(f"{inner.relative_to(path).as_posix()} {sha256(inner)}\n".encode())
         return digest.hexdigest()
     with path.open("rb") as file:
         while block := file.read(1 << 20):

@@ -181,7 +181,7 @@ class Dpo(Block):
 
     engine: Literal["lightning", "trl"]
     lora_rank: Annotated[int, Field(ge=1, le=512)]
-    lora_alpha: Annotated[float, Field(gt=0)]
+    lora_alpha: Annotated[int, Field(ge=1)]
     lora_dropout: Dropout
     batch: Count
     epochs: Count

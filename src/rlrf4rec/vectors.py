@@ -1,5 +1,6 @@
 """Vectors of texts and items: safetensors with shapes checked against their tables."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,9 +31,9 @@ def write(path: Path, vectors: Vectors, users: pl.Series, items: pl.Series) -> N
     """Write vectors with the identity of their rows."""
     assert vectors.texts.shape[0] == len(users)
     assert vectors.items.shape[0] == len(items)
-    with atomic(path) as temporary:
-        tensors = {"texts": vectors.texts.contiguous(), "items": vectors.items.contiguous()}
-        save_file(tensors, temporary, {"users": keys_hash(users), "items": keys_hash(items)})
+    save_tensors(
+        path, {"texts": vectors.texts, "items": vectors.items}, {"users": keys_hash(users), "items": keys_hash(items)}
+    )
 
 
 def read(path: Path, users: pl.Series, items: pl.Series) -> Vectors:
@@ -57,7 +58,8 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and metadata of a safetensors file; RLRFError when it is missing or broken."""
     try:
         with safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            return tensors, json.loads((file.metadata() or {}).get("about", "{}"))
     except FileNotFoundError:
         raise RLRFError(f"{path}: missing; run `dvc repro` (or `dvc pull`)") from None
     except SafetensorError as error:
@@ -65,6 +67,13 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write weights, whole or not at all."""
+    """Write tensors and what they are, whole or not at all.
+
+    The metadata is one JSON text: safetensors writes several keys in an order that changes from run to run.
+    """
     with atomic(path) as temporary:
-        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, metadata)
+        save_file(
+            {k: v.detach().cpu().contiguous() for k, v in tensors.items()},
+            temporary,
+            {"about": json.dumps(metadata, sort_keys=True)},
+        )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import lightning as L
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from peft import PeftModel
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -100,7 +101,7 @@ class Dpo(L.LightningModule):
             self.halfway()
             self.policy.train()
 
-    def configure_optimizers(self) -> dict[str, object]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW with linear warm-up and decay, stepped with every batch."""
         s = self.settings
         optimizer = torch.optim.AdamW(

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from rlrf4rec.seeds import seeded
 
 
-def new_policy(model: PreTrainedModel, rank: int, alpha: float, dropout: float, seed: int) -> PeftModel:
+def new_policy(model: PreTrainedModel, rank: int, alpha: int, dropout: float, seed: int) -> PeftModel:
     """A fresh adapter on all linear layers but the output; its update is zero."""
     config = LoraConfig(
         r=rank,
@@ -47,4 +47,4 @@ def save_adapter(policy: PeftModel, base: Path, target: Path) -> None:
 
 def to_precision(model: PreTrainedModel, precision: str) -> PreTrainedModel:
     """Cast the frozen base; LoRA weights stay in fp32 and meet it under autocast."""
-    return model.to(torch.bfloat16 if precision == "bfloat16" else torch.float32)  # type: ignore[return-value]
+    return model.to(torch.bfloat16 if precision == "bfloat16" else torch.float32)  # type: ignore[arg-type]

@@ -5,11 +5,12 @@ from typing import Any
 
 from datasets import Dataset
 from peft import PeftModel
-from trl import DPOConfig, DPOTrainer
+from trl import DPOConfig, DPOTrainer  # type: ignore[attr-defined]
 
 from rlrf4rec.alignment.loss import LogProbs
 from rlrf4rec.alignment.module import Settings, Step
 from rlrf4rec.alignment.packed import TokenPair
+from rlrf4rec.errors import RLRFError
 
 
 class TokenDPOTrainer(DPOTrainer):  # type: ignore[misc]
@@ -69,10 +70,12 @@ def trainer(
 
 
 def train(policy: PeftModel, tokenizer: Any, pairs: list[TokenPair], reference: LogProbs, s: Settings) -> list[Step]:
-    """Run DPO with TRL; the policy is changed in place. RLRFError-free by design: rows are counted by the caller."""
+    """Run DPO with TRL; the policy is changed in place. RLRFError if TRL drops a pair."""
     with tempfile.TemporaryDirectory() as folder:
         run = trainer(policy, tokenizer, pairs, reference, s, folder)
-        assert len(run.train_dataset) == len(pairs), "TRL dropped pairs"
+        kept = len(run.train_dataset)  # type: ignore[arg-type]
+        if kept != len(pairs):
+            raise RLRFError(f"train_dpo: TRL kept {kept} of {len(pairs)} pairs; lower prompt.max_tokens")
         run.train()
         rows = [row for row in run.state.log_history if "loss" in row]
     return [

@@ -40,7 +40,7 @@ def load_policy(folder: Path, adapter: Path, dtype: torch.dtype, attention: str 
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
-    return model.to(dtype).eval()
+    return model.to(dtype).eval()  # type: ignore[arg-type]
 
 
 def load_encoder(folder: Path) -> PreTrainedModel:
@@ -72,5 +72,5 @@ def convert(source: Path, target: Path, dtype: torch.dtype, causal: bool, gguf: 
         fresh.load_state_dict(model.state_dict())
         model = fresh
     model.generation_config = GenerationConfig() if causal else None
-    model.to(dtype).save_pretrained(target)
+    model.to(dtype).save_pretrained(target)  # type: ignore[arg-type]
     tokenizer.save_pretrained(target)

@@ -1,9 +1,11 @@
 """Prompts for the LLM and template texts from the same history."""
 
 from collections import Counter
+from typing import Any
 
 import polars as pl
 
+Rating = dict[str, Any]  # a row of the history with its item: position, rating, title, year, genres
 ARTICLES = ("The", "A", "An", "Le", "La", "Les", "Il", "Das", "Der", "Die", "El", "L'")
 
 
@@ -27,32 +29,31 @@ def item_description(title: str, year: int | None, genres: str) -> str:
     return f"{head}. {genres.replace('|', ', ')}" if genres else head
 
 
-def telling(history: list[dict[str, object]], count: int) -> list[dict[str, object]]:
+def telling(history: list[Rating], count: int) -> list[Rating]:
     """The `count` ratings that lie farthest from the user's mean, later ones first among equals, in time order."""
-    mean = sum(float(row["rating"]) for row in history) / len(history)  # type: ignore[arg-type]
-    by_distance = sorted(history, key=lambda r: (-abs(float(r["rating"]) - mean), -int(r["position"])))  # type: ignore[call-overload]
-    return sorted(by_distance[:count], key=lambda r: int(r["position"]))  # type: ignore[call-overload]
+    mean = sum(float(row["rating"]) for row in history) / len(history)
+    by_distance = sorted(history, key=lambda r: (-abs(float(r["rating"]) - mean), -int(r["position"])))
+    return sorted(by_distance[:count], key=lambda r: int(r["position"]))
 
 
-def write(examples: str, shown: list[dict[str, object]]) -> str:
+def write(examples: str, shown: list[Rating]) -> str:
     """The few-shot examples, then the user's ratings in the same form, then `Taste:` for the LLM to go on."""
     movies = "; ".join(
-        f"{describe(str(r['title']), r['year'], str(r['genres']))} {float(r['rating']):g}/5"  # type: ignore[arg-type]
-        for r in shown
+        f"{describe(str(r['title']), r['year'], str(r['genres']))} {float(r['rating']):g}/5" for r in shown
     )
     return f"{examples.rstrip()}\n\nMovies: {movies}\nTaste:"
 
 
-def template_text(history: list[dict[str, object]], genre_share: dict[str, float]) -> str:
+def template_text(history: list[Rating], genre_share: dict[str, float]) -> str:
     """The profile that needs no LLM: liked and disliked genres and the era of the history, as a sentence.
 
     A rating is liked at or above the user's mean. Liked genres are those with the largest share among the
     liked less the share in all train histories (`genre_share`); disliked genres, those of the others with
     the largest share among the disliked less that among the liked.
     """
-    mean = sum(float(r["rating"]) for r in history) / len(history)  # type: ignore[arg-type]
-    liked = [r for r in history if float(r["rating"]) >= mean]  # type: ignore[arg-type]
-    disliked = [r for r in history if float(r["rating"]) < mean]  # type: ignore[arg-type]
+    mean = sum(float(r["rating"]) for r in history) / len(history)
+    liked = [r for r in history if float(r["rating"]) >= mean]
+    disliked = [r for r in history if float(r["rating"]) < mean]
     of_liked, of_disliked = _shares(liked), _shares(disliked)
     likes = _top({g: share - genre_share.get(g, 0.0) for g, share in of_liked.items()}, 3)
     against = {g: share - of_liked.get(g, 0.0) for g, share in of_disliked.items() if g not in likes}
@@ -61,7 +62,7 @@ def template_text(history: list[dict[str, object]], genre_share: dict[str, float
     return f"{text}; not {_words(dislikes)}" if dislikes else text
 
 
-def _shares(rows: list[dict[str, object]]) -> dict[str, float]:
+def _shares(rows: list[Rating]) -> dict[str, float]:
     counts = Counter(g for r in rows for g in str(r["genres"]).split("|") if g)
     return {genre: count / len(rows) for genre, count in counts.items()}
 
@@ -74,8 +75,8 @@ def _words(genres: list[str]) -> str:
     return ", ".join(g.lower() for g in genres)
 
 
-def _era(rows: list[dict[str, object]]) -> str:
-    years = sorted(int(r["year"]) for r in rows if r["year"])  # type: ignore[call-overload]
+def _era(rows: list[Rating]) -> str:
+    years = sorted(int(r["year"]) for r in rows if r["year"])
     if not years:
         return ""
     low, high = (years[int(q * (len(years) - 1))] for q in (0.25, 0.75))

@@ -98,7 +98,7 @@ class Sampler(L.LightningModule):
             for i, row in enumerate(rows)
             for sample in range(self.n)
         ]
-        schema = {"row": pl.Int64, "sample": pl.Int64, "tokens": pl.List(pl.Int64), "redraws": pl.Int64}
+        schema: dict[str, Any] = {"row": pl.Int64, "sample": pl.Int64, "tokens": pl.List(pl.Int64), "redraws": pl.Int64}
         return pl.DataFrame(drawn, schema=schema)
 
     def _draw(self, prompts: list[list[int]], attempt: int) -> list[list[list[int]]]:

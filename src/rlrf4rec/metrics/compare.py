@@ -1,5 +1,7 @@
 """Turning per-user values into the numbers that are reported: paired differences with intervals."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 
@@ -41,7 +43,7 @@ def by_seed(per_user: pl.DataFrame, backbone: str, knowledge: str, metric: str) 
     return own.group_by("seed").agg(pl.col(metric).mean()).sort("seed")[metric].to_list()
 
 
-def mean_over_backbones(per_user: pl.DataFrame, backbones: list[str], knowledge: str, metric: str) -> Array:
+def mean_over_backbones(per_user: pl.DataFrame, backbones: Sequence[str], knowledge: str, metric: str) -> Array:
     """A metric per user, averaged over seeds and backbones."""
     values: Array = np.mean([by_user(per_user, b, knowledge, metric) for b in backbones], axis=0)
     return values

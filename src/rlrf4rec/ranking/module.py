@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import lightning as L
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -66,7 +67,7 @@ class Ranker(L.LightningModule):
         self.losses.append(float(torch.stack(self.epoch_losses).mean()))
         self.epoch_losses.clear()
 
-    def configure_optimizers(self) -> dict[str, object]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW."""
         optimizer = torch.optim.AdamW(self.net.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
         steps = self.steps
@@ -93,7 +94,7 @@ def fit(
 
     Returns the mean loss of each epoch. Trains on the CPU: the nets are small and results stay byte-equal.
     """
-    callbacks = [_EachEpoch(each_epoch)] if each_epoch else []
+    callbacks: list[L.Callback] = [_EachEpoch(each_epoch)] if each_epoch else []
     trainer = L.Trainer(
         max_epochs=epochs,
         accelerator="cpu",
