@@ -1,0 +1,91 @@
+"""Every source that can stand in the place of the default wheels."""
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from rlrf4rec.errors import RLRFError
+from rlrf4rec.language.models import convert, load_llm
+from rlrf4rec.params import FetchDataset, Model
+from rlrf4rec.stages import fetch_dataset
+from rlrf4rec.stages.fetch_models import _source
+
+
+def model(source, name, path="", revision=None, sha256=None):
+    return Model(source=source, name=str(name), path=path, revision=revision, sha256=sha256)
+
+
+def test_a_folder_and_a_gguf_file_are_taken_where_they_lie(tmp_path):
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "x.gguf").write_bytes(b"GGUF")
+    assert _source(model("folder", tmp_path / "m"), tmp_path, "k") == (tmp_path / "m", None)
+    assert _source(model("gguf", tmp_path / "m" / "x.gguf"), tmp_path, "k") == (tmp_path / "m", "x.gguf")
+    assert _source(model("folder", tmp_path, "m"), tmp_path, "k") == (tmp_path / "m", None)
+
+
+def test_a_missing_or_strange_path_is_named(tmp_path):
+    with pytest.raises(RLRFError, match="does not exist"):
+        _source(model("folder", tmp_path / "none"), tmp_path, "fetch_models.llm")
+    (tmp_path / "x.bin").write_bytes(b"x")
+    with pytest.raises(RLRFError, match=r"neither a model folder nor a \.gguf file"):
+        _source(model("gguf", tmp_path / "x.bin"), tmp_path, "k")
+    with pytest.raises(RLRFError, match="SHA-256"):
+        _source(model("gguf", tmp_path / "x.bin", sha256="0" * 64), tmp_path, "k")
+
+
+def test_a_hub_id_is_asked_for_with_its_revision_and_a_failure_is_one_line(tmp_path, monkeypatch):
+    import huggingface_hub
+
+    asked = {}
+
+    def snapshot(name, **options):
+        asked.update(options, name=name)
+        return str(tmp_path)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    assert _source(model("hub", "org/model", revision="abc123"), tmp_path, "k") == (tmp_path, None)
+    assert asked["name"] == "org/model"
+    assert asked["revision"] == "abc123"
+    assert not any("bin" in pattern or "pt" in pattern for pattern in asked["allow_patterns"])
+
+    def fails(name, **options):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fails)
+    with pytest.raises(RLRFError, match="could not get org/model at abc123 from the hub: no route to host"):
+        _source(model("hub", "org/model", revision="abc123"), tmp_path, "k")
+
+
+def test_a_broken_model_folder_is_an_error_of_ours(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(RLRFError, match="not a model that transformers can read"):
+        convert(tmp_path, tmp_path / "out", torch.float32, True)
+    with pytest.raises(RLRFError, match="no causal language model"):
+        load_llm(tmp_path, torch.float32)
+
+
+def test_a_model_is_written_as_safetensors_without_generation_defaults(llama, tmp_path, monkeypatch):
+    from transformers import AutoTokenizer
+
+    class Tokenizer:
+        def save_pretrained(self, target):
+            (target / "tokenizer.json").write_text("{}")
+
+    llama().save_pretrained(tmp_path / "in")
+    (tmp_path / "in" / "generation_config.json").write_text('{"temperature": 0.2, "do_sample": true}')
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda *a, **k: Tokenizer())
+    convert(tmp_path / "in", tmp_path / "out", torch.bfloat16, True)
+    assert load_file(tmp_path / "out" / "model.safetensors")["model.norm.weight"].dtype == torch.bfloat16
+    assert "temperature" not in (tmp_path / "out" / "generation_config.json").read_text()
+
+
+def test_a_dataset_folder_is_copied_and_a_missing_one_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    for name in ("x.inter", "x.item", "notes.md"):
+        (tmp_path / "mine" / name).write_text(name)
+    params = FetchDataset(source="folder", name="mine", path="", sha256=None)
+    fetch_dataset.run(params)
+    assert sorted(p.name for p in (tmp_path / "data/raw/dataset").iterdir()) == ["x.inter", "x.item"]
+    with pytest.raises(RLRFError, match="other is not a folder"):
+        fetch_dataset.run(params.model_copy(update={"name": "other"}))
