@@ -109,8 +109,7 @@ def test_pairs_of_another_kind_of_reward_leave_sampling_alone(clones):
     folder = clones[0][1]
     set_params(folder, {"reward": {"kind": "ndcg"}})
     dry = ran(run(folder, "dvc", "repro", "--dry").stdout)
-    assert {"score@round1", "pair@round1", "tune_dpo", "train_dpo@round1", "evaluate"} <= dry
-    assert not {"sample@base", "encode@base", "tune_reward", "train_reward@round1", "train_ranker@prm-base"} & dry
+    assert dry == {"score@round1", "tune_dpo", "evaluate"}  # what follows them runs if their outputs change
     run(folder, "git", "checkout", "-q", ".")
 
 

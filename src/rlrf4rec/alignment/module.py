@@ -76,9 +76,10 @@ class Dpo(L.LightningModule):
 
     def training_step(self, rows: Tensor) -> Tensor:
         """DPO loss of a batch of pairs."""
-        batch = pack([self.pairs[i] for i in rows.tolist()])
+        batch = pack([self.pairs[i] for i in rows.tolist()]).to(self.device)
         policy = completion_log_probs(self.policy.get_base_model(), batch)  # type: ignore[arg-type]
-        reference = LogProbs(self.reference.chosen[rows], self.reference.rejected[rows])
+        rows = rows.cpu()
+        reference = LogProbs(self.reference.chosen[rows].to(self.device), self.reference.rejected[rows].to(self.device))
         losses, margins = dpo_loss(policy, reference, self.settings.beta)
         loss = losses.mean()
         self.steps.append(
@@ -125,17 +126,19 @@ def rate(total: int, warmup: float) -> Callable[[int], float]:
 
 @torch.no_grad()
 def reference_log_probs(policy: PeftModel, pairs: list[TokenPair], batch: int, precision: str, what: str) -> LogProbs:
-    """Log-probabilities of all pairs under the policy as it stands, [pairs]."""
+    """Log-probabilities of all pairs under the policy as it stands, [pairs], on the CPU."""
     policy.eval()
+    if torch.cuda.is_available():
+        policy.cuda()
     progress = Progress(len(pairs), what)
     parts = []
     with torch.autocast(policy.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
         for begin in range(0, len(pairs), batch):
             some = pairs[begin : begin + batch]
-            parts.append(completion_log_probs(policy.get_base_model(), pack(some)))  # type: ignore[arg-type]
+            parts.append(completion_log_probs(policy.get_base_model(), pack(some).to(policy.device)))  # type: ignore[arg-type]
             progress.advance(len(some))
     progress.close()
-    return LogProbs(torch.cat([p.chosen for p in parts]), torch.cat([p.rejected for p in parts]))
+    return LogProbs(torch.cat([p.chosen.cpu() for p in parts]), torch.cat([p.rejected.cpu() for p in parts]))
 
 
 def train(module: Dpo, what: str) -> list[Step]:

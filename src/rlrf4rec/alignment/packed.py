@@ -44,6 +44,11 @@ class Packed:
     targets: Tensor
     prompt: int
 
+    def to(self, device: torch.device) -> "Packed":
+        """The same batch on another device."""
+        moved = (t.to(device) for t in (self.tokens, self.positions, self.visible, self.places, self.targets))
+        return Packed(*moved, self.prompt)
+
 
 def pack(pairs: list[TokenPair]) -> Packed:
     """Pack a batch of pairs."""

@@ -3,6 +3,7 @@
 import tempfile
 from typing import Any
 
+import torch
 from datasets import Dataset
 from peft import PeftModel
 from trl import DPOConfig, DPOTrainer  # type: ignore[attr-defined]
@@ -54,6 +55,7 @@ def trainer(
         weight_decay=s.weight_decay,
         max_grad_norm=s.max_grad_norm,
         bf16=s.precision == "bfloat16",
+        use_cpu=not torch.cuda.is_available(),
         gradient_checkpointing=False,
         precompute_ref_log_probs=True,
         max_length=None,
