@@ -7,7 +7,7 @@ rejected; both continue at the position after the prompt. Log-probabilities equa
 Shapes: B pairs, P tokens of the longest prompt, K tokens of the longest completion, H heads, D head width.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -46,8 +46,14 @@ class Packed:
 
     def to(self, device: torch.device) -> "Packed":
         """The same batch on another device."""
-        moved = (t.to(device) for t in (self.tokens, self.positions, self.visible, self.places, self.targets))
-        return Packed(*moved, self.prompt)
+        return replace(
+            self,
+            tokens=self.tokens.to(device),
+            positions=self.positions.to(device),
+            visible=self.visible.to(device),
+            places=self.places.to(device),
+            targets=self.targets.to(device),
+        )
 
 
 def pack(pairs: list[TokenPair]) -> Packed:
