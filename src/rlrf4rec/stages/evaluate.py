@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from rlrf4rec import paths
+from rlrf4rec.errors import RLRFError
 from rlrf4rec.feedback import models, rewards
 from rlrf4rec.feedback.rewards import Scorer, UserRewards
 from rlrf4rec.files import write_csv, write_json
@@ -144,7 +145,12 @@ def _rank_test_lists(tables: Tables, variants: Variants, p: TrainRanker, ks: lis
         tensors, _ = load_tensors(paths.ranker(backbone, knowledge))
         for number in range(p.seeds):
             net = _ranker(backbone, tables, read, seen, lists, p)
-            net.load_state_dict({k.split("/", 1)[1]: v for k, v in tensors.items() if k.startswith(f"{number}/")})
+            weights = {k.split("/", 1)[1]: v for k, v in tensors.items() if k.startswith(f"{number}/")}
+            try:
+                net.load_state_dict(weights)
+            except RuntimeError as error:
+                path = paths.ranker(backbone, knowledge)
+                raise RLRFError(f"{path}: weights do not fit the tables ({error}); run `dvc repro`") from None
             ranked = ranked_labels(predict(net, lists, text), lists.label)
             values = {f"{name}@{k}": metric(ranked, k).numpy() for k in ks for name, metric in METRICS.items()}
             head = {"backbone": backbone, "knowledge": knowledge, "seed": number}
