@@ -6,7 +6,18 @@ from pathlib import Path
 SRC = Path(__file__).parent.parent / "src"
 
 # Plumbing that decides how outputs are named, written and reported, never what is in them.
-PLUMBING = {"cli", "errors", "files", "params", "paths", "progress", "rounds", "store", "tables.contract"}
+PLUMBING = {
+    "cli",
+    "errors",
+    "files",
+    "param_faults",
+    "params",
+    "paths",
+    "progress",
+    "rounds",
+    "store",
+    "tables.contract",
+}
 
 
 def _file(module: str) -> Path | None:
