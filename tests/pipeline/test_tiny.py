@@ -122,6 +122,9 @@ def test_a_misspelled_param_stops_before_any_work(clones):
     assert "pair.min_gapp: unknown key; the nearest valid one is pair.min_gap" in failed.stdout + failed.stderr
     assert "Traceback" not in failed.stdout + failed.stderr
     run(folder, "git", "checkout", "-q", ".")
+    # DVC takes a stage's outputs away before it starts the stage; its cache gives them back.
+    assert ran(run(folder, "dvc", "repro").stdout) == set()
+    assert (folder / "data" / "pair" / "round1" / "pairs.parquet").exists()
 
 
 def test_a_corrupted_table_is_named_and_nothing_after_it_is_touched(clones):
