@@ -1,0 +1,286 @@
+"""First-stage retrieval: what a re-ranker meets in production is the top of a ranker that knows no label of its lists.
+
+Item-kNN (Sarwar et al., WWW 2001) and SASRec learn from the interactions of train users; validation users say which
+is better. Train users have lists, too: each is retrieved for by a scorer trained without them. Else a scorer
+that has seen their future makes train lists easier than those of validation and test, and its order truer.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from rlrf4rec.errors import RLRFError
+from rlrf4rec.lists.candidates import SCHEMA
+from rlrf4rec.seeds import derive
+
+Places = NDArray[np.int64]  # rows of the catalogue
+Scores = NDArray[np.float64]
+
+SHRINKAGE = 10.0
+PARTS = 4  # of the train users, to retrieve for each with a scorer trained on the others
+WIDE = 50  # the second cut-off of recall
+BATCH = 512  # queries scored at once
+EXACT = 2.0**30  # similarities are multiples of 1/EXACT: sums of them are exact in any order, so ties are true ties
+
+
+class Scorer(Protocol):
+    """A first-stage ranker."""
+
+    def score(self, queries: list[Places]) -> Scores:
+        """Scores [Q, I] of every item, higher is better; queries are time-ordered, non-empty."""
+
+
+@dataclass(frozen=True)
+class Popularity:
+    """The same order for everybody: interactions of train users with each item, counts [I]."""
+
+    counts: Scores
+
+    def score(self, queries: list[Places]) -> Scores:
+        """The counts, once per query."""
+        return np.tile(self.counts, (len(queries), 1))
+
+
+@dataclass(frozen=True)
+class ItemKnn:
+    """Sum over the query's items of their similarity to each item; similarity [I, I], row: item of the query."""
+
+    similarity: Scores
+
+    def score(self, queries: list[Places]) -> Scores:
+        """Scores [Q, I]."""
+        chosen = np.zeros((len(queries), len(self.similarity)))
+        for row, query in zip(chosen, queries, strict=True):
+            row[query] = 1.0
+        return chosen @ self.similarity
+
+
+@dataclass(frozen=True)
+class Window:
+    """A stretch of a user's later interactions; `query`, `real` and `positive` are places in the catalogue.
+
+    query: all that the user did before, in time order, strictly before `begins`; activity: how much that is.
+    """
+
+    user: str
+    query: Places
+    real: Places
+    positive: Places
+    begins: int
+    activity: int
+
+
+@dataclass(frozen=True)
+class FirstStage:
+    """A scorer trained on all train users, and for each train user one trained without them."""
+
+    scorer: Scorer
+    apart: Mapping[str, Scorer]
+
+    def top(self, asked: list[Window], length: int) -> Places:
+        """The `length` best new items of each window [W, length]."""
+        used = [self.apart.get(w.user, self.scorer) for w in asked]
+        best = np.zeros((len(asked), length), dtype=np.int64)
+        for scorer in dict.fromkeys(map(id, used)):
+            rows = [i for i, one in enumerate(used) if id(one) == scorer]
+            best[rows] = top(used[rows[0]], [asked[i].query for i in rows], length)
+        return best
+
+
+def cosine(sequences: list[Places], items: int, shrinkage: float) -> Scores:
+    """Similarities [I, I] of items by the users that have both: n_ij / (sqrt(n_i n_j) + shrinkage), 0 on the diagonal.
+
+    Dense, 8 I^2 bytes: catalogues up to some 20,000 items.
+    """
+    used = np.zeros((len(sequences), items), dtype=np.float32)
+    for row, sequence in zip(used, sequences, strict=True):
+        row[sequence] = 1.0
+    both = (used.T @ used).astype(np.float64)  # counts, exact
+    count = np.diag(both).copy()
+    np.fill_diagonal(both, 0.0)
+    scale = np.sqrt(np.outer(count, count)) + shrinkage
+    similarity = np.divide(both, scale, out=np.zeros_like(both), where=both > 0)
+    return np.round(similarity * EXACT) / EXACT
+
+
+def sequences(interactions: pl.DataFrame, items: pl.Series) -> dict[str, Places]:
+    """Each user's item places in time order; interactions are ordered by user and time."""
+    place = pl.DataFrame({"item": items, "place": np.arange(len(items))})
+    placed = interactions.join(place, on="item", how="left", maintain_order="left")
+    return {str(user): rows["place"].to_numpy() for (user,), rows in placed.group_by("user", maintain_order=True)}
+
+
+def mixed(interactions: pl.DataFrame, seed: int) -> pl.DataFrame:
+    """Order interactions of the same second by chance: else a sequence model learns the order of the file."""
+    draw = pl.Series("draw", np.random.default_rng(seed).random(interactions.height))
+    return interactions.with_columns(draw).sort("user", "timestamp", "draw").drop("draw")
+
+
+def stretches(timestamps: list[int], window: int) -> list[tuple[int, int]]:
+    """Begin and end of windows of `window` interactions, each prolonged to where time moves on; the last is shorter."""
+    found, begin = [], 0
+    for end in range(1, len(timestamps)):
+        if end - begin >= window and timestamps[end - 1] < timestamps[end]:
+            found.append((begin, end))
+            begin = end
+    return [*found, (begin, len(timestamps))] if timestamps else []
+
+
+def windows(
+    later: pl.DataFrame, history: pl.DataFrame, items: pl.Series, window: int, positive_rating: float
+) -> list[Window]:
+    """Walk through the users of `later`, in its order, in windows of `window` interactions.
+
+    later: interactions after the history, ordered by user and time; history: table of the `split` stage.
+    """
+    before, after = sequences(history, items), sequences(later, items)
+    found = []
+    for (user,), rows in later.group_by("user", maintain_order=True):
+        earlier, own = before[str(user)], after[str(user)]
+        times, ratings = rows["timestamp"].to_list(), rows["rating"].to_numpy()
+        for begin, end in stretches(times, window):
+            query = np.concatenate([earlier, own[:begin]])
+            real = own[begin:end]
+            positive = real[ratings[begin:end] >= positive_rating]
+            found.append(Window(str(user), query, real, positive, times[begin], len(query)))
+    return found
+
+
+def top(scorer: Scorer, queries: list[Places], length: int) -> Places:
+    """The `length` best items outside the query [Q, length], best first; ties in the order of the catalogue.
+
+    Where fewer are left, the query's own items come last.
+    """
+    found = []
+    for begin in range(0, len(queries), BATCH):
+        batch = queries[begin : begin + BATCH]
+        scores = scorer.score(batch)
+        for row, query in zip(scores, batch, strict=True):
+            row[query] = -np.inf
+        found.append(np.argsort(-scores, axis=1, kind="stable")[:, :length])
+    return np.concatenate(found) if found else np.zeros((0, length), dtype=np.int64)
+
+
+def recall(asked: list[Window], best: Places) -> float:
+    """Mean over windows with a positive of the share of positives that `best` [W, K] holds; nan without such a window.
+
+    The positives are all new to the user, as no user interacts twice with an item.
+    """
+    shares = [np.isin(w.positive, row).mean() for w, row in zip(asked, best, strict=True) if len(w.positive)]
+    return float(np.mean(shares)) if shares else float("nan")
+
+
+def fit(name: str, train: list[Places], items: int, seed: int) -> Scorer:
+    """Train "popularity", "knn" or "sasrec" on users' time-ordered item places."""
+    if name == "popularity":
+        return Popularity(np.bincount(np.concatenate(train), minlength=items).astype(np.float64))
+    if name == "knn":
+        return ItemKnn(cosine(train, items, SHRINKAGE))
+    from rlrf4rec.lists import sasrec
+
+    return sasrec.fit(train, items, derive(seed, "sasrec"))
+
+
+def choose(
+    interactions: pl.DataFrame,
+    users: pl.DataFrame,
+    history: pl.DataFrame,
+    later: pl.DataFrame,
+    items: pl.Series,
+    length: int,
+    window: int,
+    positive_rating: float,
+    seed: int,
+) -> tuple[FirstStage, dict[str, object]]:
+    """Train the first-stage rankers on fold train and choose by recall@length over windows of fold validation.
+
+    interactions: ordered by user and time; users: user, fold; later: interactions after the history; items: the
+    catalogue. No interaction of fold test is looked at. Popularity is measured, never chosen; a tie goes to kNN.
+    Returns the better one and a report: `chosen`, and the recall of each at `length` and at 50.
+    """
+    train = sequences(mixed(_of(interactions, users, "train"), derive(seed, "retrieval", "ties")), items)
+    asked = windows(_of(later, users, "validation"), history, items, window, positive_rating)
+    cuts = sorted({length, WIDE})
+    found: dict[str, dict[str, float]] = {f"validation_recall{k}": {} for k in cuts}
+    scorers = {name: fit(name, list(train.values()), len(items), seed) for name in ("popularity", "knn", "sasrec")}
+    for name, scorer in scorers.items():
+        best = top(scorer, [w.query for w in asked], cuts[-1])
+        for k in cuts:
+            found[f"validation_recall{k}"][name] = recall(asked, best[:, :k])
+    at_length = found[f"validation_recall{length}"]
+    chosen = "sasrec" if at_length["sasrec"] > at_length["knn"] else "knn"
+    apart = cross_fitted(chosen, train, len(items), PARTS, seed)
+    return FirstStage(scorers[chosen], apart), {"chosen": chosen, **found}
+
+
+def cross_fitted(name: str, train: dict[str, Places], items: int, parts: int, seed: int) -> dict[str, Scorer]:
+    """For each train user a scorer trained on the users of the other parts; users fall into parts at random."""
+    order = np.random.default_rng(derive(seed, "retrieval", "parts")).permutation(len(train))
+    part = dict(zip(train, (order % parts).tolist(), strict=True))
+    scorers = [fit(name, [train[u] for u in train if part[u] != p], items, seed) for p in range(parts)]
+    return {user: scorers[p] for user, p in part.items()}
+
+
+def build_retrieved(
+    later: pl.DataFrame,
+    history: pl.DataFrame,
+    items: pl.Series,
+    first_stage: FirstStage,
+    length: int,
+    window: int,
+    max_lists: int,
+    positive_rating: float,
+) -> tuple[pl.DataFrame, dict[str, object]]:
+    """Make a list of each window of each user of `later`: the first stage's `length` best new items, in its order.
+
+    position: rank in the first stage, 0 is its best; real: the user interacts with the item within the window;
+    label 1: real and rated at least `positive_rating`. Returns the lists (at most the first `max_lists` with a
+    positive per user) and a report: lists, windows left out as none of their positives was retrieved, and
+    recall@length over all windows. RLRFError when a user has fewer than `length` new items.
+    """
+    asked = windows(later, history, items, window, positive_rating)
+    for w in asked:
+        if len(items) - len(w.query) < length:
+            raise RLRFError(f"split: user {w.user} has only {len(items) - len(w.query)} new items; lower list_length")
+    best = first_stage.top(asked, length)
+    lists, without = _lists(asked, best, items, length, max_lists)
+    made = lists.height // length
+    return lists, {"lists": made, "without_positive": without, f"recall{length}": recall(asked, best)}
+
+
+def _of(frame: pl.DataFrame, users: pl.DataFrame, fold: str) -> pl.DataFrame:
+    members = users.filter(pl.col("fold") == fold).select("user")
+    return frame.join(members, on="user", how="semi", maintain_order="left")
+
+
+def _lists(
+    asked: list[Window], best: Places, items: pl.Series, length: int, max_lists: int
+) -> tuple[pl.DataFrame, int]:
+    kept: Counter[str] = Counter()
+    made: list[tuple[Window, int, Places]] = []
+    without = 0
+    for w, places in zip(asked, best, strict=True):
+        if kept[w.user] == max_lists:
+            continue
+        if not np.isin(places, w.positive).any():
+            without += 1
+            continue
+        made.append((w, kept[w.user], places))
+        kept[w.user] += 1
+    columns = {
+        "user": [w.user for w, _, _ in made for _ in range(length)],
+        "list": [number for _, number, _ in made for _ in range(length)],
+        "position": [position for _ in made for position in range(length)],
+        "item": items.gather([place for _, _, places in made for place in places]),
+        "label": [int(place in w.positive) for w, _, places in made for place in places],
+        "real": [bool(place in w.real) for w, _, places in made for place in places],
+        "begins": [w.begins for w, _, _ in made for _ in range(length)],
+        "activity": [w.activity for w, _, _ in made for _ in range(length)],
+        "protocol": ["retrieved"] * (len(made) * length),
+    }
+    return pl.DataFrame(columns, schema=SCHEMA), without

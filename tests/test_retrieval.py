@@ -1,0 +1,348 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from rlrf4rec.errors import RLRFError
+from rlrf4rec.lists import retrieval, sasrec
+from rlrf4rec.lists.histories import histories
+from rlrf4rec.lists.retrieval import FirstStage, ItemKnn, Popularity, Window
+from rlrf4rec.tables.split import LISTS, check_fold, check_history
+
+ITEMS = pl.Series("item", [f"i{k}" for k in range(8)])
+SMALL = sasrec.Settings(width=16, heads=2, length=6, batch=16, epochs=8, learning_rate=0.01)
+
+
+def places(*rows):
+    return [np.array(row) for row in rows]
+
+
+def window(query, positive, user="u"):
+    return Window(user, np.array(query), np.array(positive), np.array(positive), 0, len(query))
+
+
+def rows(user, items, times, ratings=None):
+    return pl.DataFrame(
+        {"user": user, "item": [f"i{k}" for k in items], "rating": ratings or [5.0] * len(items), "timestamp": times},
+        schema={"user": pl.String, "item": pl.String, "rating": pl.Float64, "timestamp": pl.Int64},
+    )
+
+
+# Item-kNN
+
+
+def test_cosine_by_hand():
+    # three users: {0, 1}, {0, 1, 2}, {0}; item 3 belongs to nobody
+    similarity = retrieval.cosine(places([0, 1], [0, 1, 2], [0]), 4, 0.0)
+    wanted = [
+        [0, 2 / 6**0.5, 1 / 3**0.5, 0],
+        [2 / 6**0.5, 0, 1 / 2**0.5, 0],
+        [1 / 3**0.5, 1 / 2**0.5, 0, 0],
+        [0, 0, 0, 0],
+    ]
+    np.testing.assert_allclose(similarity, wanted, atol=1e-9)
+
+
+def test_shrinkage_stands_in_the_denominator():
+    similarity = retrieval.cosine(places([0, 1], [0, 1, 2], [0]), 4, 10.0)
+    assert similarity[0, 1] == pytest.approx(2 / (6**0.5 + 10), abs=1e-9)
+
+
+def test_knn_scores_are_sums_over_the_query_in_any_order():
+    train = places([0, 1], [0, 1, 2], [0, 3, 2])
+    knn = ItemKnn(retrieval.cosine(train, 4, 10.0))
+    scores = knn.score(places([0, 1], [1, 0], [2]))
+    np.testing.assert_array_equal(scores[0], knn.similarity[0] + knn.similarity[1])
+    np.testing.assert_array_equal(scores[0], scores[1])
+    np.testing.assert_array_equal(scores[2], knn.similarity[2])
+
+
+# Top and recall
+
+
+def test_top_leaves_the_query_out_and_breaks_ties_by_the_catalogue():
+    popular = Popularity(np.array([9.0, 5.0, 7.0, 5.0, 5.0]))
+    best = retrieval.top(popular, places([0], [2, 1]), 3)
+    assert best.tolist() == [[2, 1, 3], [0, 3, 4]]
+
+
+def test_top_is_the_same_in_batches(monkeypatch):
+    knn = ItemKnn(retrieval.cosine(places(*np.random.default_rng(0).integers(0, 30, (20, 8))), 30, 10.0))
+    queries = places(*[[k, k + 1] for k in range(25)])
+    whole = retrieval.top(knn, queries, 6)
+    monkeypatch.setattr(retrieval, "BATCH", 7)
+    assert retrieval.top(knn, queries, 6).tolist() == whole.tolist()
+
+
+def test_recall_by_hand():
+    asked = [window([0], [1, 2]), window([0], []), window([0], [3])]
+    best = np.array([[1, 4], [1, 2], [2, 3]])
+    assert retrieval.recall(asked, best) == pytest.approx((0.5 + 1.0) / 2)
+    assert np.isnan(retrieval.recall([window([0], [])], best[:1]))
+
+
+def test_ties_are_mixed_and_nothing_else():
+    ordered = pl.concat([rows("a", range(8), [1, 1, 1, 1, 1, 1, 2, 3]), rows("b", [0, 1], [5, 6])])
+    one, two = retrieval.mixed(ordered, 1), retrieval.mixed(ordered, 2)
+    assert one["timestamp"].equals(ordered["timestamp"])
+    assert one["item"].to_list()[6:] == ["i6", "i7", "i0", "i1"]
+    assert sorted(one["item"].to_list()[:6]) == sorted(two["item"].to_list()[:6])
+    assert not one["item"].equals(two["item"])
+    assert retrieval.mixed(ordered, 1).equals(one)
+
+
+# Windows
+
+
+@pytest.mark.parametrize(
+    ("times", "size", "expected"),
+    [
+        ([1, 2, 3, 4, 5], 2, [(0, 2), (2, 4), (4, 5)]),
+        ([1, 2, 2, 2, 5, 6], 2, [(0, 4), (4, 6)]),  # no window begins within a second
+        ([1, 1, 1], 2, [(0, 3)]),
+        ([1], 5, [(0, 1)]),
+        ([], 5, []),
+    ],
+)
+def test_windows_begin_where_time_moves_on(times, size, expected):
+    assert retrieval.stretches(times, size) == expected
+
+
+def test_a_query_is_all_that_lies_strictly_before():
+    interactions = rows("u", range(8), [1, 2, 3, 4, 5, 5, 6, 7], [5.0, 5.0, 5.0, 5.0, 1.0, 4.0, 3.0, 5.0])
+    history, later, _ = histories(interactions, 3)
+    found = retrieval.windows(later, history, ITEMS, 2, 4.0)
+    assert [w.query.tolist() for w in found] == [[0, 1, 2], [0, 1, 2, 3, 4, 5]]
+    assert [w.real.tolist() for w in found] == [[3, 4, 5], [6, 7]]
+    assert [w.positive.tolist() for w in found] == [[3, 5], [7]]
+    assert [(w.begins, w.activity) for w in found] == [(4, 3), (6, 6)]
+
+
+# Lists
+
+
+def by_counts(*counts):
+    return FirstStage(Popularity(np.array(counts, dtype=float)), {})
+
+
+def test_lists_are_the_top_of_the_first_stage():
+    interactions = rows("u", [0, 1, 2, 3, 4], [1, 2, 3, 4, 5], [5.0, 5.0, 5.0, 2.0, 4.0])
+    history, later, _ = histories(interactions, 2)
+    first = by_counts(99, 98, 1, 6, 5, 7, 0, 0)
+    lists, report = retrieval.build_retrieved(later, history, ITEMS, first, 4, 2, 9, 4.0)
+    assert lists.rows() == [
+        # first window, items 2 and 3: only 3 is retrieved at first, rated 2; item 2 comes last and is the positive
+        ("u", 0, 0, "i5", 0, False, 3, 2, "retrieved"),
+        ("u", 0, 1, "i3", 0, True, 3, 2, "retrieved"),
+        ("u", 0, 2, "i4", 0, False, 3, 2, "retrieved"),
+        ("u", 0, 3, "i2", 1, True, 3, 2, "retrieved"),
+        # second window, item 4: items 2 and 3 are known by now
+        ("u", 1, 0, "i5", 0, False, 5, 4, "retrieved"),
+        ("u", 1, 1, "i4", 1, True, 5, 4, "retrieved"),
+        ("u", 1, 2, "i6", 0, False, 5, 4, "retrieved"),
+        ("u", 1, 3, "i7", 0, False, 5, 4, "retrieved"),
+    ]
+    assert report == {"lists": 2, "without_positive": 0, "recall4": 1.0}
+
+
+def test_windows_without_a_retrieved_positive_are_left_out_and_counted():
+    history, later, _ = histories(rows("u", [0, 1, 2, 3], [1, 2, 3, 4]), 2)
+    lists, report = retrieval.build_retrieved(later, history, ITEMS, by_counts(0, 0, 0, 3, 2, 1, 1, 1), 2, 1, 9, 4.0)
+    assert lists["list"].unique().to_list() == [0]
+    assert lists.filter(pl.col("label") == 1)["item"].to_list() == ["i3"]
+    assert report == {"lists": 1, "without_positive": 1, "recall2": 0.5}
+
+
+def test_max_lists_keeps_the_first():
+    history, later, _ = histories(rows("u", range(6), range(6)), 2)
+    lists, report = retrieval.build_retrieved(later, history, ITEMS, by_counts(*range(8, 0, -1)), 2, 1, 3, 4.0)
+    assert lists["begins"].unique(maintain_order=True).to_list() == [2, 3, 4]
+    assert report["lists"] == 3
+
+
+def test_nothing_retrieved_gives_an_empty_table():
+    history, later, _ = histories(rows("u", [0, 1, 2], [1, 2, 3], [5.0, 5.0, 1.0]), 2)
+    lists, report = retrieval.build_retrieved(later, history, ITEMS, by_counts(*range(8)), 2, 1, 3, 4.0)
+    assert lists.height == 0
+    assert report["without_positive"] == 1
+    assert np.isnan(report["recall2"])
+
+
+def test_a_user_with_too_few_new_items_is_an_error():
+    history, later, _ = histories(rows("u7", range(8), range(8)), 4)
+    with pytest.raises(RLRFError, match="user u7 has only 3 new items; lower list_length"):
+        retrieval.build_retrieved(later, history, ITEMS, by_counts(*range(8)), 4, 1, 3, 4.0)
+
+
+# SASRec
+
+
+def chains(users=40, items=12, length=9):
+    """Everybody walks round the catalogue, from another start."""
+    return [np.arange(start, start + length) % items for start in range(users)]
+
+
+@pytest.fixture(scope="module")
+def walker():
+    return sasrec.fit(chains(), 12, 3, SMALL)
+
+
+def test_sasrec_learns_what_comes_next(walker):
+    assert len(walker.losses) == SMALL.epochs
+    assert walker.losses[-1] < 0.5 * walker.losses[0]
+    assert walker.score(places([4, 5, 6], [9, 10, 11])).argmax(axis=1).tolist() == [7, 0]
+
+
+def test_sasrec_trains_every_parameter():
+    fresh = sasrec.fit(chains(), 12, 3, replace(SMALL, epochs=0)).state_dict()
+    trained = sasrec.fit(chains(), 12, 3, replace(SMALL, epochs=1)).state_dict()
+    assert [name for name in fresh if torch.equal(fresh[name], trained[name])] == []
+    padding = trained["item.weight"][12]
+    assert torch.equal(padding, torch.zeros(16))
+
+
+def test_sasrec_is_deterministic_and_leaves_the_global_generator_alone(walker):
+    before = torch.random.get_rng_state()
+    again = sasrec.fit(chains(), 12, 3, SMALL)
+    assert torch.equal(before, torch.random.get_rng_state())
+    for name, tensor in walker.state_dict().items():
+        assert torch.equal(tensor, again.state_dict()[name])
+    other = sasrec.fit(chains(), 12, 4, SMALL)
+    assert not torch.equal(other.item.weight, walker.item.weight)
+
+
+def test_sasrec_restores_the_number_of_threads(walker):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        walker.score(places([1]))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_sasrec_reads_no_future_and_no_padding(walker):
+    with torch.inference_mode():
+        one = walker(torch.tensor([[1, 2, 3, 4, 5, 6]]))
+        two = walker(torch.tensor([[1, 2, 3, 8, 12, 12]]))
+    torch.testing.assert_close(one[:, :3], two[:, :3])
+    assert not torch.allclose(one[:, 3], two[:, 3])
+    alone, among = walker.score(places([1, 2])), walker.score(places([5, 6, 7, 8, 9], [1, 2]))
+    np.testing.assert_allclose(alone[0], among[1], atol=1e-5)
+
+
+def test_sasrec_reads_the_last_items_of_a_long_query(walker):
+    long, short = walker.score(places([0, 0, 0, 1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 6]))
+    np.testing.assert_array_equal(long, short)
+
+
+def test_pieces_make_each_item_but_the_first_a_target_once():
+    cut = sasrec.pieces(np.arange(8), 3)
+    assert [piece.tolist() for piece in cut] == [[4, 5, 6, 7], [1, 2, 3, 4], [0, 1]]
+    assert sasrec.pieces(np.arange(1), 3) == []
+
+
+# The choice
+
+
+def world(extra=()):
+    """40 users round a catalogue of 30 items; the last ten are test users. `extra` rows are added to the data."""
+    items = pl.Series("item", [f"i{k}" for k in range(30)])
+    made = [rows(f"u{u:02}", [(u + k) % 30 for k in range(12)], range(12)) for u in range(40)]
+    interactions = pl.concat([*made, *extra]).sort("user", "timestamp", maintain_order=True)
+    names = [f"u{u:02}" for u in range(40)]
+    users = pl.DataFrame({"user": names, "fold": ["train"] * 22 + ["validation"] * 8 + ["test"] * 10})
+    history, later, _ = histories(interactions, 4)
+    return interactions, users, history, later, items
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    fit, settings = sasrec.fit, replace(SMALL, epochs=2, batch=40)
+    monkeypatch.setattr(sasrec, "fit", lambda sequences, items, seed: fit(sequences, items, seed, settings))
+
+
+def scores(first):
+    return first.scorer.score(places([3, 4, 5], [20]))
+
+
+def test_the_better_on_validation_is_chosen(quick):
+    first, report = retrieval.choose(*world(), 5, 4, 4.0, 1)
+    assert list(report) == ["chosen", "validation_recall5", "validation_recall50"]
+    at = report["validation_recall5"]
+    assert list(at) == ["popularity", "knn", "sasrec"]
+    assert report["chosen"] == max(("knn", "sasrec"), key=at.get)
+    assert isinstance(first.scorer, sasrec.SASRec if report["chosen"] == "sasrec" else ItemKnn)
+    assert at["knn"] > at["popularity"]
+    assert set(report["validation_recall50"].values()) == {1.0}
+
+
+@pytest.mark.parametrize("winner", ["knn", "sasrec"])
+def test_the_choice_follows_recall(monkeypatch, winner):
+    good, bad = Popularity(np.arange(30.0)), Popularity(-np.arange(30.0))
+    monkeypatch.setattr(retrieval, "fit", lambda name, *_: good if name == winner else bad)
+    interactions, users, history, later, items = world()
+    liked = pl.when(pl.col("item").is_in([f"i{k}" for k in range(15, 30)])).then(5.0).otherwise(1.0)
+    first, report = retrieval.choose(
+        interactions, users, history, later.with_columns(rating=liked), items, 5, 4, 4.0, 1
+    )
+    assert report["chosen"] == winner
+    assert first.scorer is good
+
+
+def test_planted_leak_labels_of_test_users_change_nothing(quick):
+    plain, report = retrieval.choose(*world(), 5, 4, 4.0, 1)
+    planted = rows("u35", [2, 3, 4, 25], [100, 101, 102, 103])
+    first, leaky = retrieval.choose(*world([planted]), 5, 4, 4.0, 1)
+    assert leaky == report
+    np.testing.assert_array_equal(scores(first), scores(plain))
+    for user, scorer in first.apart.items():
+        np.testing.assert_array_equal(scorer.score(places([7])), plain.apart[user].score(places([7])))
+    # the test has teeth: the same rows of a train user do change the scorer
+    seen, _ = retrieval.choose(*world([rows("u05", [2, 3, 4, 25], [100, 101, 102, 103])]), 5, 4, 4.0, 1)
+    assert not np.array_equal(scores(seen), scores(plain))
+
+
+def test_validation_interactions_train_nothing(quick):
+    plain, _ = retrieval.choose(*world(), 5, 4, 4.0, 1)
+    first, _ = retrieval.choose(*world([rows("u25", [8, 9], [100, 101])]), 5, 4, 4.0, 1)
+    np.testing.assert_array_equal(scores(first), scores(plain))
+
+
+def test_a_train_user_is_retrieved_for_by_a_scorer_that_never_saw_them():
+    train = {f"u{u}": np.array([u % 8, (u + 1) % 8]) for u in range(8)}
+    apart = retrieval.cross_fitted("popularity", train, 8, 4, 0)
+    assert set(apart) == set(train)
+    assert len({id(scorer) for scorer in apart.values()}) == 4
+    for user, scorer in apart.items():
+        shared = [u for u in train if apart[u] is scorer]
+        rest = np.bincount(np.concatenate([train[u] for u in train if u not in shared]), minlength=8)
+        np.testing.assert_array_equal(scorer.counts, rest)
+        assert user in shared
+
+
+def test_the_scorer_apart_makes_the_lists_of_its_user():
+    down, up = Popularity(-np.arange(8.0)), Popularity(np.arange(8.0))
+    first = FirstStage(down, {"a": up})
+    best = first.top([window([0], [1], "a"), window([0], [1], "b"), window([7], [1], "a")], 2)
+    assert best.tolist() == [[7, 6], [1, 2], [6, 5]]
+
+
+def test_the_lists_keep_their_contract():
+    interactions, users, history, later, items = world()
+    train = retrieval.sequences(interactions.filter(pl.col("user") < "u22"), items)
+    knn = retrieval.fit("knn", list(train.values()), 30, 0)
+    first = FirstStage(knn, retrieval.cross_fitted("knn", train, 30, 4, 0))
+    for fold in ("train", "validation", "test"):
+        own = later.join(users.filter(pl.col("fold") == fold), on="user", how="semi", maintain_order="left")
+        lists, report = retrieval.build_retrieved(own, history, items, first, 5, 4, 9, 4.0)
+        assert report["lists"] > 0
+        path = Path(f"lists_{fold}.parquet")
+        LISTS.check(lists, path)
+        check_fold(lists, users, fold, path)
+        check_history(lists, history, path)
+        again, _ = retrieval.build_retrieved(own, history, items, first, 5, 4, 9, 4.0)
+        assert again.equals(lists)
