@@ -26,6 +26,7 @@ Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Width = Annotated[int, Field(ge=1, le=4096)]
 RewardKind = Literal["ndcg", "map", "smooth", "personal"]
 Backbone = Literal["dlcm", "prm", "setrank"]
+Protocol = Literal["uniform", "popularity", "retrieved"]
 
 
 class Block(BaseModel):
@@ -82,8 +83,9 @@ class Interactions(Block):
 class Split(Block):
     """User folds and candidate lists, see `rlrf4rec.lists`."""
 
+    folds: Annotated[int, Field(ge=2, le=100)]
+    fold: Annotated[int, Field(ge=0)]
     validation_share: Share
-    test_share: Share
     tuning_users: Literal["apart", "shared"]
     tuning_share: Share
     history_length: Annotated[int, Field(ge=1, le=1000)]
@@ -91,15 +93,38 @@ class Split(Block):
     step: Annotated[int, Field(ge=1, le=100)]
     list_length: Annotated[int, Field(ge=2, le=1000)]
     max_lists: Count
-    negatives: Literal["uniform", "popularity"]
+    window: Annotated[int, Field(ge=1, le=1000)]
+    protocol: Protocol
 
     @model_validator(mode="after")
     def _consistent(self) -> "Split":
-        if self.validation_share + self.test_share >= 1:
-            raise ValueError("validation_share + test_share must be below 1, or no train user is left")
+        if self.fold >= self.folds:
+            raise ValueError(f"fold must be below folds = {self.folds}; folds count from 0")
+        if self.validation_share + 1 / self.folds >= 1:
+            raise ValueError("validation_share + 1 / folds must be below 1, or no train user is left")
         if self.step >= self.list_length:
             raise ValueError("step must be below list_length, or a list has no negatives")
         return self
+
+
+class Knowledge(Block):
+    """What the items' side says: nothing, each item's description, or that with the LLM's facts (KAR's second kind)."""
+
+    items: Literal["none", "description", "llm"]
+    template: Text
+    temperature: Annotated[float, Field(gt=0, le=5)]
+    top_p: Probability
+    max_tokens: Annotated[int, Field(ge=1, le=4096)]
+    batch: Count
+    dtype: Literal["float32", "bfloat16"]
+
+
+class Told(Block):
+    """What a kind of re-ranker is told: folders of vectors for the two places about the user, and for the items."""
+
+    text: Text
+    beside: Text
+    items: Text
 
 
 class Prompt(Block):
@@ -243,11 +268,13 @@ class Params(Block):
     rounds: Annotated[dict[str, Round], Field(min_length=1)]
     policies: dict[str, str]
     texts: dict[str, str]
+    combine: Annotated[dict[str, Told], Field(min_length=1)]
     variants: Variants
     fetch_dataset: FetchDataset
     fetch_models: FetchModels
     interactions: Interactions
     split: Split
+    knowledge: Knowledge
     prompt: Prompt
     sample: Sample
     encode: Encode
@@ -276,8 +303,10 @@ class Params(Block):
             if r.adapter != self.policies[r.policy]:
                 raise ValueError(f"rounds and policies name different adapters for {r.policy}")
         for name in self.variants.knowledge:
-            if name not in self.texts:
-                raise ValueError(f"variants.knowledge: {name!r} is not in texts ({', '.join(self.texts)})")
+            if name not in self.combine:
+                raise ValueError(f"variants.knowledge: {name!r} is not in combine ({', '.join(self.combine)})")
+        if missing := [p for p in expected if p not in self.combine]:
+            raise ValueError(f"combine has no entry for policy {missing[0]}; write them with `rlrf4rec rounds T`")
         return self
 
 

@@ -17,6 +17,9 @@ FOLD_USERS = DATA / "split" / "users.parquet"
 HISTORY = DATA / "split" / "history.parquet"
 POPULARITY = DATA / "split" / "popularity.parquet"
 
+VECTORS = "vectors.safetensors"
+ITEM_TEXTS = DATA / "knowledge" / "items.parquet"
+
 PROMPTS = DATA / "prompt" / "prompts.parquet"
 TEMPLATES = DATA / "prompt" / "template.parquet"
 
@@ -27,6 +30,8 @@ TUNE_DPO_TRIALS = DATA / "tune_dpo" / "trials.csv"
 
 PER_LIST = DATA / "evaluate" / "per_list.parquet"
 PER_USER = DATA / "evaluate" / "per_user.parquet"
+EXAMPLES = DATA / "evaluate" / "examples.parquet"
+HEADLINE = METRICS / "per_user.csv"
 POLICY_REWARDS = DATA / "evaluate" / "rewards.parquet"
 SUMMARY = METRICS / "summary.json"
 EVALUATE = METRICS / "evaluate.json"
@@ -44,8 +49,13 @@ def texts(policy: str) -> Path:
 
 
 def vectors(name: str) -> Path:
-    """Vectors of a source of texts and of the item descriptions."""
-    return DATA / "encode" / name / "vectors.safetensors"
+    """Vectors of a source of texts about users, or of the texts about items (`items`)."""
+    return DATA / "encode" / name / VECTORS
+
+
+def knowledge(name: str) -> Path:
+    """What re-rankers of this kind are told about users and items."""
+    return DATA / "combine" / name / VECTORS
 
 
 def reward_model(round_name: str) -> Path:
@@ -81,6 +91,11 @@ def adapter(round_name: str) -> Path:
 def ranker(backbone: str, knowledge: str) -> Path:
     """Re-rankers of all seeds."""
     return MODELS / "train_ranker" / f"{backbone}-{knowledge}" / "ranker.safetensors"
+
+
+def curves(backbone: str, knowledge: str) -> Path:
+    """How the re-rankers' training went."""
+    return MODELS / "train_ranker" / f"{backbone}-{knowledge}" / "curves.json"
 
 
 def metrics(stage: str, entry: str | None = None) -> Path:

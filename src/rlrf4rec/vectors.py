@@ -1,4 +1,4 @@
-"""Vectors of texts and items: safetensors with shapes checked against their tables."""
+"""Vectors of texts, and what re-rankers are told: safetensors with shapes checked against their tables."""
 
 import json
 from dataclasses import dataclass
@@ -15,8 +15,12 @@ from rlrf4rec.files import atomic, fingerprint
 
 
 @dataclass(frozen=True)
-class Vectors:
-    """`texts` [users, samples, width], rows in the order of the users table; `items` [items, width]."""
+class Knowledge:
+    """What a re-ranker is told.
+
+    `texts` [users, samples, parts * width]: vectors about a user, rows as in the users table, side by side when
+    there are several parts; `items` [items, width]: vectors about the items.
+    """
 
     texts: Tensor
     items: Tensor
@@ -27,31 +31,47 @@ def keys_hash(column: pl.Series) -> str:
     return fingerprint(column.to_list())
 
 
-def write(path: Path, vectors: Vectors, users: pl.Series, items: pl.Series) -> None:
-    """Write vectors with the identity of their rows."""
-    assert vectors.texts.shape[0] == len(users)
-    assert vectors.items.shape[0] == len(items)
-    save_tensors(
-        path, {"texts": vectors.texts, "items": vectors.items}, {"users": keys_hash(users), "items": keys_hash(items)}
-    )
+def write_texts(path: Path, texts: Tensor, rows: pl.Series) -> None:
+    """Write vectors [rows, samples, width] with the identity of their rows (users or items)."""
+    assert texts.shape[0] == len(rows)
+    save_tensors(path, {"texts": texts}, {"rows": keys_hash(rows)})
 
 
-def read(path: Path, users: pl.Series, items: pl.Series) -> Vectors:
-    """Read vectors and check their rows and shapes against the tables' users and items."""
+def read_texts(path: Path, rows: pl.Series) -> Tensor:
+    """Read vectors [rows, samples, width] that belong to `rows` (users or items of the tables)."""
     tensors, metadata = load_tensors(path)
-    for name, column in (("texts", users), ("items", items)):
-        kind = "users" if name == "texts" else "items"
-        if name not in tensors or tensors[name].shape[0] != len(column) or metadata.get(kind) != keys_hash(column):
-            raise RLRFError(
-                f"{path}: {name} {tuple(tensors[name].shape) if name in tensors else 'missing'} do not belong to "
-                f"the {len(column)} {kind} of the tables; run `dvc repro encode`"
-            )
-    texts, described = tensors["texts"], tensors["items"]
-    if texts.dim() != 3 or described.dim() != 2 or texts.shape[2] != described.shape[1]:
+    return _checked(path, tensors, "texts", 3, metadata.get("rows"), rows)
+
+
+def write_knowledge(path: Path, knowledge: Knowledge, users: pl.Series, items: pl.Series) -> None:
+    """Write what a re-ranker is told, with the identity of users and items."""
+    tensors = {"texts": knowledge.texts, "items": knowledge.items}
+    save_tensors(path, tensors, {"users": keys_hash(users), "items": keys_hash(items)})
+
+
+def read_knowledge(path: Path, users: pl.Series, items: pl.Series) -> Knowledge:
+    """Read what a re-ranker is told, checked against users and items of the tables."""
+    tensors, metadata = load_tensors(path)
+    texts = _checked(path, tensors, "texts", 3, metadata.get("users"), users)
+    described = _checked(path, tensors, "items", 2, metadata.get("items"), items)
+    if texts.shape[2] % described.shape[1]:
         raise RLRFError(f"{path}: shapes {tuple(texts.shape)} and {tuple(described.shape)} do not fit together")
-    if not (torch.isfinite(texts).all() and torch.isfinite(described).all()):
-        raise RLRFError(f"{path}: holds values that are not finite; run `dvc repro encode`")
-    return Vectors(texts, described)
+    return Knowledge(texts, described)
+
+
+def _checked(
+    path: Path, tensors: dict[str, Tensor], name: str, dimensions: int, identity: str | None, rows: pl.Series
+) -> Tensor:
+    tensor = tensors.get(name)
+    if tensor is None or tensor.dim() != dimensions or tensor.shape[0] != len(rows) or identity != keys_hash(rows):
+        shape = "missing" if tensor is None else tuple(tensor.shape)
+        raise RLRFError(
+            f"{path}: {name} {shape} do not belong to the {len(rows)} {rows.name}s of the tables; "
+            f"run `dvc repro {path.parent.parent.name}`"
+        )
+    if not torch.isfinite(tensor).all():
+        raise RLRFError(f"{path}: {name} holds values that are not finite; run `dvc repro {path.parent.parent.name}`")
+    return tensor
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -1,4 +1,11 @@
-"""Candidate lists: up to `step` real next interactions plus negatives, shuffled, frozen as data."""
+"""Candidate lists: up to `step` real next interactions plus drawn negatives, shuffled, frozen as data.
+
+Protocols (`retrieved`, the third, is in `lists.retrieval`):
+- uniform: KAR's (arXiv 2306.10933, public code): negatives uniform over the catalogue and unchecked, so one may
+  be the user's own item or stand in the list already; every step gives a list, one without a positive too;
+- popularity: negatives by popularity, none of them the user's own, no item twice; at most `max_lists` lists a
+  user; steps without a positive give no list.
+"""
 
 from dataclasses import dataclass
 
@@ -8,26 +15,37 @@ import polars as pl
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.seeds import derive
 
+SCHEMA = {
+    "user": pl.String,
+    "list": pl.Int64,
+    "position": pl.Int64,
+    "item": pl.String,
+    "label": pl.Int64,
+    "real": pl.Boolean,
+    "begins": pl.Int64,
+    "activity": pl.Int64,
+    "protocol": pl.String,
+}
+
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Items and their drawing weights: equal ("uniform") or popularity + 1 ("popularity")."""
+    """Items and how often train users' histories hold them."""
 
     items: np.ndarray
-    weights: np.ndarray
+    counts: np.ndarray
 
     @staticmethod
-    def of(popularity: pl.DataFrame, negatives: str) -> "Catalogue":
+    def of(popularity: pl.DataFrame) -> "Catalogue":
         """From a popularity table."""
-        count = popularity["count"].to_numpy().astype(float)
-        weights = count + 1 if negatives == "popularity" else np.ones(len(count))
-        return Catalogue(np.array(popularity["item"].to_list(), dtype=object), weights)
+        return Catalogue(np.array(popularity["item"].to_list(), dtype=object), popularity["count"].to_numpy())
 
 
 def build(
     later: pl.DataFrame,
     seen: pl.DataFrame,
     catalogue: Catalogue,
+    protocol: str,
     step: int,
     length: int,
     max_lists: int,
@@ -37,47 +55,47 @@ def build(
     """Walk through each user's later interactions in steps and make a list of each step.
 
     later: interactions after the history, ordered by user and time, with `activity`.
-    seen: all interactions (user, item) of the same users: no negative is one of a user's own items.
-    Returns the lists (at most the first `max_lists` with a positive per user) and how many lists had none.
+    seen: all interactions (user, item) of the same users. Returns the lists and how many steps had no positive.
     """
     own: dict[str, set[str]] = {str(u[0]): set(rows["item"]) for u, rows in seen.group_by("user")}
     made: list[pl.DataFrame] = []
     without = 0
     for (user,), rows in later.group_by("user", maintain_order=True):
         rng = np.random.default_rng(derive(seed, "lists", str(user)))
-        allowed = ~np.isin(catalogue.items, list(own[str(user)]))
-        if allowed.sum() < length - 1:
-            raise RLRFError(f"split: user {user} has only {allowed.sum()} items left for negatives; lower list_length")
-        weights = np.where(allowed, catalogue.weights, 0.0)
-        weights /= weights.sum()
+        weights = _uniform(catalogue) if protocol == "uniform" else _popular(catalogue, own[str(user)], length, str(user))
         kept = 0
         for begin in range(0, rows.height, step):
             real = rows.slice(begin, step)
-            if not (real["rating"] >= positive_rating).any():
-                without += 1
+            hopeless = not (real["rating"] >= positive_rating).any()
+            without += hopeless
+            if protocol == "popularity" and (hopeless or kept == max_lists):
                 continue
-            if kept == max_lists:
-                break
             negatives = rng.choice(catalogue.items, size=length - real.height, replace=False, p=weights)
-            made.append(_list(str(user), kept, real, negatives, positive_rating, rng))
+            made.append(_list(str(user), kept, real, negatives, positive_rating, protocol, rng))
             kept += 1
-    return pl.concat(made) if made else pl.DataFrame(schema=_SCHEMA), without
+    return pl.concat(made) if made else pl.DataFrame(schema=SCHEMA), without
 
 
-_SCHEMA = {
-    "user": pl.String,
-    "list": pl.Int64,
-    "position": pl.Int64,
-    "item": pl.String,
-    "label": pl.Int64,
-    "real": pl.Boolean,
-    "begins": pl.Int64,
-    "activity": pl.Int64,
-}
+def _uniform(catalogue: Catalogue) -> np.ndarray:
+    return np.full(len(catalogue.items), 1 / len(catalogue.items))
+
+
+def _popular(catalogue: Catalogue, own: set[str], length: int, user: str) -> np.ndarray:
+    allowed = ~np.isin(catalogue.items, list(own))
+    if allowed.sum() < length - 1:
+        raise RLRFError(f"split: user {user} has only {allowed.sum()} items left for negatives; lower list_length")
+    weights = np.where(allowed, catalogue.counts + 1.0, 0.0)
+    return weights / weights.sum()
 
 
 def _list(
-    user: str, number: int, real: pl.DataFrame, negatives: np.ndarray, positive: float, rng: np.random.Generator
+    user: str,
+    number: int,
+    real: pl.DataFrame,
+    negatives: np.ndarray,
+    positive: float,
+    protocol: str,
+    rng: np.random.Generator,
 ) -> pl.DataFrame:
     n, drawn = real.height, len(negatives)
     order = rng.permutation(n + drawn)
@@ -93,6 +111,7 @@ def _list(
             "real": [bool(o < n) for o in order],
             "begins": real["timestamp"][0],
             "activity": real["activity"][0],
+            "protocol": protocol,
         },
-        schema=_SCHEMA,
+        schema=SCHEMA,
     )

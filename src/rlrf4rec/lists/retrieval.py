@@ -8,7 +8,7 @@ that has seen their future makes train lists easier than those of validation and
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
@@ -196,7 +196,7 @@ def choose(
     window: int,
     positive_rating: float,
     seed: int,
-) -> tuple[FirstStage, dict[str, object]]:
+) -> tuple[FirstStage, dict[str, Any]]:
     """Train the first-stage rankers on fold train and choose by recall@length over windows of fold validation.
 
     interactions: ordered by user and time; users: user, fold; later: interactions after the history; items: the
@@ -235,7 +235,7 @@ def build_retrieved(
     window: int,
     max_lists: int,
     positive_rating: float,
-) -> tuple[pl.DataFrame, dict[str, object]]:
+) -> tuple[pl.DataFrame, dict[str, Any]]:
     """Make a list of each window of each user of `later`: the first stage's `length` best new items, in its order.
 
     position: rank in the first stage, 0 is its best; real: the user interacts with the item within the window;

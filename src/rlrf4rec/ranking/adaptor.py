@@ -21,26 +21,31 @@ class Experts(nn.Module):
 
 
 class HybridExpertAdaptor(nn.Module):
-    """Shared experts for both kinds of text, private ones for each, mixed by a gate softmax(W x) per kind."""
+    """Experts shared by all kinds of text, private ones for each, mixed by a gate softmax(W x) per kind.
 
-    def __init__(self, width: int, shared: int, private: int, dropout: float) -> None:
+    Kinds are the item's text and the `parts` of what is known about the user.
+    """
+
+    def __init__(self, width: int, parts: int, shared: int, private: int, dropout: float) -> None:
         super().__init__()
+        self.width = width
         self.shared = Experts(shared, width)
-        self.private_user = Experts(private, width)
         self.private_item = Experts(private, width)
-        self.gate_user = nn.Linear(width, shared + private, bias=False)
         self.gate_item = nn.Linear(width, shared + private, bias=False)
+        self.private_user = nn.ModuleList(Experts(private, width) for _ in range(parts))
+        self.gate_user = nn.ModuleList(nn.Linear(width, shared + private, bias=False) for _ in range(parts))
         self.dropout = nn.Dropout(dropout)
 
     def user(self, x: Tensor) -> Tensor:
-        """User texts [B, width] to [B, 32]."""
-        return self._mix(x, self.private_user, self.gate_user)
+        """Vectors about users [B, parts * width] to [B, parts * 32]."""
+        kinds = zip(x.split(self.width, dim=1), self.private_user, self.gate_user, strict=True)
+        return torch.cat([self._mix(part, private, gate) for part, private, gate in kinds], dim=1)
 
     def item(self, x: Tensor) -> Tensor:
-        """Item descriptions [B, width] to [B, 32]."""
+        """Item texts [B, width] to [B, 32]."""
         return self._mix(x, self.private_item, self.gate_item)
 
-    def _mix(self, x: Tensor, private: Experts, gate: nn.Linear) -> Tensor:
+    def _mix(self, x: Tensor, private: nn.Module, gate: nn.Module) -> Tensor:
         both = (self.shared, private)
         hidden = linear(x, torch.cat([e.weight_in for e in both]), torch.cat([e.bias_in for e in both]))
         hidden = self.dropout(hidden.relu()).view(len(x), -1, x.shape[1] // RATIO)

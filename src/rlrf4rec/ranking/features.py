@@ -59,11 +59,12 @@ class CandidateFeatures(nn.Module):
         self.id = nn.Embedding(len(catalogue.log_popularity), ID_WIDTH)
         nn.init.normal_(self.id.weight, std=0.01)  # items never seen in training stay near zero
         self.genre = nn.Linear(catalogue.genres.shape[1], GENRE_WIDTH)
-        self.adaptor = HybridExpertAdaptor(width, shared, private, dropout)
-        self.width = ID_WIDTH + GENRE_WIDTH + NUMBERS + 2 * OUT
+        parts = user_vectors.shape[-1] // width
+        self.adaptor = HybridExpertAdaptor(width, parts, shared, private, dropout)
+        self.width = ID_WIDTH + GENRE_WIDTH + NUMBERS + (1 + parts) * OUT
 
     def forward(self, lists: Lists, user_text: Tensor) -> Tensor:
-        """user_text: [B, W], raw encoder vectors."""
+        """user_text: [B, parts * W], raw encoder vectors."""
         items, place = torch.unique(lists.item, return_inverse=True)
         per_item = torch.cat(
             [self.id(items), self.genre(self.genres[items]), self.adaptor.item(self.vectors[items])], -1

@@ -1,4 +1,4 @@
-"""Training the seeds of one re-ranker in worker processes of one thread each.
+"""Training re-rankers in worker processes of one thread each.
 
 Small nets gain little from threads; processes use every core, and a result depends neither on the number
 of cores nor on what runs beside it.
@@ -10,26 +10,19 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from rlrf4rec.progress import Progress
-from rlrf4rec.ranking import nets
 from rlrf4rec.ranking.lists import Catalogue, Lists
-from rlrf4rec.ranking.module import Ranker, fit, mean_ndcg
 from rlrf4rec.seeds import seeded
 
 
 @dataclass(frozen=True)
-class Job:
-    """One re-ranker to train; texts [U, S, W]; `seen` are the rows of users that training may take statistics from."""
+class Settings:
+    """How every re-ranker is trained, whatever its knowledge."""
 
-    backbone: str
-    catalogue: Catalogue
-    lists: Lists
-    validation: Lists
-    texts: Tensor
-    seen: Tensor
     learning_rate: float
     weight_decay: float
     dropout: float
@@ -37,41 +30,65 @@ class Job:
     private: int
     epochs: int
     batch: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """One re-ranker to train.
+
+    texts [U, S, parts * W]; `seen`: rows of users that training may take statistics from; `candidates`: lists to
+    score when trained, whose labels are not used; `others` [U]: for each user another one, to score with its text.
+    """
+
+    backbone: str
+    catalogue: Catalogue
+    lists: Lists
+    validation: Lists
+    texts: Tensor
+    seen: Tensor
+    settings: Settings
     seed: int
+    candidates: Lists | None = None
+    others: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class Trained:
-    """Weights, mean loss by epoch, and validation NDCG@5 by epoch."""
+    """Weights, mean loss by epoch, validation NDCG@5 by epoch; `scores`: of the candidates, own and permuted."""
 
     weights: dict[str, Tensor]
     losses: list[float]
     validation: list[float]
+    scores: dict[str, Tensor]
 
 
 def train(job: Job) -> Trained:
     """Train one re-ranker to the last epoch: no early stopping, validation is only recorded."""
+    from rlrf4rec.ranking import nets
+    from rlrf4rec.ranking.module import Ranker, fit, mean_ndcg, predict
+
+    s = job.settings
+    length = job.lists.item.shape[1]
     with seeded(job.seed):
         net = nets.build(
-            job.backbone,
-            job.catalogue,
-            job.texts[job.seen],
-            job.lists.item.shape[1],
-            job.dropout,
-            job.shared,
-            job.private,
-            0,
+            job.backbone, job.catalogue, job.texts[job.seen], length, s.dropout, s.shared, s.private, 0
         )
-        steps = -(-len(job.lists) // job.batch) * job.epochs
-        ranker = Ranker(net, job.backbone, job.lists, job.texts, job.learning_rate, job.weight_decay, job.seed, steps)
+        steps = -(-len(job.lists) // s.batch) * s.epochs
+        ranker = Ranker(net, job.backbone, job.lists, job.texts, s.learning_rate, s.weight_decay, job.seed, steps)
         curve: list[float] = []
+        mean = job.texts.mean(dim=1)
 
         def record(epoch: int) -> bool:
-            curve.append(mean_ndcg(net, job.validation, job.texts.mean(dim=1, keepdim=True), 5))
+            curve.append(mean_ndcg(net, job.validation, mean[:, None], 5))
             return False
 
-        losses = fit(ranker, job.epochs, job.batch, job.seed, record)
-    return Trained({k: v.detach().clone() for k, v in net.state_dict().items()}, losses, curve)
+        losses = fit(ranker, s.epochs, s.batch, job.seed, record)
+    scores = {}
+    if job.candidates is not None:
+        scores["own"] = predict(net, job.candidates, mean[job.candidates.user])
+        if job.others is not None:
+            scores["permuted"] = predict(net, job.candidates, mean[job.others][job.candidates.user])
+    return Trained({k: v.detach().clone() for k, v in net.state_dict().items()}, losses, curve, scores)
 
 
 def _start() -> None:
@@ -88,15 +105,22 @@ def train_all(jobs: list[Job], what: str) -> list[Trained]:
     progress = Progress(len(jobs), what)
     done = []
     with ProcessPoolExecutor(workers, get_context("spawn"), _start) as pool:
-        for result in pool.map(_numpy_train, jobs):
-            weights = {name: torch.from_numpy(array) for name, array in result[0].items()}
-            done.append(Trained(weights, result[1], result[2]))
-            progress.advance(1, f"loss {result[1][-1]:.3f}")
+        for weights, losses, validation, scores in pool.map(_numpy_train, jobs):
+            done.append(Trained(_tensors(weights), losses, validation, _tensors(scores)))
+            progress.advance(1, f"loss {losses[-1]:.3f}")
     progress.close()
     return done
 
 
-def _numpy_train(job: Job) -> tuple[dict[str, object], list[float], list[float]]:
+Arrays = dict[str, np.ndarray]
+
+
+def _numpy_train(job: Job) -> tuple[Arrays, list[float], list[float], Arrays]:
     """As numpy arrays, results travel by value: no shared memory that can run out."""
-    result = train(job)
-    return {name: tensor.numpy() for name, tensor in result.weights.items()}, result.losses, result.validation
+    done = train(job)
+    arrays = [{name: tensor.numpy() for name, tensor in part.items()} for part in (done.weights, done.scores)]
+    return arrays[0], done.losses, done.validation, arrays[1]
+
+
+def _tensors(arrays: Arrays) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}

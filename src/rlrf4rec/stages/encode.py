@@ -1,4 +1,4 @@
-"""Stage encode: vectors of a source of texts and of the item descriptions."""
+"""Stage encode: vectors of a source of texts about users, or of the texts about items."""
 
 import polars as pl
 import torch
@@ -7,35 +7,35 @@ from rlrf4rec import paths, vectors
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.language.encoder import encode_texts
 from rlrf4rec.language.models import load_encoder, load_tokenizer
-from rlrf4rec.language.prompts import item_description
 from rlrf4rec.params import Encode
 from rlrf4rec.tables.interactions import ITEMS
 from rlrf4rec.tables.split import FOLD_USERS
-from rlrf4rec.tables.texts import TEMPLATES, TEXTS
+from rlrf4rec.tables.texts import ITEM_TEXTS, TEMPLATES, TEXTS
 
 
 def run(encode: Encode, name: str) -> str:
-    """Encode the texts `name`: none (zeros: a constant user), template, or a policy's samples."""
-    users, items = FOLD_USERS.read(paths.FOLD_USERS)["user"], ITEMS.read(paths.ITEMS)
+    """Encode the texts `name`: none (zeros: a constant user), template, items, or a policy's samples."""
     model, tokenizer = load_encoder(paths.ENCODER), load_tokenizer(paths.ENCODER)
-    described = [item_description(r["title"], r["year"], r["genres"]) for r in items.iter_rows(named=True)]
-    item_vectors = encode_texts(model, tokenizer, described, encode.max_tokens, encode.batch, f"encode {name} items")
+    rows = ITEMS.read(paths.ITEMS)["item"] if name == "items" else FOLD_USERS.read(paths.FOLD_USERS)["user"]
     if name == "none":
-        text_vectors = torch.zeros(len(users), 1, item_vectors.shape[1])
+        encoded = torch.zeros(len(rows), 1, model.config.hidden_size)
     else:
-        texts = TEMPLATES.read(paths.TEMPLATES) if name == "template" else TEXTS.read(paths.texts(name))
-        rows = _in_order(texts, users)
-        flat = encode_texts(model, tokenizer, rows, encode.max_tokens, encode.batch, f"encode {name}")
-        text_vectors = flat.view(len(users), -1, flat.shape[1])
-    vectors.write(paths.vectors(name), vectors.Vectors(text_vectors, item_vectors), users, items["item"])
-    return f"wrote {paths.vectors(name)}, {text_vectors.shape[0] * text_vectors.shape[1]} texts, {len(items)} items"
+        texts = _read(name, rows)
+        flat = encode_texts(model, tokenizer, texts, encode.max_tokens, encode.batch, f"encode {name}")
+        encoded = flat.view(len(rows), -1, flat.shape[1])
+    vectors.write_texts(paths.vectors(name), encoded, rows)
+    return f"wrote {paths.vectors(name)}, {encoded.shape[0] * encoded.shape[1]} texts of {len(rows)} {rows.name}s"
 
 
-def _in_order(texts: pl.DataFrame, users: pl.Series) -> list[str]:
-    """Texts ordered by the users table, then by sample; RLRFError when users differ."""
-    ordered = pl.DataFrame({"user": users}).join(
-        texts.sort("user", "sample"), on="user", how="left", maintain_order="left_right"
-    )
+def _read(name: str, rows: pl.Series) -> list[str]:
+    """Texts in the order of `rows` (users or items), then by sample."""
+    if name == "items":
+        return _in_order(ITEM_TEXTS.read(paths.ITEM_TEXTS), rows)
+    return _in_order(TEMPLATES.read(paths.TEMPLATES) if name == "template" else TEXTS.read(paths.texts(name)), rows)
+
+
+def _in_order(texts: pl.DataFrame, rows: pl.Series) -> list[str]:
+    ordered = rows.to_frame().join(texts.sort(rows.name, "sample"), on=rows.name, how="left", maintain_order="left_right")
     if ordered["text"].null_count() or ordered.height != texts.height:
-        raise RLRFError("encode: texts and data/split/users.parquet name different users; run `dvc repro encode`")
+        raise RLRFError(f"encode: texts and tables name different {rows.name}s; run `dvc repro encode`")
     return ordered["text"].to_list()

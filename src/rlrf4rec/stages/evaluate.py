@@ -8,29 +8,29 @@ Two headline numbers, never mixed:
 
 from typing import Any
 
-import numpy as np
 import polars as pl
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rlrf4rec import paths
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.feedback import models, rewards
 from rlrf4rec.feedback.rewards import Scorer, UserRewards
-from rlrf4rec.files import write_csv, write_json
-from rlrf4rec.metrics import compare
+from rlrf4rec.files import read_json, write_csv, write_json
+from rlrf4rec.metrics import blocks, compare
 from rlrf4rec.metrics.ranking import METRICS, ranked_labels
 from rlrf4rec.params import Evaluate, Reward, TrainRanker, Variants
-from rlrf4rec.progress import Progress, track
+from rlrf4rec.progress import track
 from rlrf4rec.ranking import nets
 from rlrf4rec.ranking.lists import Lists
 from rlrf4rec.ranking.module import predict
+from rlrf4rec.ranking.permute import permutation
 from rlrf4rec.seeds import derive
 from rlrf4rec.stages.inputs import RANKING, Tables, read_tables
-from rlrf4rec.tables.results import POLICY_REWARDS, metric_names, metrics_table
+from rlrf4rec.tables.results import EXAMPLES, POLICY_REWARDS, metric_names, metrics_table
 from rlrf4rec.vectors import load_tensors
 
-HEADLINE = "ndcg@5"
+SHOWN_USERS = 10
 
 
 def run(
@@ -43,41 +43,68 @@ def run(
 ) -> str:
     """Evaluate policies and re-rankers on the test users; returns the closing line."""
     tables = read_tables()
-    own_seed = derive(seed, "evaluate")
+    own_seed, tuned = derive(seed, "evaluate"), list(policies)[1:]
     gains = _policy_rewards(tables, list(policies), reward, own_seed)
     POLICY_REWARDS.write(gains, paths.POLICY_REWARDS)
-    per_list = _rank_test_lists(tables, variants, train_ranker, evaluate.ks)
-    metrics_table(evaluate.ks, per_list=True).write(per_list, paths.PER_LIST)
-    keys, names = ["backbone", "knowledge", "seed", "user"], metric_names(evaluate.ks)
-    per_user = per_list.group_by(keys, maintain_order=True).agg(pl.col(names).mean())
-    metrics_table(evaluate.ks, per_list=False).write(per_user, paths.PER_USER)
-    tuned = list(policies)[1:]
+    frame = tables.list_frame("test")
+    lists = tables.lists(frame)
+    other = permutation(dict.fromkeys(lists.user.tolist(), "test"), tables.users.height, own_seed)
+    ranked = _rank(tables, variants, train_ranker, lists, other)
+    names = metric_names(evaluate.ks)
+    per_list = {texts: _metrics(ranked[texts], tables, lists, evaluate.ks) for texts in ("own", "permuted")}
+    metrics_table(evaluate.ks, per_list=True).write(per_list["own"], paths.PER_LIST)
+    keys = ["backbone", "knowledge", "seed", "user"]
+    mean = {t: f.group_by(keys, maintain_order=True).agg(pl.col(names).mean()) for t, f in per_list.items()}
+    metrics_table(evaluate.ks, per_list=False).write(mean["own"], paths.PER_USER)
+    EXAMPLES.write(_examples(tables, variants, train_ranker, tuned[-1]), paths.EXAMPLES)
+    resamples = evaluate.bootstrap
+    headline = [name for name in blocks.HEADLINE if name in names]
+    found = blocks.differences(mean["own"], variants.backbone, _pairs(variants), names, resamples, own_seed)
+    claims = {name: found[name] for name in _claims(tuned[-1]) if name in found}
+    with_policy = [k for k in variants.knowledge if k in policies]
     report: dict[str, Any] = {
-        "metrics": {"k": evaluate.ks, "map_divisor": "min(k, positives)", "kar_map_divisor": "hits in the top k"},
-        "test_users": per_user["user"].n_unique(),
+        "metrics": {
+            "k": evaluate.ks,
+            "map_divisor": "min(k, positives)",
+            "kar_map_divisor": "hits in the top k",
+            "lists_without_positive": "0",
+        },
+        "protocol": frame["protocol"][0],
+        "test_users": mean["own"]["user"].n_unique(),
+        "test_lists": len(lists),
         "reward_gain": {
             policy: {
-                fold: compare.reward_gain(gains, policy, fold, evaluate.bootstrap, own_seed)
-                for fold in ("test", "validation")
+                fold: compare.reward_gain(gains, policy, fold, resamples, own_seed) for fold in ("test", "validation")
             }
             for policy in tuned
         },
-        "rankers": {
-            f"{b}-{k}": {
-                name: {"mean": float(np.mean(v)), "seeds": v}
-                for name in names
-                for v in [compare.by_seed(per_user, b, k, name)]
-            }
-            for b in variants.backbone
-            for k in variants.knowledge
+        "rankers": blocks.rankers(mean["own"], variants.backbone, variants.knowledge, names),
+        "differences": found,
+        "personal": blocks.personal(
+            mean["own"], mean["permuted"], variants.backbone, with_policy, headline, resamples, own_seed
+        ),
+        "family": blocks.family(claims, headline[0]) if headline else {},
+        "trained_out": {
+            f"{b}-{k}": read_json(paths.curves(b, k)) for b in variants.backbone for k in variants.knowledge
         },
-        "differences": _differences(per_user, variants, names, evaluate.bootstrap, own_seed),
     }
     write_json(paths.EVALUATE, report)
-    summary = _summary(report, per_user, variants, tuned[-1], evaluate, own_seed)
+    write_csv(paths.HEADLINE, blocks.headline_table(mean["own"], gains.filter(pl.col("fold") == "test")))
+    summary = _summary(report, variants, tuned[-1])
     write_json(paths.SUMMARY, summary)
-    write_csv(paths.plot("evaluate", "variants"), _plot(per_user, variants))
+    write_csv(paths.plot("evaluate", "variants"), _plot(report, variants))
     return f"wrote {paths.SUMMARY}; " + ", ".join(f"{name} {value:+.4f}" for name, value in summary.items())
+
+
+def _pairs(variants: Variants) -> list[tuple[str, str]]:
+    """Every knowledge against a constant, the base LLM's text and the template."""
+    against = [k for k in ("constant", "base", "template") if k in variants.knowledge]
+    return [(k, a) for a in against for k in variants.knowledge if k != a]
+
+
+def _claims(tuned: str) -> list[str]:
+    """The comparisons that the method stands or falls with; their p is adjusted for their number."""
+    return [f"{tuned} - base", f"{tuned} - constant", "base - constant", f"{tuned}_template - template"]
 
 
 def _policy_rewards(tables: Tables, policies: list[str], reward: Reward, seed: int) -> pl.DataFrame:
@@ -85,26 +112,17 @@ def _policy_rewards(tables: Tables, policies: list[str], reward: Reward, seed: i
     folds = tables.users["fold"].to_list()
     lists = tables.lists(pl.concat([tables.list_frame("validation"), tables.list_frame("test")]))
     group = {u: folds[u] for u in sorted(set(lists.user.tolist()))}
-    other = _permutation(group, seed)
-    frames = []
+    other = permutation(group, tables.users.height, seed)
+    catalogue, frames = tables.catalogue(), []
     for policy in policies:
-        described = tables.vectors(policy)
-        loaded = models.load(paths.reward_model("round1"), tables.catalogue(described), lists.item.shape[1])
+        width = catalogue.vectors.shape[1]
+        texts = tables.knowledge(policy).texts[..., :width]  # the part that holds the policy's own texts
+        loaded = models.load(paths.reward_model("round1"), catalogue, lists.item.shape[1])
         scorer = Scorer(list(loaded.values()), models.models_of(list(loaded), group), lists, reward.k)
-        own = _score(scorer, lists, described.texts, group, reward, seed, f"evaluate {policy}")
-        permuted = _score(scorer, lists, described.texts[other], group, reward, seed, f"evaluate {policy} permuted")
+        own = _score(scorer, lists, texts, group, reward, seed, f"evaluate {policy}")
+        permuted = _score(scorer, lists, texts[other], group, reward, seed, f"evaluate {policy} permuted")
         frames.append(_reward_frame(policy, tables, own, permuted))
     return pl.concat(frames)
-
-
-def _permutation(group: dict[int, str], seed: int) -> Tensor:
-    """For each user another user of the same group, by a random cycle; users outside keep themselves."""
-    other = torch.arange(max(group) + 1)
-    for name in sorted(set(group.values())):
-        members = np.array([u for u, g in group.items() if g == name])
-        order = np.random.default_rng(derive(seed, "permuted", name)).permutation(members)
-        other[torch.tensor(order)] = torch.tensor(np.roll(order, 1))
-    return other
 
 
 def _score(
@@ -131,95 +149,106 @@ def _reward_frame(policy: str, tables: Tables, own: list[UserRewards], permuted:
     return pl.DataFrame(rows)
 
 
-def _rank_test_lists(tables: Tables, variants: Variants, p: TrainRanker, ks: list[int]) -> pl.DataFrame:
-    """All metrics of every re-ranker and seed on every test list."""
-    lists = tables.lists(tables.list_frame("test"))
+Place = tuple[str, str, int]  # backbone, knowledge, seed
+
+
+def _rank(
+    tables: Tables, variants: Variants, p: TrainRanker, lists: Lists, other: Tensor
+) -> dict[str, dict[Place, Tensor]]:
+    """Scores [L, C] of lists by every re-ranker and seed, with the user's own texts and with another user's."""
+    scores: dict[str, dict[Place, Tensor]] = {"own": {}, "permuted": {}}
+    work = [(b, k) for b in variants.backbone for k in variants.knowledge]
+    for backbone, knowledge in track(work, "evaluate re-rankers"):
+        text = tables.knowledge(knowledge).texts.mean(dim=1)
+        for number, net in enumerate(_load(tables, backbone, knowledge, lists.item.shape[1], p)):
+            place = (backbone, knowledge, number)
+            scores["own"][place] = predict(net, lists, text[lists.user])
+            scores["permuted"][place] = predict(net, lists, text[other][lists.user])
+    return scores
+
+
+def _load(tables: Tables, backbone: str, knowledge: str, length: int, p: TrainRanker) -> list[torch.nn.Module]:
+    """The trained re-rankers of all seeds."""
+    told = tables.knowledge(knowledge)
+    seen, catalogue = told.texts[torch.tensor(tables.rows(RANKING))], tables.catalogue(told.items)
+    path = paths.ranker(backbone, knowledge)
+    tensors, _ = load_tensors(path)
+    loaded = []
+    for number in range(p.seeds):
+        net = nets.build(backbone, catalogue, seen, length, p.dropout, p.experts_shared, p.experts_private, 0)
+        weights = {k.split("/", 1)[1]: v for k, v in tensors.items() if k.startswith(f"{number}/")}
+        try:
+            net.load_state_dict(weights)
+        except RuntimeError as error:
+            raise RLRFError(f"{path}: weights do not fit the tables ({error}); run `dvc repro`") from None
+        loaded.append(net)
+    return loaded
+
+
+def _metrics(scores: dict[Place, Tensor], tables: Tables, lists: Lists, ks: list[int]) -> pl.DataFrame:
+    """All metrics of every re-ranker and seed on every list."""
     users = tables.users["user"].gather(lists.user.tolist())
     frames = []
-    for backbone, knowledge in track(
-        [(b, k) for b in variants.backbone for k in variants.knowledge], "evaluate re-rankers"
-    ):
-        read = tables.vectors(knowledge)
-        text = read.texts.mean(dim=1)[lists.user]
-        seen = read.texts[torch.tensor(tables.rows(RANKING))]
-        tensors, _ = load_tensors(paths.ranker(backbone, knowledge))
-        for number in range(p.seeds):
-            net = _ranker(backbone, tables, read, seen, lists, p)
-            weights = {k.split("/", 1)[1]: v for k, v in tensors.items() if k.startswith(f"{number}/")}
-            try:
-                net.load_state_dict(weights)
-            except RuntimeError as error:
-                path = paths.ranker(backbone, knowledge)
-                raise RLRFError(f"{path}: weights do not fit the tables ({error}); run `dvc repro`") from None
-            ranked = ranked_labels(predict(net, lists, text), lists.label)
-            values = {f"{name}@{k}": metric(ranked, k).numpy() for k in ks for name, metric in METRICS.items()}
-            head = {"backbone": backbone, "knowledge": knowledge, "seed": number}
-            frames.append(
-                pl.DataFrame({"user": users, "list": lists.number.numpy(), **values}).select(
-                    *(pl.lit(v, pl.Int64 if name == "seed" else pl.String).alias(name) for name, v in head.items()),
-                    "user",
-                    "list",
-                    *metric_names(ks),
-                )
+    for (backbone, knowledge, number), values in scores.items():
+        ranked = ranked_labels(values, lists.label)
+        columns = {f"{name}@{k}": metric(ranked, k).numpy() for k in ks for name, metric in METRICS.items()}
+        frames.append(
+            pl.DataFrame({"user": users, "list": lists.number.numpy(), **columns}).select(
+                pl.lit(backbone).alias("backbone"),
+                pl.lit(knowledge).alias("knowledge"),
+                pl.lit(number, pl.Int64).alias("seed"),
+                "user",
+                "list",
+                *metric_names(ks),
             )
+        )
     return pl.concat(frames)
 
 
-def _ranker(backbone: str, tables: Tables, read: Any, seen: Tensor, lists: Lists, p: TrainRanker) -> nn.Module:
-    return nets.build(
-        backbone, tables.catalogue(read), seen, lists.item.shape[1], p.dropout, p.experts_shared, p.experts_private, 0
-    )
+def _examples(tables: Tables, variants: Variants, p: TrainRanker, tuned: str) -> pl.DataFrame:
+    """A list of each of ten validation users as base and tuned re-rankers of the first backbone order it."""
+    frame = tables.list_frame("validation").filter(pl.col("list") == 0)
+    shown = frame["user"].unique().sort().head(SHOWN_USERS).to_list()
+    frame = frame.filter(pl.col("user").is_in(shown)).sort("user", "list", "position")
+    lists = tables.lists(frame)
+    backbone, columns = variants.backbone[0], {}
+    for name, knowledge in (("rank_base", "base"), ("rank_tuned", tuned)):
+        text = tables.knowledge(knowledge).texts.mean(dim=1)[lists.user]
+        nets_of_seeds = _load(tables, backbone, knowledge, lists.item.shape[1], p)
+        scores = torch.stack([predict(net, lists, text).softmax(-1) for net in nets_of_seeds]).mean(0)
+        order = scores.argsort(dim=-1, descending=True, stable=True)
+        columns[name] = (order.argsort(dim=-1) + 1).flatten().numpy()
+    return frame.select("user", "list", "position", "item", "label").with_columns(**{
+        name: pl.Series(ranks, dtype=pl.Int64) for name, ranks in columns.items()
+    })
 
 
-def _differences(per_user: pl.DataFrame, p: Variants, names: list[str], resamples: int, seed: int) -> dict[str, Any]:
-    """Paired differences of every knowledge against none and base, by backbone; seeds averaged within a user."""
-    against = [k for k in ("none", "base") if k in p.knowledge]
-    found: dict[str, Any] = {}
-    pairs = [(k, a) for a in against for k in p.knowledge if k != a]
-    progress = Progress(len(pairs) * len(p.backbone), "evaluate differences")
-    for knowledge, other in pairs:
-        for b in p.backbone:
-            found.setdefault(f"{knowledge} - {other}", {})[b] = {
-                name: compare.interval(
-                    compare.by_user(per_user, b, knowledge, name) - compare.by_user(per_user, b, other, name),
-                    resamples,
-                    seed,
-                )
-                for name in names
-            }
-            progress.advance()
-    progress.close()
-    return found
-
-
-def _summary(
-    report: dict[str, Any], per_user: pl.DataFrame, p: Variants, tuned: str, evaluate: Evaluate, seed: int
-) -> dict[str, float]:
+def _summary(report: dict[str, Any], p: Variants, tuned: str) -> dict[str, float]:
     """At most ten numbers for `dvc exp show`; metrics of re-rankers are means over backbones and seeds."""
-    gain = report["reward_gain"][tuned]["test"]["ndcg"]
-    summary = {
-        "reward_gain_ndcg5": gain["difference"],
-        "reward_gain_ndcg5_low": gain["low"],
-        "reward_gain_ndcg5_high": gain["high"],
-    }
-    if HEADLINE not in per_user.columns or not {"base", tuned} <= set(p.knowledge):
-        return summary
-    mean = {k: compare.mean_over_backbones(per_user, p.backbone, k, HEADLINE) for k in p.knowledge}
-    end = compare.interval(mean[tuned] - mean["base"], evaluate.bootstrap, seed)
-    summary |= {
-        "end_to_end_ndcg5": float(end["difference"]),
-        "end_to_end_ndcg5_low": float(end["low"]),
-        "end_to_end_ndcg5_high": float(end["high"]),
-    }
-    shown = [k for k in ("none", "template", "base", tuned) if k in mean]
-    return summary | {f"ndcg5_{'tuned' if k == tuned else k}": float(mean[k].mean()) for k in shown}
+    found = {"reward_gain": report["reward_gain"][tuned]["test"]["ndcg"]}
+    metric = blocks.HEADLINE[0]
+    for name, pair in (("end_to_end", f"{tuned} - base"), ("beyond_profile", f"{tuned}_template - template")):
+        if metric in report["differences"].get(pair, {}).get("all", {}):
+            found[name] = report["differences"][pair]["all"][metric]
+    numbers = {}
+    for name, d in found.items():
+        numbers[f"{name}_ndcg5"] = float(d["difference"])
+        if name != "beyond_profile":
+            numbers |= {f"{name}_ndcg5_low": float(d["low"]), f"{name}_ndcg5_high": float(d["high"])}
+    for k in ("template", "base", tuned):
+        values = [report["rankers"][f"{b}-{k}"].get(metric) for b in p.backbone if k in p.knowledge]
+        if values and all(values):
+            mean = sum(v["mean"] for v in values) / len(values)
+            numbers[f"ndcg5_{'tuned' if k == tuned else k}"] = mean
+    return numbers
 
 
-def _plot(per_user: pl.DataFrame, p: Variants) -> list[dict[str, Any]]:
-    metric = HEADLINE if HEADLINE in per_user.columns else per_user.columns[-1]
+def _plot(report: dict[str, Any], p: Variants) -> list[dict[str, Any]]:
+    metrics = list(next(iter(report["rankers"].values())))
+    metric = blocks.HEADLINE[0] if blocks.HEADLINE[0] in metrics else metrics[-1]
     return [
         {"backbone": b, "knowledge": k, "seed": seed, "metric": metric, "value": value}
         for b in p.backbone
         for k in p.knowledge
-        for seed, value in enumerate(compare.by_seed(per_user, b, k, metric))
+        for seed, value in enumerate(report["rankers"][f"{b}-{k}"][metric]["seeds"])
     ]

@@ -1,38 +1,50 @@
 """Tables, vectors and lists that several stages read, checked as they are read."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import polars as pl
+from torch import Tensor
 
 from rlrf4rec import paths, vectors
 from rlrf4rec.ranking.lists import Catalogue, Lists
 from rlrf4rec.tables.interactions import ITEMS
 from rlrf4rec.tables.split import FOLD_USERS, HISTORY, LISTS, POPULARITY, check_fold, check_history
-from rlrf4rec.vectors import Vectors
+from rlrf4rec.vectors import Knowledge
 
 
 @dataclass(frozen=True)
 class Tables:
-    """Users with folds, items, popularity, and the length of a candidate list is in the lists themselves."""
+    """Users with folds, items, popularity, and the folder that the candidate lists lie in."""
 
     users: pl.DataFrame
     items: pl.DataFrame
     popularity: pl.DataFrame
+    folder: Path = paths.lists("train").parent
 
-    def vectors(self, name: str) -> Vectors:
-        """Vectors of a source of texts, rows as in users and items."""
-        return vectors.read(paths.vectors(name), self.users["user"], self.items["item"])
+    def texts(self, name: str) -> Tensor:
+        """Vectors of a source of texts about users, [users, samples, width], rows as in `users`."""
+        return vectors.read_texts(paths.vectors(name), self.users["user"])
 
-    def catalogue(self, described: Vectors) -> Catalogue:
-        """The catalogue with the item vectors of `described`."""
-        return Catalogue.of(self.items, self.popularity, described.items)
+    def knowledge(self, name: str) -> Knowledge:
+        """What re-rankers of this kind are told, rows as in users and items."""
+        return vectors.read_knowledge(paths.knowledge(name), self.users["user"], self.items["item"])
+
+    def catalogue(self, vectors_of_items: Tensor | None = None) -> Catalogue:
+        """The catalogue with these item vectors [items, width]; by default those of the items' texts."""
+        if vectors_of_items is None:
+            vectors_of_items = vectors.read_texts(paths.vectors("items"), self.items["item"])[:, 0]
+        return Catalogue.of(self.items, self.popularity, vectors_of_items)
 
     def list_frame(self, fold: str) -> pl.DataFrame:
-        """Candidate lists of a fold, checked for users of other folds and against the histories."""
-        path = paths.lists(fold)
+        """Candidate lists of a fold, checked for users of other folds and against the histories.
+
+        A list without a positive (KAR's protocol has such) teaches nothing: it counts, with 0, for test users alone.
+        """
+        path = self.folder / paths.lists(fold).name
         frame = check_fold(LISTS.read(path), self.users, fold, path)
         check_history(frame, HISTORY.read(paths.HISTORY), path)
-        return frame
+        return frame if fold == "test" else frame.filter(pl.col("label").max().over("user", "list") > 0)
 
     def lists(self, frame: pl.DataFrame) -> Lists:
         """Lists as tensors; users and items as rows of the tables."""

@@ -27,8 +27,7 @@ class Judge:
         self.row = {user: row for row, user in enumerate(self.tables.users["user"])}
         frame = self.tables.list_frame("train").join(self.tables.users.filter(TUNING), on="user", how="semi")
         self.lists = self.tables.lists(frame)
-        described = self.tables.vectors("template")
-        catalogue = self.tables.catalogue(described)
+        catalogue = self.tables.catalogue()
         nets = models.load(paths.reward_model(round_name), catalogue, self.lists.item.shape[1])
         halves = self.tables.users["half"].to_list()
         self.group = {u: halves[u] for u in sorted(set(self.lists.user.tolist()))}

@@ -21,12 +21,11 @@ BINS = 30
 def run(seed: int, reward: Reward, round_name: str, policy: str) -> str:
     """Score the samples of tuning and validation users; returns the closing line."""
     tables = read_tables()
-    described = tables.vectors(policy)
-    catalogue = tables.catalogue(described)
+    catalogue = tables.catalogue()
     frame = pl.concat([_tuning_lists(tables, round_name), tables.list_frame("validation")])
     lists = tables.lists(frame)
     nets = models.load(paths.reward_model(round_name), catalogue, lists.item.shape[1])
-    done = score_users(tables, lists, nets, described.texts, reward, seed, f"score {round_name}")
+    done = score_users(tables, lists, nets, tables.texts(policy), reward, seed, f"score {round_name}")
     folds = tables.users["fold"].to_list()
     table = _table(done, tables, reward.kind)
     REWARDS.write(table, paths.rewards(round_name))

@@ -1,9 +1,12 @@
 """Stage train_ranker: re-rankers of one backbone with one kind of knowledge about the user, several seeds."""
 
+import torch
+
 from rlrf4rec import paths
 from rlrf4rec.files import write_json
 from rlrf4rec.params import TrainRanker
-from rlrf4rec.ranking.parallel import Job, train_all
+from rlrf4rec.ranking import curves
+from rlrf4rec.ranking.parallel import Job, Settings, train_all
 from rlrf4rec.seeds import derive
 from rlrf4rec.stages.inputs import RANKING, read_tables
 from rlrf4rec.vectors import save_tensors
@@ -16,28 +19,20 @@ def run(seed: int, train_ranker: TrainRanker, backbone: str, knowledge: str) -> 
     that variants differ in the user's text alone. Training meets one of a user's texts at a time, drawn anew
     each time; a list is scored with the mean of their vectors.
     """
-    import torch
-
     p = train_ranker
     tables = read_tables()
-    read = tables.vectors(knowledge)
+    told = tables.knowledge(knowledge)
     frame = tables.list_frame("train").join(tables.users.filter(RANKING).select("user"), on="user", how="semi")
     lists, validation = tables.lists(frame), tables.lists(tables.list_frame("validation"))
     jobs = [
         Job(
             backbone,
-            tables.catalogue(read),
+            tables.catalogue(told.items),
             lists,
             validation,
-            read.texts,
+            told.texts,
             torch.tensor(tables.rows(RANKING)),
-            p.learning_rate,
-            p.weight_decay,
-            p.dropout,
-            p.experts_shared,
-            p.experts_private,
-            p.epochs,
-            p.batch,
+            settings(p),
             derive(seed, "train_ranker", backbone, number),
         )
         for number in range(p.seeds)
@@ -46,16 +41,16 @@ def run(seed: int, train_ranker: TrainRanker, backbone: str, knowledge: str) -> 
     path = paths.ranker(backbone, knowledge)
     tensors = {f"{number}/{key}": value for number, t in enumerate(trained) for key, value in t.weights.items()}
     save_tensors(path, tensors, {"backbone": backbone, "knowledge": knowledge, "seeds": str(p.seeds)})
-    report = {
-        str(number): {
-            "loss_first": t.losses[0],
-            "loss_last": t.losses[-1],
-            "validation_ndcg@5_last": t.validation[-1],
-            "validation_ndcg@5_best": max(t.validation),
-            "best_epoch": t.validation.index(max(t.validation)) + 1,
-        }
-        for number, t in enumerate(trained)
-    }
-    write_json(paths.metrics("train_ranker", f"{backbone}-{knowledge}"), report)
-    mean = sum(t.validation[-1] for t in trained) / len(trained)
-    return f"wrote {path}, {p.seeds} seeds, {len(lists)} lists, validation NDCG@5 {mean:.4f}"
+    verdict = curves.describe([t.losses for t in trained], [t.validation for t in trained])
+    write_json(paths.curves(backbone, knowledge), verdict)
+    write_json(paths.metrics("train_ranker", f"{backbone}-{knowledge}"), verdict)
+    mean = sum(verdict["last"]) / p.seeds
+    warning = "" if verdict["trained_out"] else "; NOT trained out: raise train_ranker.epochs"
+    return f"wrote {path}, {p.seeds} seeds, {len(lists)} lists, validation NDCG@5 {mean:.4f}{warning}"
+
+
+def settings(p: TrainRanker) -> Settings:
+    """How a re-ranker is trained, from the params."""
+    return Settings(
+        p.learning_rate, p.weight_decay, p.dropout, p.experts_shared, p.experts_private, p.epochs, p.batch
+    )

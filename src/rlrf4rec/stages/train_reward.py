@@ -18,9 +18,8 @@ from rlrf4rec.tables.rewards import TRAINED_LISTS, check_tuning_users
 def run(seed: int, reward_model: RewardModel, train_reward: TrainReward, round_name: str, policy: str) -> str:
     """Train models for both halves and all seeds; returns the closing line with the source of each value."""
     tables = read_tables()
-    llm, template = tables.vectors(policy), tables.vectors("template")
-    catalogue = tables.catalogue(llm)
-    bank = models.text_bank(llm.texts, template.texts, reward_model.texts)
+    catalogue = tables.catalogue()
+    bank = models.text_bank(tables.texts(policy), tables.texts("template"), reward_model.texts)
     values, sources = study.join(train_reward.model_dump(), read_json(paths.TUNE_REWARD), vars(DEFAULTS))
     h = Hyperparameters(**values)
     frame = tables.list_frame("train")

@@ -14,59 +14,59 @@ from rlrf4rec.seeds import derive, seeded
 from rlrf4rec.stages.inputs import TUNING, read_tables
 
 
-def run(seed: int, reward_model: RewardModel, tune_reward: TuneReward, policy: str) -> str:
-    """Search and write the best hyperparameters and all trials; returns the closing line."""
-    tables = read_tables()
-    llm, template = tables.vectors(policy), tables.vectors("template")
-    catalogue = tables.catalogue(llm)
-    tuning = tables.users.filter(TUNING).select("user")
-    train = tables.lists(tables.list_frame("train").join(tuning, on="user", how="semi"))
-    validation = tables.lists(tables.list_frame("validation"))
-    bank = models.text_bank(llm.texts, template.texts, reward_model.texts)
-    seen = bank[tables.rows(TUNING)]
-    length = train.item.shape[1]
-    space = tune_reward
+class Objective:
+    """One trial: trains a reward model on the tuning users, judged by validation NDCG@k after each epoch."""
 
-    def objective(trial: optuna.Trial) -> float:
+    def __init__(self, seed: int, reward_model: RewardModel, space: TuneReward, policy: str) -> None:
+        self.seed = derive(seed, "tune_reward")  # the same for all trials: they differ in hyperparameters alone
+        self.reward_model, self.space = reward_model, space
+        tables = read_tables()
+        self.catalogue = tables.catalogue()
+        tuning = tables.users.filter(TUNING).select("user")
+        self.train = tables.lists(tables.list_frame("train").join(tuning, on="user", how="semi"))
+        self.validation = tables.lists(tables.list_frame("validation"))
+        self.bank = models.text_bank(tables.texts(policy), tables.texts("template"), reward_model.texts)
+        self.seen = self.bank[tables.rows(TUNING)]
+
+    def __call__(self, trial: optuna.Trial) -> float:
+        """Best validation NDCG@k over the epochs; that epoch's number is kept with the trial."""
+        space, net, own = self.space, self.reward_model.net, self.seed
         h = Hyperparameters(
             trial.suggest_float("learning_rate", *space.learning_rate, log=True),
             trial.suggest_float("weight_decay", *space.weight_decay, log=True),
             trial.suggest_categorical("width", space.width),
             space.max_epochs,
         )
-        own = derive(seed, "tune_reward")  # the same for all trials: they differ in hyperparameters alone
-        model = models.new(reward_model.net, catalogue, seen, length, reward_model.dropout, h.width, own)
+        length = self.train.item.shape[1]
+        model = models.new(net, self.catalogue, self.seen, length, self.reward_model.dropout, h.width, own)
         values: list[float] = []
 
         def report(epoch: int) -> bool:
-            values.append(mean_ndcg(model, validation, bank, space.k))
+            values.append(mean_ndcg(model, self.validation, self.bank, space.k))
             trial.report(values[-1], epoch)
             return trial.should_prune()
 
         with seeded(own):
-            ranker = Ranker(model, reward_model.net, train, bank, h.learning_rate, h.weight_decay, own)
-            fit(ranker, h.epochs, reward_model.batch, own, report)
+            ranker = Ranker(model, net, self.train, self.bank, h.learning_rate, h.weight_decay, own)
+            fit(ranker, h.epochs, self.reward_model.batch, own, report)
         if len(values) < h.epochs:
             raise optuna.TrialPruned
         best_epoch = max(range(len(values)), key=lambda e: values[e])
         trial.set_user_attr("epochs", best_epoch + 1)
         return values[best_epoch]
 
-    files = [paths.FOLD_USERS, paths.lists("train"), paths.lists("validation"), paths.vectors(policy)]
-    key = study.identity(
-        [
-            store.code("stages/tune_reward", "ranking", "feedback", "metrics"),
-            seed,
-            reward_model.model_dump(),
-            space.model_dump(),
-        ],
-        [*files, paths.vectors("template")],
-    )
+
+def run(seed: int, reward_model: RewardModel, tune_reward: TuneReward, policy: str) -> str:
+    """Search and write the best hyperparameters and all trials; returns the closing line."""
+    space = tune_reward
+    code = store.code("stages/tune_reward", "ranking", "feedback", "metrics")
+    files = [paths.FOLD_USERS, paths.lists("train"), paths.lists("validation")]
+    files += [paths.vectors(name) for name in (policy, "template", "items")]
+    key = study.identity([code, seed, reward_model.model_dump(), space.model_dump()], files)
     default = {"learning_rate": DEFAULTS.learning_rate, "weight_decay": DEFAULTS.weight_decay, "width": DEFAULTS.width}
-    inside = default["width"] in space.width
-    trials = study.run(
-        "tune_reward", key, objective, space.n_trials, seed, 4, space.max_epochs // 3, default if inside else None
-    )
+    enqueue = default if default["width"] in space.width else None
+    objective = Objective(seed, reward_model, space, policy)
+    trials = study.run("tune_reward", key, objective, space.n_trials, seed, 4, space.max_epochs // 3, enqueue)
     winner = study.best(trials)
     found = {**winner.params, "epochs": winner.user_attrs["epochs"]} if winner else {}
     write_json(paths.TUNE_REWARD, found)

@@ -45,3 +45,21 @@ class PolicyReward(pa.DataFrameModel):
 
 
 POLICY_REWARDS = table(PolicyReward, "evaluate")
+
+
+class Example(pa.DataFrameModel):
+    """A place of a validation user's list, and its rank (1 = best) by re-rankers with base and with tuned texts."""
+
+    user: str
+    list: int = pa.Field(ge=0)
+    position: int = pa.Field(ge=0)
+    item: str
+    label: int = pa.Field(isin=[0, 1])
+    rank_base: int = pa.Field(ge=1)
+    rank_tuned: int = pa.Field(ge=1)
+
+    class Config:
+        strict = True
+
+
+EXAMPLES = table(Example, "evaluate")

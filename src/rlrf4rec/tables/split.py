@@ -10,6 +10,7 @@ from rlrf4rec.tables.contract import Rule, require, table
 FOLDS = ["train", "validation", "test"]
 ROLES = ["tune", "rank", "both", "none"]
 HALVES = ["A", "B", "-"]
+PROTOCOLS = ["uniform", "popularity", "retrieved"]
 
 
 class FoldUser(pa.DataFrameModel):
@@ -41,8 +42,8 @@ class History(pa.DataFrameModel):
 class Candidate(pa.DataFrameModel):
     """One place of one candidate list.
 
-    `real`: the user interacted with the item (else a drawn negative); `label` 1: real and rated as positive.
-    `begins`: time of the list's first real interaction; `activity`: interactions of the user before it.
+    `real`: the user interacted with the item (else it was drawn or retrieved); `label` 1: real and rated as
+    positive. `begins`: time of the list's first real interaction; `activity`: interactions of the user before it.
     """
 
     user: str
@@ -53,10 +54,11 @@ class Candidate(pa.DataFrameModel):
     real: bool
     begins: int = pa.Field(ge=0)
     activity: int = pa.Field(ge=0)
+    protocol: str = pa.Field(isin=PROTOCOLS)
 
     class Config:
         strict = True
-        unique = ["user", "list", "item"]
+        unique = ["user", "list", "position"]
 
 
 class Popularity(pa.DataFrameModel):
@@ -75,6 +77,19 @@ _SPLIT = "run `dvc repro split`; a list is frozen once written and must not be e
 def _uneven(frame: pl.DataFrame) -> pl.DataFrame:
     sizes = frame.group_by("user", "list", maintain_order=True).agg(pl.len(), pl.col("position").max())
     return sizes.filter((pl.col("len") != sizes["len"].max()) | (pl.col("position") != pl.col("len") - 1))
+
+
+def _checked(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.filter(pl.col("protocol") != "uniform")
+
+
+def _lists_without(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.group_by("user", "list", maintain_order=True).agg(pl.col("label").sum()).filter(pl.col("label") == 0)
+
+
+def _twice(frame: pl.DataFrame) -> pl.DataFrame:
+    keys = ["user", "list", "item"]
+    return frame.filter(pl.struct(keys).is_duplicated()).select(keys)
 
 
 FOLD_USERS = table(
@@ -98,12 +113,8 @@ LISTS = table(
     Candidate,
     "split",
     Rule("position", "all lists are equally long, positions count from 0", _SPLIT, _uneven),
-    Rule(
-        "label",
-        "every list has a positive",
-        _SPLIT,
-        lambda f: f.group_by("user", "list").agg(pl.col("label").sum()).filter(pl.col("label") == 0),
-    ),
+    Rule("label", "every list has a positive, but for KAR's (uniform)", _SPLIT, lambda f: _lists_without(_checked(f))),
+    Rule("item", "no item is twice in a list, but for KAR's (uniform)", _SPLIT, lambda f: _twice(_checked(f))),
     Rule("label", "a positive is real", _SPLIT, lambda f: f.filter((pl.col("label") == 1) & ~pl.col("real"))),
 )
 POPULARITY = table(Popularity, "split")
@@ -123,7 +134,7 @@ def check_fold(lists: pl.DataFrame, users: pl.DataFrame, fold: str, path: Path) 
 
 
 def check_history(lists: pl.DataFrame, history: pl.DataFrame, path: Path) -> None:
-    """History strictly before the lists, and no item of the history in a list."""
+    """History strictly before the lists, and no item of the history in a list (KAR's unchecked negatives apart)."""
     ends = history.group_by("user").agg(pl.col("timestamp").max().alias("history_ends"))
     late = lists.join(ends, on="user", how="left")
     require(
@@ -140,7 +151,8 @@ def check_history(lists: pl.DataFrame, history: pl.DataFrame, path: Path) -> Non
         "the history lies strictly before the lists",
         _SPLIT,
     )
-    seen = lists.join(history.select("user", "item"), on=["user", "item"], how="semi")
+    chosen = lists.filter(pl.col("real") | (pl.col("protocol") != "uniform"))
+    seen = chosen.join(history.select("user", "item"), on=["user", "item"], how="semi")
     require(seen.select("user", "list", "item"), path, "item", "no list holds an item of the history", _SPLIT)
 
 

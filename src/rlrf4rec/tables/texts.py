@@ -66,6 +66,18 @@ _COUNT = Rule(
     lambda f: f.filter(pl.col("tokens").list.len() != pl.col("token_count")).select("user", "sample", "token_count"),
 )
 
+class ItemText(pa.DataFrameModel):
+    """A text about an item, one each."""
+
+    item: str = pa.Field(unique=True)
+    sample: int = pa.Field(isin=[0])
+    text: str = pa.Field(str_length={"min_value": 1})
+
+    class Config:
+        strict = True
+
+
 PROMPTS = table(PromptRow, "prompt")
+ITEM_TEXTS = table(ItemText, "knowledge")
 TEMPLATES = table(UserText, "prompt", _NOT_BLANK, _EVEN)
 TEXTS = table(SampledText, "sample", _NOT_BLANK, _EVEN, _COUNT)

@@ -1,0 +1,149 @@
+"""Stage learning_curve: held-out reward against the number of preference pairs.
+
+For every size the base LLM is tuned on a random part of the round's pairs (smaller parts lie within larger ones) and
+writes new texts for validation users, whom neither the LLM nor a reward model has been trained on. The texts of the
+untuned LLM, drawn with the same random numbers, are the curve's point at 0 pairs.
+"""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+
+from rlrf4rec import paths
+from rlrf4rec.alignment import module, packed
+from rlrf4rec.alignment.loss import LogProbs
+from rlrf4rec.alignment.module import Dpo
+from rlrf4rec.alignment.pairs import token_pairs
+from rlrf4rec.alignment.policy import new_policy, save_adapter, to_precision
+from rlrf4rec.errors import RLRFError
+from rlrf4rec.feedback.rewards import Scorer
+from rlrf4rec.files import read_json, write_csv, write_json
+from rlrf4rec.language.models import load_llm, load_tokenizer
+from rlrf4rec.metrics.statistics import Array, paired_interval
+from rlrf4rec.params import Dpo as DpoParams
+from rlrf4rec.params import Encode, LearningCurve, Reward, Sample, TrainDpo
+from rlrf4rec.search import study
+from rlrf4rec.seeds import derive
+from rlrf4rec.stages.judge import Judge
+from rlrf4rec.stages.train_dpo import DEFAULTS, dpo_settings
+from rlrf4rec.tables.rewards import PAIRS, check_tuning_users
+from rlrf4rec.tables.split import FOLD_USERS
+
+
+class ValidationJudge(Judge):
+    """Scores texts of validation users with all reward models: none has been trained on these users."""
+
+    def __init__(
+        self, users: list[str], sample: Sample, encode: Encode, reward: Reward, round_name: str, seed: int
+    ) -> None:
+        super().__init__(users, sample, encode, reward, round_name, seed)
+        self.lists = self.tables.lists(self.tables.list_frame("validation"))
+        self.group = dict.fromkeys(sorted(set(self.lists.user.tolist())), "validation")
+        models = list(range(len(self.scorer.nets)))
+        self.scorer = Scorer(list(self.scorer.nets), dict.fromkeys(self.group, models), self.lists, reward.k)
+
+
+class Tuner:
+    """Tunes the base LLM on some of the pairs; reference log-probabilities are computed once."""
+
+    def __init__(self, frame: pl.DataFrame, dpo: DpoParams, values: dict[str, float]) -> None:
+        self.dpo, self.values, self.tokenizer = dpo, values, load_tokenizer(paths.LLM)
+        self.llm = llm = to_precision(load_llm(paths.LLM, torch.float32, packed.NAME), dpo.precision)
+        self.pairs = pairs = token_pairs(frame, self.tokenizer, llm.config.max_position_embeddings)
+        policy = new_policy(llm, dpo.lora_rank, dpo.lora_alpha, dpo.lora_dropout, 0)
+        self.reference = module.reference_log_probs(policy, pairs, dpo.batch, dpo.precision, "learning_curve reference")
+        policy.unload()
+
+    def tune(self, rows: list[int], epochs: int, seed: int, target: Path) -> None:
+        """Save an adapter tuned on these pairs at `target`."""
+        dpo = self.dpo.model_copy(update={"epochs": epochs})
+        settings = dpo_settings(dpo, self.values["beta"], self.values["learning_rate"], seed)
+        reference = LogProbs(self.reference.chosen[rows], self.reference.rejected[rows])
+        tuned = new_policy(self.llm, dpo.lora_rank, dpo.lora_alpha, dpo.lora_dropout, seed)
+        pairs = [self.pairs[r] for r in rows]
+        if dpo.engine == "trl":
+            from rlrf4rec.alignment import trl_engine
+
+            trl_engine.train(tuned, self.tokenizer, pairs, reference, settings)
+        else:
+            module.train(Dpo(tuned, pairs, reference, settings), f"learning_curve {len(rows)} pairs")
+        save_adapter(tuned, paths.LLM, target)
+        tuned.unload()
+
+
+def run(
+    seed: int,
+    sample: Sample,
+    encode: Encode,
+    reward: Reward,
+    dpo: DpoParams,
+    train_dpo: TrainDpo,
+    learning_curve: LearningCurve,
+    round_name: str,
+) -> str:
+    """Tune and judge at every size; returns the closing line."""
+    users = FOLD_USERS.read(paths.FOLD_USERS)
+    frame = PAIRS.read(paths.pairs(round_name))
+    check_tuning_users(frame, users, paths.pairs(round_name))
+    curve = learning_curve
+    values, sources = study.join(train_dpo.model_dump(), read_json(paths.TUNE_DPO), DEFAULTS)
+    held = held_out_users(users, curve.users, derive(seed, "learning_curve", "users"))
+    judge = ValidationJudge(
+        held, sample.model_copy(update={"n": curve.samples}), encode, reward, round_name, derive(seed, "learning_curve")
+    )
+    held = [user for user in held if judge.row[user] in judge.group]
+    tuner = Tuner(frame, dpo, values)
+    before = _by_user(judge.rewards(held, paths.NO_ADAPTER), curve.samples)
+    found: dict[int, list[Array]] = {size: [] for size in sizes(curve.pairs, frame.height)}
+    for repeat in range(curve.repeats):
+        own = derive(seed, "learning_curve", "repeat", repeat)
+        order = np.random.default_rng(own).permutation(frame.height).tolist()
+        for size, gains in found.items():
+            epochs = dpo.epochs * max(1, round(max(found) / size)) if curve.equal_steps else dpo.epochs
+            with tempfile.TemporaryDirectory() as folder:
+                tuner.tune(sorted(order[:size]), epochs, own, Path(folder) / "adapter")
+                after = _by_user(judge.rewards(held, Path(folder) / "adapter"), curve.samples)
+            gains.append(after - before)
+    rows = points({size: np.stack(gains, axis=1) for size, gains in found.items()}, curve.bootstrap, seed)
+    about = {"users": len(held), "reward": reward.kind, "reward_base": float(before.mean()), "hyperparameters": values}
+    write_json(paths.metrics("learning_curve", round_name), {**about, "equal_steps": curve.equal_steps, "points": rows})
+    shown = ("pairs", "gain", "low", "high")
+    write_csv(paths.plot("learning_curve", round_name), [{name: row[name] for name in shown} for row in rows])
+    told = ", ".join(f"{row['pairs']}: {row['gain']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}]" for row in rows)
+    return f"wrote {paths.metrics('learning_curve', round_name)}, {len(held)} users; {sources}; gain by pairs {told}"
+
+
+def held_out_users(users: pl.DataFrame, count: int, seed: int) -> list[str]:
+    """At most `count` validation users, drawn at random, in a fixed order."""
+    validation = users.filter(pl.col("fold") == "validation")["user"].sort()
+    return sorted(validation.sample(min(count, len(validation)), seed=seed, shuffle=True).to_list())
+
+
+def sizes(wanted: list[int], pairs: int) -> list[int]:
+    """The wanted numbers of pairs that there are, rising; RLRFError when there are not enough pairs for one."""
+    kept = sorted({size for size in wanted if size <= pairs})
+    if not kept:
+        raise RLRFError(f"learning_curve: {pairs} pairs, fewer than any of learning_curve.pairs = {wanted}; lower them")
+    return kept
+
+
+def points(gains: dict[int, Array], resamples: int, seed: int) -> list[dict[str, Any]]:
+    """The curve: mean gain over users and repeats with its 95 % interval, and the mean gain of each repeat.
+
+    gains: number of pairs -> [users, repeats], reward of tuned texts minus that of base texts of the same user.
+    The first point is 0 pairs with a gain of 0.
+    """
+    rows: list[dict[str, Any]] = [{"pairs": 0, "gain": 0.0, "low": 0.0, "high": 0.0, "repeats": []}]
+    for size, values in sorted(gains.items()):
+        mean, low, high = paired_interval(values, resamples, derive(seed, "learning_curve", size))
+        rows.append({"pairs": size, "gain": mean, "low": low, "high": high, "repeats": values.mean(axis=0).tolist()})
+    return rows
+
+
+def _by_user(rewards: list[float], samples: int) -> Array:
+    """Mean reward of each user's texts, [users]."""
+    return np.asarray(rewards, dtype=np.float64).reshape(-1, samples).mean(axis=1)

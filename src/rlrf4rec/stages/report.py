@@ -1,0 +1,169 @@
+"""Stage report: one HTML page from metrics and tables. Reads no list and no text of a test user."""
+
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from rlrf4rec import paths
+from rlrf4rec.errors import RLRFError
+from rlrf4rec.files import atomic, read_json
+from rlrf4rec.params import (
+    Dpo,
+    Evaluate,
+    FetchDataset,
+    FetchModels,
+    Pair,
+    Reward,
+    RewardModel,
+    Round,
+    Sample,
+    Split,
+    TrainRanker,
+)
+from rlrf4rec.report import learning, page, people, provenance, results
+from rlrf4rec.report.blocks import Section
+from rlrf4rec.tables.contract import Table
+from rlrf4rec.tables.interactions import ITEMS
+from rlrf4rec.tables.results import EXAMPLES
+from rlrf4rec.tables.rewards import REWARDS
+from rlrf4rec.tables.split import HISTORY
+from rlrf4rec.tables.texts import TEXTS
+
+PAGE = paths.DATA / "report" / "index.html"
+STUDY = Path("studies") / "controls" / "metrics" / "evaluate_controls.json"
+COUNTED = ("interactions", "split", "prompt")
+SEARCHES = {
+    "Search of the reward model: validation NDCG": "tune_reward",
+    "Search of DPO: reward gain of held-out train users": "tune_dpo",
+}
+
+
+class Inputs:
+    """Reads files and remembers which."""
+
+    def __init__(self) -> None:
+        self.read: list[Path] = []
+
+    def json(self, path: Path) -> dict[str, Any]:
+        """A JSON object that must be there."""
+        self.read.append(path)
+        return read_json(path)
+
+    def optional(self, path: Path) -> dict[str, Any] | None:
+        """A JSON object that a run need not have."""
+        return self.json(path) if path.exists() else None
+
+    def table(self, contract: Table, path: Path) -> pl.DataFrame:
+        """A table, checked."""
+        self.read.append(path)
+        return contract.read(path)
+
+    def csv(self, path: Path, *columns: str) -> pl.DataFrame:
+        """A CSV file with at least these columns; no rows when it is empty."""
+        self.read.append(path)
+        try:
+            content = path.read_bytes()
+            frame = pl.read_csv(BytesIO(content), infer_schema_length=None) if content.strip() else None
+        except FileNotFoundError:
+            raise RLRFError(f"{path}: missing; run the stage that writes it with dvc repro") from None
+        except pl.exceptions.PolarsError as error:
+            raise RLRFError(f"{path}: not a readable CSV file ({error}); run the stage that writes it again") from None
+        if frame is None:
+            return pl.DataFrame(schema=dict.fromkeys(columns, pl.Float64))
+        if missing := [c for c in columns if c not in frame.columns]:
+            raise RLRFError(f"{path}: column {missing[0]} is missing; run the stage that writes it again")
+        return frame
+
+
+def run(
+    seed: int,
+    rounds: dict[str, Round],
+    fetch_dataset: FetchDataset,
+    fetch_models: FetchModels,
+    split: Split,
+    sample: Sample,
+    reward: Reward,
+    reward_model: RewardModel,
+    pair: Pair,
+    dpo: Dpo,
+    train_ranker: TrainRanker,
+    evaluate: Evaluate,
+) -> str:
+    """Write the page; returns the closing line."""
+    inputs = Inputs()
+    blocks = {
+        "split": split,
+        "sample": sample,
+        "reward": reward,
+        "reward_model": reward_model,
+        "pair": pair,
+        "dpo": dpo,
+        "train_ranker": train_ranker,
+        "evaluate": evaluate,
+    }
+    params = {
+        "seed": seed,
+        "fetch_dataset": {"name": fetch_dataset.name, "path": fetch_dataset.path},
+        "rounds": {name: r.policy for name, r in rounds.items()},
+        **{name: block.model_dump() for name, block in blocks.items()},
+    }
+    sections = [
+        *_found(inputs, list(rounds)[-1], reward.kind),
+        *_feedback(inputs, list(rounds), reward.kind),
+        _people(inputs, rounds),
+        _provenance(inputs, fetch_models.model_dump(), params),
+    ]
+    with atomic(PAGE) as temporary:
+        temporary.write_text(page.render("RLRF4Rec: what this run found", sections), encoding="utf-8", newline="\n")
+    return f"wrote {PAGE}, {len(sections)} sections from {len(inputs.read)} files"
+
+
+def _found(inputs: Inputs, last: str, kind: str) -> list[Section]:
+    found = inputs.json(paths.EVALUATE)
+    per_user = inputs.csv(paths.HEADLINE, "metric", "backbone", "knowledge", "user", "seed0")
+    return [
+        results.headline(found, per_user, last, kind),
+        results.variants(found),
+        results.protocols(found, inputs.optional(STUDY)),
+    ]
+
+
+def _feedback(inputs: Inputs, rounds: list[str], kind: str) -> list[Section]:
+    scores = {r: inputs.json(paths.metrics("score", r)) for r in rounds}
+    histograms = {r: inputs.csv(paths.plot("score", r), "reward", "texts") for r in rounds}
+    curves = {
+        r: inputs.csv(paths.plot("train_dpo", r), "step", "loss", "margin", "accuracy", "chosen", "rejected")
+        for r in rounds
+    }
+    chosen = {r: inputs.json(paths.metrics("train_dpo", r)) for r in rounds}
+    searches = {title: inputs.csv(paths.plot(stage, "trials"), "trial", "value") for title, stage in SEARCHES.items()}
+    measured, probed = (inputs.optional(paths.metrics(name)) for name in ("watch", "probe"))
+    return [
+        learning.reliability(scores, histograms, kind),
+        learning.training(curves, chosen, searches),
+        learning.watch(measured, probed),
+    ]
+
+
+def _people(inputs: Inputs, rounds: Mapping[str, Round]) -> Section:
+    """Texts of the first round's policy, which its rewards are about, and of the last round's."""
+    first, last = next(iter(rounds)), list(rounds)[-1]
+    policy = rounds[first].policy
+    return people.people(
+        inputs.table(EXAMPLES, paths.EXAMPLES),
+        inputs.table(HISTORY, paths.HISTORY),
+        inputs.table(ITEMS, paths.ITEMS),
+        inputs.table(REWARDS, paths.rewards(first)),
+        inputs.table(TEXTS, paths.texts(policy)),
+        inputs.table(TEXTS, paths.texts(last)),
+        (policy, last),
+    )
+
+
+def _provenance(inputs: Inputs, models: dict[str, Any], params: dict[str, Any]) -> Section:
+    dataset = inputs.json(paths.metrics("fetch_dataset"))
+    counts = {stage: inputs.json(paths.metrics(stage)) for stage in COUNTED}
+    return provenance.provenance(dataset, counts, models, params, inputs.read)

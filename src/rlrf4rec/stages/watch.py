@@ -1,0 +1,118 @@
+"""Stage watch: what the texts of each policy look like, and how far it has moved from the base LLM.
+
+A reward can be gained in ways that nobody wants: longer texts, copies of the prompt, one text for everybody. Measures
+of a text are averaged per user, then over users; the change against base is paired by user.
+"""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+from transformers import PreTrainedModel
+
+from rlrf4rec import paths, vectors
+from rlrf4rec.alignment import module, packed
+from rlrf4rec.alignment.packed import TokenPair
+from rlrf4rec.alignment.policy import load_policy_for_training, to_precision
+from rlrf4rec.files import write_csv, write_json
+from rlrf4rec.language.models import load_llm, load_tokenizer
+from rlrf4rec.language.prompts import by_liking, genre_shares, parts, top_genres
+from rlrf4rec.metrics.statistics import Array, paired_interval
+from rlrf4rec.params import Watch
+from rlrf4rec.seeds import derive
+from rlrf4rec.tables.interactions import ITEMS
+from rlrf4rec.tables.split import FOLD_USERS, HISTORY
+from rlrf4rec.tables.texts import PROMPTS, TEXTS
+from rlrf4rec.texts.measures import Reader, corpus_measures
+
+
+def run(seed: int, policies: dict[str, str], watch: Watch) -> str:
+    """Measure the texts of all policies; returns the closing line."""
+    users, prompts = FOLD_USERS.read(paths.FOLD_USERS)["user"], PROMPTS.read(paths.PROMPTS)
+    reader = read_users(users, prompts, watch.top_genres)
+    own_seed = derive(seed, "watch")
+    kl_users = sorted(users.sample(min(watch.kl_users, len(users)), seed=own_seed, shuffle=True).to_list())
+    llm = to_precision(load_llm(paths.LLM, torch.float32, packed.NAME), watch.precision)
+    report: dict[str, dict[str, float]] = {}
+    per_user: dict[str, pl.DataFrame] = {}
+    for policy, adapter in policies.items():
+        texts = TEXTS.read(paths.texts(policy))
+        per_user[policy] = reader.measure(texts)
+        means = {
+            str(name): float(value) for name, value in per_user[policy].drop("user").mean().row(0, named=True).items()
+        }
+        vectors_of_texts = vectors.read_texts(paths.vectors(policy), users)
+        kl, error = divergence(llm, Path(adapter), texts, prompts, kl_users, watch)
+        corpus = corpus_measures(texts["text"].to_list(), vectors_of_texts)
+        report[policy] = {**means, **corpus, "kl_to_base": kl, "kl_to_base_two_errors": error}
+    write_json(paths.metrics("watch"), report)
+    rows = [{"policy": p, "measure": m, "value": v} for p, found in report.items() for m, v in found.items()]
+    write_csv(paths.PLOTS / "watch.csv", rows)
+    write_csv(paths.plot("watch", "changes"), changes(per_user, watch.bootstrap, own_seed))
+    last = list(policies)[-1]
+    shown = ("characters", "copied_from_examples", "names_unknown_title", "similarity_between_users", "kl_to_base")
+    told = ", ".join(f"{name} {report['base'][name]:.3g} to {report[last][name]:.3g}" for name in shown)
+    return f"wrote {paths.metrics('watch')}, {len(policies)} policies; base to {last}: {told}"
+
+
+def read_users(users: pl.Series, prompts: pl.DataFrame, top: int) -> Reader:
+    """What is known of each user apart from the texts: the prompt and the genres liked most in the history."""
+    items = ITEMS.read(paths.ITEMS)
+    history = HISTORY.read(paths.HISTORY).join(items, on="item", how="left", maintain_order="left")
+    train = FOLD_USERS.read(paths.FOLD_USERS).filter(pl.col("fold") == "train").select("user")
+    usual = genre_shares(history.join(train, on="user", how="semi"))
+    liked = {
+        str(user): top_genres(by_liking(frame.to_dicts())[0], usual, top)
+        for (user,), frame in history.group_by("user", maintain_order=True)
+    }
+    own = {user: parts(prompt) for user, prompt in prompts.select("user", "prompt").iter_rows()}
+    genres = sorted({g for row in items["genres"] for g in row.split("|") if g})
+    counts = Counter(g for found in liked.values() for g in found)
+    return Reader(own, liked, counts, genres, items["title"].to_list())
+
+
+@torch.no_grad()
+def divergence(
+    llm: PreTrainedModel, adapter: Path, texts: pl.DataFrame, prompts: pl.DataFrame, users: list[str], watch: Watch
+) -> tuple[float, float]:
+    """Mean of log pi - log pi_base over two texts of each of `users`, nats per text, and two standard errors.
+
+    The texts are pi's own, so this estimates KL(pi || pi_base) by Monte Carlo (Schulman 2020, k1). They were drawn
+    with the sampler's temperature and top-p, not from pi as it is: with top-p below 1 the tail of pi is left out.
+    """
+    if not adapter.is_dir():
+        return 0.0, 0.0
+    tokenizer = load_tokenizer(paths.LLM)
+    prompt_of = dict(prompts.select("user", "prompt").iter_rows())
+    tokens = {(u, s): t for u, s, t in texts.select("user", "sample", "tokens").iter_rows()}
+    rows = [TokenPair(tokenizer.encode(prompt_of[u]), tokens[u, 0], tokens[u, 1]) for u in users]
+    tuned = load_policy_for_training(llm, adapter)
+    with tuned.disable_adapter():
+        base = module.reference_log_probs(tuned, rows, watch.batch, watch.precision, "watch base")
+    own = module.reference_log_probs(tuned, rows, watch.batch, watch.precision, f"watch {adapter.name}")
+    tuned.unload()
+    ratio = ((own.chosen - base.chosen) + (own.rejected - base.rejected)) / 2
+    error = 2 * float(ratio.std()) / len(ratio) ** 0.5 if len(ratio) > 1 else 0.0
+    return float(ratio.mean()), error
+
+
+def changes(per_user: dict[str, pl.DataFrame], resamples: int, seed: int) -> list[dict[str, object]]:
+    """Change of every measure of a text against base, paired by user, with its 95 % interval.
+
+    Users whose texts give no value under one of the two (no genre named, say) are left out; `users` counts the others.
+    """
+    rows: list[dict[str, object]] = []
+    base, *tuned = per_user
+    for policy in tuned:
+        both = per_user[base].join(per_user[policy], on="user", how="inner", suffix="_tuned", maintain_order="left")
+        for measure in per_user[base].columns[1:]:
+            known = both.select(measure, f"{measure}_tuned").drop_nulls()
+            if known.height < 2:
+                continue
+            difference: Array = (known[f"{measure}_tuned"] - known[measure]).to_numpy().astype(np.float64)
+            mean, low, high = paired_interval(difference, resamples, seed)
+            head = {"policy": policy, "measure": measure, "users": known.height}
+            rows.append({**head, "difference": mean, "low": low, "high": high})
+    return rows
