@@ -1,0 +1,1 @@
+"""Comparing two revisions of the repository with nothing but Git: `rlrf4rec compare`."""

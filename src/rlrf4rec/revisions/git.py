@@ -1,0 +1,124 @@
+"""Reading revisions with Git's own commands: branches, tags, commits, `dvc exp` names, and the workspace."""
+
+import difflib
+import re
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlrf4rec.errors import RLRFError
+
+WORKSPACE = "workspace"
+EXPERIMENT = re.compile(r"refs/exps/([0-9a-f]{2})/([0-9a-f]{38})/(.+)")  # what DVC keeps beside it has other forms
+FAILED, QUEUED = "refs/exps/celery/failed", "refs/exps/celery/stash"
+
+
+@dataclass(frozen=True)
+class Revision:
+    """A commit by the name that the user gave; `commit` is None for the workspace."""
+
+    name: str
+    commit: str | None
+
+    @property
+    def label(self) -> str:
+        """Name and short commit, the name once."""
+        if self.commit is None or self.commit.startswith(self.name):
+            return self.name[:40]
+        return f"{self.name} ({self.commit[:7]})"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A `dvc exp` and the commit that it started from."""
+
+    name: str
+    commit: str
+    baseline: str
+    ref: str
+
+
+def resolve(name: str) -> Revision:
+    """The commit of a Git revision or of a `dvc exp` name (`NAME~1` and `NAME^` too); RLRFError if none or several."""
+    if name == WORKSPACE:
+        return Revision(name, None)
+    stem, suffix = re.fullmatch(r"([^~^]*)(.*)", name, re.DOTALL).groups()  # type: ignore[union-attr]
+    found = {f"experiment {e.ref}": commit(e.commit + suffix) for e in experiments() if e.name == stem}
+    found = {what: c for what, c in found.items() if c}
+    if own := commit(name):
+        found["Git revision"] = own
+    if len(set(found.values())) > 1:
+        several = "; ".join(f"{what} ({c:.7})" for what, c in found.items())
+        raise RLRFError(f"revision {name!r} has more than one meaning: {several}. Give the commit, or the whole ref")
+    if not found:
+        raise RLRFError(_unknown(name, stem))
+    return Revision(name, next(iter(found.values())))
+
+
+def commit(name: str) -> str | None:
+    """Full hash of the commit that Git knows as `name`, or None."""
+    if not name or name.startswith("-"):
+        return None
+    return _git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}", check=False).strip() or None
+
+
+def experiments() -> list[Experiment]:
+    """All finished experiments, also those of `dvc exp run --queue`; by baseline and name."""
+    found = []
+    for line in _git("for-each-ref", "--format=%(objectname) %(refname)", "refs/exps").splitlines():
+        sha, ref = line.split(" ", 1)
+        if match := EXPERIMENT.fullmatch(ref):
+            found.append(Experiment(match[3], sha, match[1] + match[2], ref))
+    return found
+
+
+def entries(ref: str) -> int:
+    """How many experiments DVC holds in a stash (waiting or failed); 0 when there is no such stash."""
+    return len(_git("reflog", "show", "--format=%H", ref, check=False).split())
+
+
+def read(revision: Revision, paths: Sequence[str]) -> dict[str, bytes | None]:
+    """Content of files (relative to the working folder) as of `revision`; None where there is no such file."""
+    if revision.commit is None:
+        return {p: Path(p).read_bytes() if Path(p).is_file() else None for p in paths}
+    asked = "".join(f"{revision.commit}:./{p}\n" for p in paths).encode()
+    answer = _run(["cat-file", "--batch"], asked).stdout
+    found: dict[str, bytes | None] = {}
+    at = 0
+    for path in paths:
+        end = answer.index(b"\n", at)
+        head = answer[at:end].rsplit(b" ", 2)
+        at = end + 1
+        found[path] = None
+        if head[-1] != b"missing":
+            size = int(head[2])
+            found[path] = answer[at : at + size] if head[1] == b"blob" else None
+            at += size + 1
+    return found
+
+
+def _unknown(name: str, stem: str) -> str:
+    refs = _git("for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags", "refs/remotes").splitlines()
+    known = [*refs, *(e.name for e in experiments()), WORKSPACE, "HEAD"]
+    near = [k for k in known if k.rsplit("/", 1)[-1] == stem] or difflib.get_close_matches(stem, known, n=1)
+    advice = f"did you mean {near[0]!r}? " if near else ""
+    fetch = "git fetch --unshallow" if _git("rev-parse", "--is-shallow-repository").strip() == "true" else "git fetch"
+    return (
+        f"revision {name!r}: no commit, branch, tag or experiment of this name; {advice}"
+        f"`{fetch}` brings branches and tags, `dvc exp pull REMOTE NAME` experiments"
+    )
+
+
+def _git(*args: str, check: bool = True) -> str:
+    done = _run(list(args))
+    if check and done.returncode:
+        raise RLRFError(f"git {args[0]}: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout.decode(errors="replace")
+
+
+def _run(args: list[str], given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(["git", *args], input=given, capture_output=True, check=False)
+    except FileNotFoundError:
+        raise RLRFError("git is not installed; the comparison reads both revisions with it") from None

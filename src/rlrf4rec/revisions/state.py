@@ -1,0 +1,224 @@
+"""What a revision says about its run: params, dvc.lock, headline metrics; read from Git alone."""
+
+import hashlib
+import io
+import itertools
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from rlrf4rec import paths
+from rlrf4rec.errors import RLRFError
+from rlrf4rec.metrics.statistics import Array
+from rlrf4rec.revisions import git
+from rlrf4rec.revisions.git import Revision
+
+PARAMS, LOCK, DAG, LIBRARIES = "params.yaml", "dvc.lock", "dvc.yaml", "constraints.txt"
+SUMMARY, EVALUATE = paths.SUMMARY.as_posix(), paths.EVALUATE.as_posix()
+PER_USER = paths.HEADLINE.as_posix()
+KEYS = ["metric", "backbone", "knowledge", "user"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of dvc.lock: command, hash of each file that it read and wrote, params by dotted key."""
+
+    command: str
+    deps: dict[str, str]
+    outs: dict[str, str]
+    params: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One re-ranker's headline metric: users (sorted) and values [users, seeds]."""
+
+    users: tuple[str, ...]
+    values: Array
+
+
+@dataclass(frozen=True)
+class State:
+    """A revision. `params` by dotted key; `definition` is what evaluate.json says about its metrics;
+    `cells` by (metric, backbone, knowledge); `stale` names what does not fit dvc.lock, by stage."""
+
+    revision: Revision
+    params: dict[str, Any]
+    stages: dict[str, Stage]
+    libraries: dict[str, str]
+    summary: dict[str, float]
+    definition: Any
+    cells: dict[tuple[str, str, str], Cell]
+    stale: dict[str, list[str]]
+
+
+def load(revision: Revision) -> State:
+    """Read a revision; RLRFError that names revision and file when one is missing or broken."""
+    found = git.read(revision, [PARAMS, LOCK, DAG, SUMMARY, EVALUATE, PER_USER, LIBRARIES])
+    files = {path: _there(revision, path, content) for path, content in found.items() if path != LIBRARIES}
+    params = _mapping(revision, PARAMS, _yaml(revision, PARAMS, files[PARAMS]))
+    dag = _mapping(revision, DAG, _yaml(revision, DAG, files[DAG]))
+    stages = _alive(_stages(revision, _yaml(revision, LOCK, files[LOCK])), dag.get("stages", {}), params)
+    summary = _json(revision, SUMMARY, files[SUMMARY])
+    return State(
+        revision=revision,
+        params=flatten(params),
+        stages=stages,
+        libraries=_libraries(found[LIBRARIES] or b""),
+        summary={k: float(v) for k, v in summary.items() if isinstance(v, int | float)},
+        definition=_json(revision, EVALUATE, files[EVALUATE]).get("metrics"),
+        cells=_cells(revision, files[PER_USER]),
+        stale=_stale(revision, params, stages),
+    )
+
+
+def flatten(content: Mapping[str, Any], head: str = "") -> dict[str, Any]:
+    """Nested blocks by dotted key; lists and empty blocks stay values.
+
+    >>> flatten({"a": {"b": 1, "c": [2]}, "d": {}})
+    {'a.b': 1, 'a.c': [2], 'd': {}}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        flat |= flatten(value, f"{head}{key}.") if isinstance(value, Mapping) and value else {f"{head}{key}": value}
+    return flat
+
+
+def _there(revision: Revision, path: str, content: bytes | None) -> bytes:
+    if content is not None:
+        return content
+    if revision.commit is None:
+        raise RLRFError(f"{revision.name}: {path} is missing; `dvc repro` writes it")
+    raise RLRFError(
+        f"{revision.label}: {path} is not in this commit, so it can't be compared; check it out "
+        f"(an experiment: `dvc exp apply`), run `dvc repro evaluate` and commit what it writes"
+    )
+
+
+def _yaml(revision: Revision, path: str, content: bytes) -> Any:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return YAML(typ="safe").load(io.BytesIO(content))
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise RLRFError(f"{revision.label}: {path} is not valid YAML: {error}") from None
+
+
+def _json(revision: Revision, path: str, content: bytes) -> dict[str, Any]:
+    try:
+        return _mapping(revision, path, json.loads(content))
+    except ValueError as error:
+        raise RLRFError(f"{revision.label}: {path} is not valid JSON: {error}") from None
+
+
+def _mapping(revision: Revision, path: str, content: Any) -> dict[str, Any]:
+    if not isinstance(content, dict):
+        raise RLRFError(f"{revision.label}: {path} holds {type(content).__name__} where keys with values are expected")
+    return content
+
+
+def _stages(revision: Revision, lock: Any) -> dict[str, Stage]:
+    try:
+        return {
+            name: Stage(
+                command=str(entry["cmd"]),
+                deps={d["path"]: str(d.get("md5")) for d in entry.get("deps", [])},
+                outs={o["path"]: str(o.get("md5")) for o in entry.get("outs", [])},
+                params=dict(entry.get("params", {}).get(PARAMS, {})),
+            )
+            for name, entry in lock["stages"].items()
+        }
+    except (AttributeError, KeyError, TypeError) as error:
+        raise RLRFError(f"{revision.label}: {LOCK} has not the form that DVC writes ({error!r})") from None
+
+
+def _alive(stages: dict[str, Stage], dag: Mapping[str, Any], params: dict[str, Any]) -> dict[str, Stage]:
+    """Stages that dvc.yaml still has: DVC leaves removed ones, and entries of removed rounds, in dvc.lock."""
+    return {name: stage for name, stage in stages.items() if _entry_alive(name, dag, params)}
+
+
+def _entry_alive(name: str, dag: Mapping[str, Any], params: dict[str, Any]) -> bool:
+    base, at, entry = name.partition("@")
+    body = dag.get(base)
+    if not isinstance(body, Mapping) or not at:
+        return body is not None
+    if "matrix" in body:
+        values = [_inserted(v, params) for v in body["matrix"].values()]
+        if not all(isinstance(v, list) for v in values):
+            return True
+        return entry in {"-".join(str(v) for v in row) for row in itertools.product(*values)}
+    entries = _inserted(body.get("foreach"), params)
+    return entry in {str(e) for e in entries} if isinstance(entries, list | Mapping) else True
+
+
+def _inserted(value: Any, params: dict[str, Any]) -> Any:
+    """`${a.b}` as DVC fills it in from params.yaml."""
+    match = re.fullmatch(r"\$\{([\w.]+)\}", value) if isinstance(value, str) else None
+    return _lookup(params, match[1]) if match else value
+
+
+def _libraries(content: bytes) -> dict[str, str]:
+    lines = [line.split("#")[0].strip() for line in content.decode(errors="replace").splitlines()]
+    return dict(line.split("==", 1) for line in lines if "==" in line)  # type: ignore[misc]
+
+
+def _stale(revision: Revision, params: dict[str, Any], stages: dict[str, Stage]) -> dict[str, list[str]]:
+    """Per stage: params, code and metric files of the revision that are not those of the run in dvc.lock."""
+    hashes = {name: {**s.deps, **s.outs} for name, s in stages.items()}
+    small = sorted({p for h in hashes.values() for p in h if p.startswith(("src/", "metrics/")) and "\n" not in p})
+    now = {p: hashlib.md5(c).hexdigest() if c is not None else None for p, c in git.read(revision, small).items()}
+    found = {}
+    for name, stage in stages.items():
+        other = [key for key, value in stage.params.items() if _lookup(params, key) != value]
+        other += [path for path, md5 in hashes[name].items() if path in now and now[path] != md5]
+        if other:
+            found[name] = other
+    return found
+
+
+def _lookup(params: Any, key: str) -> Any:
+    for part in key.split("."):
+        params = params.get(part) if isinstance(params, dict) else None
+    return params
+
+
+def _cells(revision: Revision, content: bytes) -> dict[tuple[str, str, str], Cell]:
+    """Values of per_user.csv; empty seeds at the end of a row are seeds that its re-ranker does not have."""
+    where = f"{revision.label}: {PER_USER}"
+    advice = "run `dvc repro evaluate`, it writes this file"
+    try:
+        frame = pl.read_csv(content, infer_schema=False)
+    except pl.exceptions.PolarsError as error:
+        raise RLRFError(f"{where} is not a readable CSV file ({error}); {advice}") from None
+    seeds = [c for c in frame.columns if c not in KEYS]
+    if frame.columns != [*KEYS, *(f"seed{i}" for i in range(len(seeds)))] or not seeds or not frame.height:
+        raise RLRFError(
+            f"{where} has columns {frame.columns}, expected {KEYS} and seed0, seed1 ... with rows; {advice}"
+        )
+    numbers = frame.select(pl.col(s).cast(pl.Float64, strict=False) for s in seeds)
+    for seed in seeds:
+        wrong = (frame[seed].is_not_null() & ~numbers[seed].is_finite().fill_null(False)).arg_true()
+        if len(wrong):
+            row = int(wrong[0])
+            raise RLRFError(f"{where}: column {seed}, line {row + 2}: {frame[seed][row]!r} is not a number; {advice}")
+    cells = {}
+    for (metric, backbone, knowledge), part in pl.concat([frame.select(KEYS), numbers], how="horizontal").group_by(
+        KEYS[:3], maintain_order=True
+    ):
+        part = part.sort("user")
+        what = f"{where}: {metric} of {backbone} with {knowledge}"
+        if part["user"].n_unique() != part.height:
+            raise RLRFError(f"{what}: column user names a user twice; {advice}")
+        values = part.select(seeds).to_numpy()
+        filled = ~np.isnan(values)
+        count = int(filled[0].sum())
+        if count == 0 or not (filled == (np.arange(len(seeds)) < count)).all():
+            raise RLRFError(f"{what}: columns {seeds[0]} ... {seeds[-1]} are not filled alike for all users; {advice}")
+        cells[str(metric), str(backbone), str(knowledge)] = Cell(tuple(part["user"]), values[:, :count])
+    return cells
