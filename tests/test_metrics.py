@@ -14,7 +14,7 @@ from rlrf4rec.metrics.ranking import (
     ranked_labels,
     reciprocal_rank,
 )
-from rlrf4rec.metrics.statistics import correlation, paired_interval
+from rlrf4rec.metrics.statistics import correlation
 
 RANKED = torch.tensor([0, 1, 0, 1, 1])  # positives at ranks 2, 4, 5
 
@@ -64,20 +64,6 @@ def test_labels_are_ranked_for_each_score_vector():
 def test_log_likelihood_by_hand():
     scores, labels = torch.tensor([0.0, np.log(2.0), np.log(5.0)]), torch.tensor([1, 1, 0])
     assert float(log_likelihood(scores, labels)) == pytest.approx((np.log(1 / 8) + np.log(2 / 8)) / 2)
-
-
-def test_interval_holds_the_mean_and_widens_with_noise():
-    rng = np.random.default_rng(0)
-    narrow, wide = rng.normal(0.1, 0.1, 200), rng.normal(0.1, 1.0, 200)
-    mean, low, high = paired_interval(narrow, 1000, 1)
-    assert low < mean < high
-    assert mean == pytest.approx(narrow.mean())
-    _, wide_low, wide_high = paired_interval(wide, 1000, 1)
-    assert wide_high - wide_low > 5 * (high - low)
-
-
-def test_interval_of_a_constant_is_the_constant():
-    assert paired_interval(np.full(50, 0.25), 200, 3) == pytest.approx((0.25, 0.25, 0.25))
 
 
 def test_correlation():

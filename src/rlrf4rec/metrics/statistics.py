@@ -1,21 +1,113 @@
-"""Intervals and correlations."""
+"""Paired differences: intervals, permutation tests, Holm, power; correlations and their reliability.
+
+A difference is [users] or [users, seeds]: re-ranker a minus re-ranker b for the same user and the same training seed.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import stdtrit
+
+from rlrf4rec.errors import RLRFError
 
 Array = npt.NDArray[np.float64]
 
+BLOCK = 500  # resamples held in memory at a time
+EXACT_USERS = 12  # up to 2**12 sign patterns are enumerated
+TIE = 1e-12
+NORMAL_975 = 1.959963984540054
+
+
+@dataclass(frozen=True)
+class Components:
+    """Variance of a paired difference: between users, between seeds, and the rest (their interaction); each >= 0."""
+
+    users: float
+    seeds: float
+    rest: float
+
 
 def paired_interval(difference: Array, resamples: int, seed: int) -> tuple[float, float, float]:
-    """Mean of per-user differences and its 95 % percentile bootstrap interval over users.
+    """Mean of paired differences and its 95 % bootstrap interval: (mean, low, high).
 
-    difference: [users], a - b of the same user. Returns (mean, low, high). Efron & Tibshirani 1993, ch. 13.
+    [users] or one seed: percentile bootstrap over users (Efron & Tibshirani 1993, ch. 13).
+    [users, seeds]: users and seeds are drawn independently with replacement (pigeonhole bootstrap, Owen 2007), and the
+    quantiles' distances from the mean are stretched to the width t * standard error of the variance components.
+    Why stretched: in simulations with 200 users, 5 seeds and normal effects the plain pigeonhole interval covered 87 %
+    where seeds dominate (five seeds drawn anew vary too little, and 1.96 is no quantile for five) and 99 % where the
+    rest does (it counts the rest three times); stretched it covered 94 to 97.5 % in all mixtures. Few seeds are no
+    safety against seeds that fail outright: with exponential seed effects it covered 88 %, so look at the seeds. With
+    three seeds it fell to 92 %.
     """
+    values = _checked(difference)
+    users, seeds = values.shape
     rng = np.random.default_rng(seed)
-    draws = rng.integers(0, len(difference), size=(resamples, len(difference)))
-    means = difference[draws].mean(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(difference.mean()), float(low), float(high)
+    blocks = []
+    for size in _blocks(resamples):
+        by_seed = _weights(rng, size, users) @ values
+        blocks.append((by_seed * _weights(rng, size, seeds)).sum(axis=1))
+    mean = float(values.mean())
+    offsets = np.concatenate(blocks) / values.size - mean
+    low, high = np.quantile(offsets, [0.025, 0.975])
+    spread = float(offsets.std())
+    stretch = 1.0
+    if seeds > 1 and spread > 0:
+        error, freedom = _standard_error(values)
+        stretch = error * float(stdtrit(freedom, 0.975)) / (spread * NORMAL_975)
+    return mean, mean + float(low) * stretch, mean + float(high) * stretch
+
+
+def permutation_test(difference: Array, resamples: int, seed: int) -> float:
+    """Two-sided p of a mean difference of 0, in (0, 1], by random sign flips of users (each user's mean over seeds).
+
+    (1 + hits) / (1 + resamples), a tie is a hit; all 2**users sign patterns are enumerated up to 12 users. It asks
+    whether *these* trained re-rankers differ for new users; the interval asks about newly trained seeds too.
+    """
+    means = _checked(difference).mean(axis=1)
+    users = len(means)
+    observed = abs(means.mean()) - TIE
+    if users <= EXACT_USERS:
+        signs = 1.0 - 2.0 * (np.arange(2**users)[:, None] >> np.arange(users) & 1)
+        return float((np.abs(signs @ means) / users >= observed).mean())
+    rng = np.random.default_rng(seed)
+    hits = 0
+    for size in _blocks(resamples):
+        signs = 1.0 - 2.0 * rng.integers(0, 2, size=(size, users), dtype=np.int8)
+        hits += int((np.abs(signs @ means) / users >= observed).sum())
+    return (1 + hits) / (1 + resamples)
+
+
+def holm(p: dict[str, float]) -> dict[str, float]:
+    """Holm's (1979) adjusted p of a family of tests, in the order given; never below the raw p, at most 1."""
+    adjusted: dict[str, float] = {}
+    worst = 0.0
+    for done, name in enumerate(sorted(p, key=lambda name: p[name])):
+        worst = max(worst, min(1.0, (len(p) - done) * p[name]))
+        adjusted[name] = worst
+    return {name: adjusted[name] for name in p}
+
+
+def minimum_detectable_effect(difference: Array, alpha: float = 0.05, power: float = 0.8) -> float:
+    """Smallest true mean difference (> 0) whose interval leaves 0 out with probability `power`.
+
+    (q_{1-alpha/2} + q_power) * standard error (Bloom 1995), with the interval's standard error, seeds included. q are
+    t quantiles with the interval's degrees of freedom: 2.80 errors for many users and no seed variance, as with
+    normal quantiles, and up to 3.72 where the variance is that of five seeds.
+    """
+    error, freedom = _standard_error(_checked(difference))
+    return error * float(stdtrit(freedom, 1 - alpha / 2) + stdtrit(freedom, power))
+
+
+def variance_components(difference: Array) -> Components:
+    """Components of [users, seeds], seeds >= 2: two-way crossed analysis of variance, one value a cell, cut at 0."""
+    values = _checked(difference)
+    users, seeds = values.shape
+    if seeds < 2:
+        raise RLRFError("variance components need at least 2 seeds; found 1; train more seeds")
+    by_user, by_seed, rest = _mean_squares(values)
+    return Components(max(0.0, (by_user - rest) / seeds), max(0.0, (by_seed - rest) / users), rest)
 
 
 def correlation(a: Array, b: Array) -> float:
@@ -23,3 +115,78 @@ def correlation(a: Array, b: Array) -> float:
     a, b = a.ravel() - a.mean(), b.ravel() - b.mean()
     scale = float(np.sqrt((a**2).sum() * (b**2).sum()))
     return float((a * b).sum() / scale) if scale > 0 else 0.0
+
+
+def disattenuated(r_xy: float, rel_x: float, rel_y: float) -> float:
+    """Correlation of what two noisy measures mean, r_xy / sqrt(rel_x * rel_y) (Spearman 1904), within [-1, 1].
+
+    rel_x, rel_y: their reliabilities. 0 if one is not above 0: a measure that is noise tells of nothing.
+    """
+    if rel_x <= 0 or rel_y <= 0:
+        return 0.0
+    return float(np.clip(r_xy / np.sqrt(rel_x * rel_y), -1.0, 1.0))
+
+
+def spearman_brown(r: float, factor: float) -> float:
+    """Reliability of a measure `factor` (> 0) times as long as one of reliability r (Spearman 1910, Brown 1910).
+
+    A split-half r with factor 2 gives that of the whole. r <= 0 has no true part to add up and is given back.
+    """
+    return factor * r / (1 + (factor - 1) * r) if r > 0 else r
+
+
+def _checked(difference: Array) -> Array:
+    """The differences as [users, seeds], finite, of at least two users."""
+    values = np.asarray(difference, dtype=np.float64)
+    values = values[:, None] if values.ndim == 1 else values
+    if values.ndim != 2 or len(values) < 2 or values.shape[1] < 1:
+        raise RLRFError(f"a paired difference is [users] or [users, seeds] of 2 users or more; found {values.shape}")
+    broken = np.argwhere(~np.isfinite(values))
+    if len(broken):
+        user, seed = broken[0]
+        raise RLRFError(f"paired difference: row {user}, seed {seed} is {values[user, seed]}; mend the table it is of")
+    return values
+
+
+def _blocks(resamples: int) -> Iterator[int]:
+    for start in range(0, resamples, BLOCK):
+        yield min(BLOCK, resamples - start)
+
+
+def _weights(rng: np.random.Generator, resamples: int, n: int) -> Array:
+    """How often each of n is drawn in n draws with replacement, [resamples, n]."""
+    draws = rng.integers(0, n, size=(resamples, n)) + n * np.arange(resamples)[:, None]
+    return np.bincount(draws.ravel(), minlength=resamples * n).reshape(resamples, n).astype(np.float64)
+
+
+def _mean_squares(values: Array) -> tuple[float, float, float]:
+    """Mean squares of users, seeds and the rest of [users, seeds]."""
+    users, seeds = values.shape
+    mean = values.mean()
+    of_user, of_seed = values.mean(axis=1) - mean, values.mean(axis=0) - mean
+    rest = values - mean - of_user[:, None] - of_seed
+    return (
+        float(seeds * (of_user**2).sum() / (users - 1)),
+        float(users * (of_seed**2).sum() / (seeds - 1)),
+        float((rest**2).sum() / ((users - 1) * (seeds - 1))),
+    )
+
+
+def _standard_error(values: Array) -> tuple[float, float]:
+    """Standard error of the mean over new users and new seeds, and its degrees of freedom (Satterthwaite 1946).
+
+    A component that is estimated below 0 counts as 0. The difference of mean squares can drive Satterthwaite's
+    formula below the fewest degrees of freedom of its parts; it stops there.
+    """
+    users, seeds = values.shape
+    if seeds == 1:
+        return float(values.std(ddof=1) / np.sqrt(users)), users - 1
+    by_user, by_seed, rest = _mean_squares(values)
+    of_rest = (users - 1) * (seeds - 1)
+    if by_user > rest and by_seed > rest:
+        square = by_user + by_seed - rest
+        freedom = square**2 / (by_user**2 / (users - 1) + by_seed**2 / (seeds - 1) + rest**2 / of_rest)
+        freedom = max(freedom, min(users, seeds) - 1)
+    else:
+        square, freedom = max((rest, of_rest), (by_seed, seeds - 1), (by_user, users - 1))
+    return float(np.sqrt(square / (users * seeds))), float(freedom)
