@@ -1,0 +1,308 @@
+"""Sections on what the run found: headline, variants, protocols. All from metrics, nothing is computed anew."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from rlrf4rec.report import numbers, plots
+from rlrf4rec.report.blocks import Block, Figure, Figures, Heading, Note, Section, Table
+
+Json = Mapping[str, Any]
+METRIC = "ndcg@5"
+POOLED = "all"
+KNOWLEDGE = {
+    "none": "no text",
+    "constant": "the same vector for every user",
+    "popularity": "order by popularity, no re-ranker",
+    "activity": "activity numbers",
+    "years": "release years as numbers",
+    "items_mean": "mean of the history's item vectors",
+    "profile": "genre and era profile as numbers",
+    "template": "genre and era profile as text, no LLM",
+    "base": "texts of the untuned LLM",
+    "base_mean": "mean of the untuned LLM's texts",
+    "best_of_n": "best of the untuned LLM's texts by reward",
+    "sft": "LLM tuned on the best texts (SFT)",
+    "shuffled": "LLM tuned by DPO on shuffled preferences",
+}
+REFERENCES = {"base": "the untuned LLM's texts", "template": "the profile without an LLM", "none": "no text"}
+
+
+def described(knowledge: str) -> str:
+    """What a kind of knowledge is.
+
+    >>> described("template+round1")
+    'profile text and LLM tuned by DPO, round 1'
+    """
+    if knowledge.startswith("template+"):
+        return f"profile text and {described(knowledge.removeprefix('template+'))}"
+    if knowledge.startswith("round"):
+        return f"LLM tuned by DPO, round {knowledge.removeprefix('round')}"
+    return KNOWLEDGE.get(knowledge, knowledge)
+
+
+def headline(found: Json, per_user: pl.DataFrame, last: str, kind: str) -> Section:
+    """The two numbers side by side. `last` is the policy of the last round, `kind` the reward in use."""
+    gain = found["reward_gain"][last]["test"]["ndcg"]
+    notes: list[Block] = [
+        Note(_facts(found)),
+        numbers.verdict(f"Under frozen re-rankers ({last} texts against base texts)", METRIC.upper(), gain),
+    ]
+    end = _headline_difference(found, f"{last} - base")
+    if end:
+        notes.append(
+            numbers.verdict(f"End to end ({last} against base, re-rankers trained again)", METRIC.upper(), end)
+        )
+        notes.append(Note(_counted(per_user, last)))
+    else:
+        notes.append(
+            Note(f"End to end: {last} was not compared with base in this run; see variants.knowledge.", "null")
+        )
+    notes.append(
+        Note(
+            "The reward gain asks whether the tuned LLM's texts serve frozen re-rankers better that never saw these "
+            "users; its personal part is what another user's text does not give. The end-to-end difference asks "
+            "whether re-rankers gain anything when they are trained again. Neither stands in for the other."
+        )
+    )
+    rows = [row for policy, gains in found["reward_gain"].items() for row in _reward_rows(gains["test"], policy, kind)]
+    tables = [Table("Reward gain under frozen re-rankers, test users", ("what", *numbers.COLUMNS), tuple(rows))]
+    if end_rows := _end_rows(found):
+        caption = f"End-to-end differences, {METRIC.upper()}; Holm's p is over the rows that have one"
+        tables.append(Table(caption, ("what", *numbers.COLUMNS), end_rows))
+    if personal := _personal_rows(found):
+        caption = f"Personal part of retrained re-rankers: {METRIC.upper()} with the user's own text minus another's"
+        tables.append(Table(caption, ("what", *numbers.COLUMNS), personal))
+    return Section("headline", "Headline", (*notes, *tables))
+
+
+def variants(found: Json) -> Section:
+    """Forest plots against base and against the profile, every seed shown; what each variant reached."""
+    backbones = _backbones(found)
+    drawn = [
+        (reference, effects)
+        for reference in ("base", "template")
+        if (effects := _effects(found, reference, backbones)) and any(e.single or e.low is not None for e in effects)
+    ]
+    figures = tuple(
+        Figure(
+            plots.forest(
+                f"against-{reference}",
+                f"{METRIC.upper()} of every variant minus {reference} ({REFERENCES[reference]})",
+                _sentence(effects, reference),
+                effects,
+                [f"{b}, one mark per seed" for b in backbones],
+            ),
+            f"{METRIC.upper()}, variant minus {reference} ({REFERENCES[reference]}). Right of zero is better.",
+        )
+        for reference, effects in drawn
+    )
+    blocks: list[Block] = [Figures(figures)] if figures else [Note("No variant to compare with base or template.")]
+    glossary = tuple((k, described(k)) for k in _knowledge(found))
+    blocks.append(Table("What each variant tells the re-ranker about a user", ("variant", "what it is"), glossary, 2))
+    for reference, name in REFERENCES.items():
+        if compared := _compared(found, reference):
+            what = f"{METRIC.upper()} of variants minus {reference} ({name})"
+            pooled = tuple((k, *numbers.row(_pooled(found, k, reference))) for k in compared)
+            blocks.append(Table(f"{what}, pooled over backbones", ("variant", *numbers.COLUMNS), pooled))
+            single = tuple((k, *_by_backbone(by, backbones)) for k, by in compared.items())
+            blocks.append(Table(f"{what}, by backbone", ("variant", *backbones), single))
+    blocks.append(_reached(found, backbones))
+    if trained := found.get("trained_out"):
+        blocks.extend(_trained_out(trained))
+    return Section("variants", "Variants", tuple(blocks))
+
+
+def protocols(found: Json, study: Json | None) -> Section:
+    """This run's protocol beside those of the study."""
+    title = "Protocols side by side"
+    if not study:
+        sentence = "The other protocols and controls were not run: `make study` runs them and fills this section."
+        return Section("protocols", title, (Note(sentence),))
+    runs = {f"this run ({found.get('protocol', 'default')})": found, **study}
+    names = list(dict.fromkeys(k for r in runs.values() for k in _knowledge(r)))
+    reached = [
+        ("test users", *(numbers.plain(r.get("test_users")) for r in runs.values())),
+        ("candidate lists", *(numbers.plain(r.get("test_lists")) for r in runs.values())),
+        *((k, *(numbers.plain(_mean(r, k, METRIC)) for r in runs.values())) for k in names),
+        *((f"{k}, KAR's MAP@5", *(numbers.plain(_mean(r, k, "kar_map@5")) for r in runs.values())) for k in names),
+    ]
+    caption = f"{METRIC.upper()} by protocol, mean over backbones and seeds; KAR's MAP for comparison with papers only"
+    blocks: list[Block] = [
+        Note("Protocols differ in their candidate lists, so compare differences across them and never the levels."),
+        Table(caption, ("", *runs), tuple(reached)),
+    ]
+    family = list(dict.fromkeys(c for r in runs.values() for c in r.get("family", {})))
+    figures = [
+        Figure(
+            plots.forest(f"protocol-{i}", f"{c} by protocol", _sentence(effects, c), effects, []),
+            f"{c}, {METRIC.upper()}, by protocol",
+        )
+        for i, c in enumerate(family)
+        if (effects := [_effect(run, r["family"][c]) for run, r in runs.items() if c in r.get("family", {})])
+    ]
+    rows = tuple(
+        (c, run, *numbers.row(r["family"][c])) for c in family for run, r in runs.items() if c in r.get("family", {})
+    )
+    if rows:
+        blocks.append(Figures(tuple(figures)))
+        caption = "The same comparisons in every protocol; Holm's p is within the protocol"
+        blocks.append(Table(caption, ("comparison", "protocol", *numbers.COLUMNS), rows, words=2))
+    return Section("protocols", title, tuple(blocks))
+
+
+def _facts(found: Json) -> str:
+    fold = f"fold {found['fold']} of {found['folds']}" if found.get("folds") else "one fold"
+    return (
+        f"{numbers.plain(found['test_users'])} test users, {numbers.plain(found.get('test_lists'))} candidate lists, "
+        f"protocol {found.get('protocol', numbers.DASH)}, {fold}; MAP is divided by "
+        f"{found['metrics'].get('map_divisor', numbers.DASH)}."
+    )
+
+
+def _headline_difference(found: Json, name: str) -> Json | None:
+    """The comparison in the family (with Holm's p), else pooled over backbones."""
+    pooled = found["differences"].get(name, {}).get(POOLED, {}).get(METRIC)
+    return found.get("family", {}).get(name, pooled)
+
+
+def _counted(per_user: pl.DataFrame, tuned: str) -> str:
+    """How many users are better off, counted in the per-user table."""
+    seeds = [c for c in per_user.columns if c.startswith("seed")]
+    mean = (
+        per_user.filter((pl.col("metric") == METRIC) & pl.col("knowledge").is_in([tuned, "base"]))
+        .with_columns(pl.mean_horizontal(seeds).alias("value"))
+        .group_by("user", "knowledge")
+        .agg(pl.col("value").mean())
+    )
+    both = mean.filter(pl.col("knowledge") == tuned).join(mean.filter(pl.col("knowledge") == "base"), on="user")
+    difference = (both["value"] - both["value_right"]).to_list()
+    better, worse = sum(d > 0 for d in difference), sum(d < 0 for d in difference)
+    return (
+        f"Of {len(difference)} test users, {better} have a higher {METRIC.upper()} end to end with {tuned} than with "
+        f"base, {worse} a lower one, {len(difference) - better - worse} the same (mean over backbones and seeds)."
+    )
+
+
+def _reward_rows(gains: Json, policy: str, kind: str) -> list[tuple[str, ...]]:
+    shown = {
+        "ndcg": "NDCG",
+        "ndcg_personal_part": "personal part of NDCG",
+        **({} if kind == "ndcg" else {kind: f"reward in use ({kind})"}),
+        f"{kind}_personal_part": f"personal part of {kind}",
+    }
+    return [(f"{policy} minus base: {label}", *numbers.row(gains[k])) for k, label in shown.items() if k in gains]
+
+
+def _end_rows(found: Json) -> tuple[tuple[str, ...], ...]:
+    family = found.get("family") or {
+        name: by[POOLED][METRIC] for name, by in found["differences"].items() if METRIC in by.get(POOLED, {})
+    }
+    return tuple((name.replace(" - ", " minus "), *numbers.row(d)) for name, d in family.items())
+
+
+def _personal_rows(found: Json) -> tuple[tuple[str, ...], ...]:
+    return tuple(
+        (f"{name}: own minus another's", *numbers.row(by[POOLED][METRIC]))
+        for name, by in found.get("personal", {}).items()
+        if METRIC in by.get(POOLED, {})
+    )
+
+
+def _names(found: Json) -> list[tuple[str, str]]:
+    """(backbone, knowledge) of every re-ranker."""
+    return [(b, k) for b, _, k in (name.partition("-") for name in found["rankers"])]
+
+
+def _backbones(found: Json) -> list[str]:
+    return list(dict.fromkeys(b for b, _ in _names(found)))
+
+
+def _knowledge(found: Json) -> list[str]:
+    return list(dict.fromkeys(k for _, k in _names(found)))
+
+
+def _seeds(found: Json, backbone: str, knowledge: str, metric: str) -> list[float]:
+    return list(found["rankers"].get(f"{backbone}-{knowledge}", {}).get(metric, {}).get("seeds", []))
+
+
+def _mean(found: Json, knowledge: str, metric: str) -> float | None:
+    values = [v for b in _backbones(found) for v in _seeds(found, b, knowledge, metric)]
+    return sum(values) / len(values) if values else None
+
+
+def _effects(found: Json, reference: str, backbones: list[str]) -> list[plots.Effect]:
+    """One effect per variant; single values are differences of seeds of the same number."""
+    effects = []
+    for knowledge, by in _compared(found, reference).items():
+        single = tuple(
+            tuple(
+                own - against
+                for own, against in zip(
+                    _seeds(found, b, knowledge, METRIC), _seeds(found, b, reference, METRIC), strict=False
+                )
+            )
+            for b in backbones
+        )
+        d = by.get(POOLED, {}).get(METRIC, {})
+        effects.append(plots.Effect(knowledge, d.get("difference"), d.get("low"), d.get("high"), single))
+    return effects
+
+
+def _effect(label: str, d: Json) -> plots.Effect:
+    return plots.Effect(label, d["difference"], d["low"], d["high"])
+
+
+def _sentence(effects: Sequence[plots.Effect], reference: str) -> str:
+    """What a forest plot shows, for those who don't see it."""
+    parts = [f"{e.label} {numbers.signed(e.difference)}" for e in effects if e.difference is not None]
+    above = [e.label for e in effects if e.low is not None and e.low > 0]
+    return (
+        f"Differences and 95 % intervals against {reference}: {', '.join(parts) or 'by seed only'}. "
+        f"Interval above zero: {', '.join(above) or 'none'}."
+    )
+
+
+def _compared(found: Json, reference: str) -> dict[str, Json]:
+    """Differences against a reference by variant."""
+    split = {name: name.partition(" - ") for name in found["differences"]}
+    return {k: found["differences"][name] for name, (k, _, other) in split.items() if other == reference}
+
+
+def _pooled(found: Json, knowledge: str, reference: str) -> Json:
+    """Pooled difference, with Holm's p if it is one of the headline comparisons."""
+    name = f"{knowledge} - {reference}"
+    holm = {key: d for key, d in found.get("family", {}).get(name, {}).items() if key == "p_holm"}
+    return {**found["differences"][name].get(POOLED, {}).get(METRIC, {}), **holm}
+
+
+def _by_backbone(by: Json, backbones: list[str]) -> tuple[str, ...]:
+    single = (by.get(b, {}).get(METRIC, {}) for b in backbones)
+    return tuple(f"{numbers.signed(d.get('difference'))} {numbers.interval(d)}" if d else numbers.DASH for d in single)
+
+
+def _reached(found: Json, backbones: list[str]) -> Table:
+    rows = []
+    for knowledge in _knowledge(found):
+        for b in backbones:
+            if seeds := _seeds(found, b, knowledge, METRIC):
+                every = " ".join(numbers.plain(v) for v in seeds)
+                others = (found["rankers"][f"{b}-{knowledge}"].get(m, {}).get("mean") for m in ("map@5", "kar_map@5"))
+                mean = numbers.plain(sum(seeds) / len(seeds))
+                rows.append((knowledge, b, mean, *map(numbers.plain, others), every))
+    columns = ("variant", "backbone", METRIC.upper(), "MAP@5", "KAR's MAP@5", f"{METRIC.upper()} of every seed")
+    return Table("What every re-ranker reached on the test users", columns, tuple(rows), words=2)
+
+
+def _trained_out(trained: Json) -> list[Block]:
+    short = [name for name, t in trained.items() if t.get("trained_out") is False]
+    if short:
+        note = Note(f"Not trained out, so their rows may change with more epochs: {', '.join(short)}.", "null")
+    else:
+        note = Note("Every re-ranker was trained out: its validation metric no longer moved in the last epochs.")
+    names = list(dict.fromkeys(key for t in trained.values() for key in t))
+    columns = ("re-ranker", *(n.replace("_", " ") for n in names))
+    rows = tuple((name, *(numbers.plain(t.get(n), 5) for n in names)) for name, t in trained.items())
+    caption = f"Validation {METRIC.upper()} in the last and the best epoch, their gap, and the slope at the end"
+    return [Heading("Were the re-rankers trained out?"), note, Table(caption, columns, rows)]

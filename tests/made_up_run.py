@@ -1,0 +1,184 @@
+"""A small made-up run: all files that the report reads, and its stage run on them."""
+
+import json
+from pathlib import Path
+
+import polars as pl
+
+from rlrf4rec import params
+from rlrf4rec.stages import report
+
+ROOT = Path(__file__).parent.parent
+BACKBONES = ["dlcm", "prm", "setrank"]
+REACHED = {"none": 0.545, "template": 0.581, "base": 0.546, "round1": 0.549, "shuffled": 0.544, "template+round1": 0.58}
+HOSTILE = "<script>alert('x')</script> & </style><img src=x onerror=\"alert(1)\">"
+
+
+def effect(value, half, **more):
+    return {
+        "difference": value,
+        "low": value - half,
+        "high": value + half,
+        "p": 0.4,
+        "mde": half * 1.43,
+        "users": 235,
+        "seeds": 5,
+        **more,
+    }
+
+
+def evaluated():
+    """metrics/evaluate.json of a run without a gain but for the template."""
+    seeds = [-0.004, -0.001, 0.0, 0.002, 0.003]
+    rankers = {
+        f"{b}-{k}": {
+            m: {"mean": value + i * 0.003, "seeds": [value + i * 0.003 + s * (i + j - 3) / 2 for s in seeds]}
+            for m in ("ndcg@5", "map@5", "kar_map@5")
+        }
+        for i, b in enumerate(BACKBONES)
+        for j, (k, value) in enumerate(REACHED.items())
+    }
+    pairs = [(k, r) for r in ("none", "base", "template") for k in REACHED if k != r]
+    differences = {
+        f"{k} - {r}": {b: {"ndcg@5": effect(REACHED[k] - REACHED[r], 0.005)} for b in ["all", *BACKBONES]}
+        for k, r in pairs
+    }
+    gains = {
+        name: effect(-0.001, 0.0028, seeds=1)
+        for name in ("ndcg", "map", "smooth", "personal", "ndcg_personal_part", "smooth_personal_part")
+    }
+    return {
+        "metrics": {"k": [1, 3, 5, 7], "map_divisor": "min(k, positives)", "kar_map_divisor": "hits in the top k"},
+        "protocol": "popularity",
+        "fold": 0,
+        "folds": 4,
+        "test_users": 235,
+        "test_lists": 2900,
+        "reward_gain": {"round1": {"test": gains, "validation": gains}},
+        "rankers": rankers,
+        "differences": differences,
+        "personal": {k: {"all": {"ndcg@5": effect(0.001, 0.004)}} for k in ("base", "round1")},
+        "family": {
+            name: effect(value, 0.005, p_holm=0.9)
+            for name, value in (("round1 - base", 0.003), ("template+round1 - template", -0.001))
+        },
+        "trained_out": {
+            f"{b}-{k}": {"last": 0.56, "best": 0.562, "gap": 0.002, "slope": 0.0001, "trained_out": True}
+            for b in BACKBONES
+            for k in REACHED
+        },
+    }
+
+
+def write_json(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+def write_run(folder, users=10):
+    """All that the stage reads, made up; `folder` is the working directory."""
+    (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    _write_metrics(folder / "metrics")
+    _write_tables(folder / "data", [str(i) for i in range(1, users + 3)], users)
+
+
+def _write_metrics(metrics):
+    write_json(metrics / "evaluate.json", evaluated())
+    lines = ["metric,backbone,knowledge,user,seed0,seed1"]
+    for b in BACKBONES:
+        for user, (base, tuned) in enumerate([(0.5, 0.6), (0.5, 0.4), (0.5, 0.5), (0.2, 0.3)]):
+            lines += [f"ndcg@5,{b},base,{user},{base},{base}", f"ndcg@5,{b},round1,{user},{tuned},{tuned}"]
+            lines.append(f"map@5,{b},base,{user},0.1,0.1")
+    (metrics / "per_user.csv").write_text("\n".join(lines) + "\n")
+    kinds = {
+        kind: {"split_half": 0.57, "seed_to_seed": 0.56, "tied_lists": 0.18, "tied_users": 0.0}
+        for kind in ("ndcg", "map", "smooth", "personal")
+    }
+    write_json(metrics / "score" / "round1.json", {"tuning": kinds, "validation": kinds})
+    write_json(metrics / "train_dpo" / "round1.json", {"hyperparameters": {"beta": 0.1, "learning_rate": 0.0004}})
+    for stage in ("fetch_dataset", "interactions", "split", "prompt"):
+        write_json(metrics / f"{stage}.json", json.loads((ROOT / "metrics" / f"{stage}.json").read_text()))
+    plot = metrics / "plots"
+    plot.mkdir()
+    bins = [(round(-0.3 + 0.02 * i, 2), max(0, 40 - (i - 15) ** 2)) for i in range(31)]
+    (plot / "score_round1.csv").write_text("reward,texts\n" + "\n".join(f"{x},{n}" for x, n in bins) + "\n")
+    steps = [(i, 0.7 - i / 900, i / 500, 0.5 + i % 3 / 8, -i / 20, -i / 15) for i in range(45)]
+    head = "step,loss,margin,accuracy,chosen,rejected\n"
+    (plot / "train_dpo_round1.csv").write_text(head + "\n".join(",".join(map(str, s)) for s in steps) + "\n")
+    for stage in ("tune_reward", "tune_dpo"):
+        (plot / f"{stage}_trials.csv").write_text("trial,value,best_so_far\n0,0.51,0.51\n1,0.49,0.51\n2,0.52,0.52\n")
+
+
+def _write_tables(data, users, shown):
+    def write(path, rows, **types):
+        (data / path).parent.mkdir(parents=True, exist_ok=True)
+        pl.DataFrame(rows, schema_overrides=types).write_parquet(data / path)
+
+    titles = [HOSTILE, *(f"The Film with a Rather Long Title, Part {i}" for i in range(1, 30))]
+    items = [{"item": str(i), "title": t, "year": 1960 + i, "genres": "Drama"} for i, t in enumerate(titles)]
+    items[5]["year"] = None
+    write("interactions/items.parquet", items)
+    seen = [(u, i) for u in users for i in range(12)]
+    write(
+        "split/history.parquet",
+        [{"user": u, "position": i, "item": str(i), "rating": 1.0 + i % 5, "timestamp": 100 + i} for u, i in seen],
+    )
+    texts = [(u, s) for u in users for s in range(3)]
+    for policy in ("base", "round1"):
+        write(
+            f"sample/{policy}/texts.parquet",
+            [
+                {
+                    "user": u,
+                    "sample": s,
+                    "text": HOSTILE if u == "1" else f"likes {policy} comedies of the 1980s; not text {s} of {u}",
+                    "policy": policy,
+                    "tokens": [1, 2],
+                    "token_count": 2,
+                    "stop": "stop",
+                    "redraws": 0,
+                    "temperature": 1.0,
+                    "top_p": 0.95,
+                    "max_tokens": 8,
+                    "seed": 1,
+                }
+                for u, s in texts
+            ],
+        )
+    write(
+        "score/round1/rewards.parquet",
+        [
+            {
+                "user": u,
+                "sample": s,
+                "fold": "train" if u == users[-1] else "validation",
+                "lists": 4,
+                **dict.fromkeys(("ndcg", "map", "smooth", "personal"), 0.5),
+                "reward": [0.1, 0.3, -0.2][s],
+            }
+            for u, s in texts
+        ],
+    )
+    write(
+        "evaluate/examples.parquet",
+        [
+            {
+                "user": u,
+                "list": 2,
+                "position": i,
+                "item": str(12 + i),
+                "label": int(i in (3, 7)),
+                "rank_base": i + 1,
+                "rank_tuned": 10 - i,
+            }
+            for u in users[:shown]
+            for i in range(10)
+        ],
+    )
+
+
+def run_stage():
+    loaded = params.load()
+    names = list(report.run.__annotations__)[:-1]
+    rounds = {"round1": params.Round(policy="base", adapter="none")}
+    return report.run(*(rounds if name == "rounds" else getattr(loaded, name) for name in names))

@@ -1,0 +1,327 @@
+"""The report: sentences and pictures from numbers, and the whole page of a small made-up run."""
+
+import re
+from xml.etree import ElementTree
+
+import polars as pl
+import pytest
+from made_up_run import BACKBONES, HOSTILE, REACHED, effect, evaluated, run_stage, write_json, write_run
+
+from rlrf4rec import paths
+from rlrf4rec.errors import RLRFError
+from rlrf4rec.report import learning, numbers, page, people, plots, provenance, results, svg
+from rlrf4rec.report.blocks import Note, Section, Table
+from rlrf4rec.stages import report
+
+
+@pytest.fixture
+def small_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_run(tmp_path)
+    return tmp_path
+
+
+def words(html):
+    """Text of the page without its style and its marks."""
+    bare = re.sub(r"<[^>]+>", " ", re.sub(r"<style>.*?</style>", " ", html, flags=re.DOTALL))
+    return hyphens(re.sub(r"\s+", " ", bare))
+
+
+def hyphens(text):
+    return text.replace(numbers.MINUS, "-").replace(numbers.DASH, "-")
+
+
+# Sentences
+
+
+def test_a_verdict_speaks_from_the_numbers():
+    gain = numbers.verdict("X", "NDCG@5", effect(0.01, 0.004, p_holm=0.01))
+    assert gain.tone == "gain"
+    assert gain.text == "X: gain shown (+0.0100 NDCG@5, 95 % interval [+0.0060, +0.0140])."
+    null = numbers.verdict("X", "NDCG@5", effect(0.001, 0.004, mde=0.0057))
+    assert null.tone == "null"
+    assert "a gain above +0.0050 was excluded" in null.text
+    assert "an effect of 0.0057 four times out of five" in null.text
+    assert numbers.verdict("X", "NDCG@5", effect(-0.01, 0.004)).tone == "loss"
+
+
+def test_a_gain_that_does_not_survive_holm_is_no_gain():
+    note = numbers.verdict("X", "NDCG@5", effect(0.01, 0.004, p_holm=0.12))
+    assert note.tone == "null"
+    assert "does not survive Holm's correction (p = 0.120)" in note.text
+
+
+def test_an_old_difference_without_p_and_effect_size_gives_dashes():
+    row = numbers.row({"difference": 0.1, "low": 0.0, "high": 0.2, "users": 3})
+    dash = numbers.DASH
+    assert row == ("+0.1000", "[0.0000, +0.2000]", dash, dash, dash, "3", dash)
+    assert "four times" not in numbers.verdict("X", "M", {"difference": 0.1, "low": 0.0, "high": 0.2}).text
+
+
+@pytest.mark.parametrize(
+    ("chosen", "rejected", "says"),
+    [
+        (-2.0, -4.0, "Both fall, rejected further than chosen, by 2.00 nats"),
+        (-4.0, -2.0, "Both fall, chosen further than rejected"),
+        (1.0, -1.0, "Only rejected texts fall, by"),
+        (-1.0, 1.0, "Only chosen texts fall, by"),
+        (1.0, 0.0, "Neither falls, by"),
+    ],
+)
+def test_dpo_curves_are_read_in_words(chosen, rejected, says):
+    frame = pl.DataFrame(
+        {
+            "step": [0, 1, 2],
+            "chosen": [99.0, chosen, chosen],
+            "rejected": [99.0, rejected, rejected],
+            "margin": [99.0, 0.25, 0.25],
+            "accuracy": [0.0, 0.5, 1.0],
+        }
+    )
+    read = learning.read_curves(frame)
+    assert says in read
+    assert "the margin is +0.250, and 75 % of the pairs" in read
+
+
+def test_users_are_counted_over_backbones_and_seeds():
+    rows = [("prm", "base", "a", 0.5, 0.5), ("prm", "round1", "a", 0.4, 0.8)]
+    rows += [("dlcm", k, "a", 0.5, 0.5) for k in ("base", "round1")]
+    rows += [("prm", k, "b", 0.5, 0.5) for k in ("base", "round1")]
+    frame = pl.DataFrame(
+        [
+            {"metric": "ndcg@5", "backbone": b, "knowledge": k, "user": u, "seed0": x, "seed1": y}
+            for b, k, u, x, y in rows
+        ]
+    )
+    section = results.headline(evaluated(), frame, "round1", "personal")
+    assert any("Of 2 test users, 1 have a higher" in b.text for b in section.blocks if isinstance(b, Note))
+
+
+def test_headline_without_the_tuned_variant_says_so():
+    found = evaluated() | {"family": {}, "differences": {}}
+    section = results.headline(found, pl.DataFrame(), "round1", "personal")
+    assert any("End to end: round1 was not compared with base" in b.text for b in section.blocks if isinstance(b, Note))
+
+
+def test_both_headline_numbers_stand_in_the_first_section_with_their_effect_sizes():
+    frame = pl.DataFrame(schema=dict.fromkeys(("metric", "knowledge", "user"), pl.String) | {"seed0": pl.Float64})
+    section = results.headline(evaluated(), frame, "round1", "personal")
+    verdicts = [b for b in section.blocks if isinstance(b, Note) and b.tone != "plain"]
+    assert [v.text.split(" (")[0] for v in verdicts] == ["Under frozen re-rankers", "End to end"]
+    tables = [b for b in section.blocks if isinstance(b, Table)]
+    first, second = (hyphens(" | ".join(t.rows[0])) for t in tables[:2])
+    assert first == "round1 minus base: NDCG | -0.0010 | [-0.0038, +0.0018] | 0.400 | - | 0.0040 | 235 | 1"
+    assert second == "round1 minus base | +0.0030 | [-0.0020, +0.0080] | 0.400 | 0.900 | 0.0072 | 235 | 5"
+
+
+def test_re_rankers_that_are_not_trained_out_are_named():
+    found = evaluated()
+    found["trained_out"]["prm-base"]["trained_out"] = False
+    notes = [b.text for b in results.variants(found).blocks if isinstance(b, Note)]
+    assert "Not trained out, so their rows may change with more epochs: prm-base." in notes
+
+
+def test_the_study_fills_the_protocols():
+    assert "make study" in results.protocols(evaluated(), None).blocks[0].text
+    study = {"uniform": evaluated() | {"test_lists": 3100}, "retrieved": evaluated()}
+    section = results.protocols(evaluated(), study)
+    reached = section.blocks[1]
+    assert reached.columns[1:] == ("this run (popularity)", "uniform", "retrieved")
+    assert dict(zip(reached.columns, reached.rows[1], strict=True))["uniform"] == "3\u202f100"
+    assert reached.rows[2] == ("none", "0.5480", "0.5480", "0.5480")  # 0.545, 0.548 and 0.551 by backbone
+    assert any(row[0] == "base, KAR's MAP@5" for row in reached.rows)
+    assert len(section.blocks[2].figures) == 2
+    assert len(section.blocks[3].rows) == 6
+
+
+def test_variants_are_compared_with_base_profile_and_none():
+    section = results.variants(evaluated())
+    figures = section.blocks[0].figures
+    assert [f.caption.split(" (")[0] for f in figures] == [f"NDCG@5, variant minus {r}" for r in ("base", "template")]
+    tables = {t.caption: t for t in section.blocks if isinstance(t, Table)}
+    pooled = tables["NDCG@5 of variants minus base (the untuned LLM's texts), pooled over backbones"]
+    holm = {row[0]: row[4] for row in pooled.rows}
+    assert holm["round1"] == "0.900"
+    assert holm["template"] == numbers.DASH
+    single = tables["NDCG@5 of variants minus none (no text), by backbone"]
+    assert single.columns == ("variant", *BACKBONES)
+    assert len(single.rows) == len(REACHED) - 1
+
+
+# Pictures
+
+
+def parsed(markup):
+    return ElementTree.fromstring(str(markup))
+
+
+def test_ticks_are_round_and_inside():
+    for low, high in [(-0.011, 0.042), (0, 1), (-3e-5, 2e-5), (17, 4711)]:
+        found = svg.ticks(low, high)
+        assert 3 <= len(found) <= 8
+        assert all(low <= t <= high for t in found)
+
+
+def test_span_is_never_empty():
+    for values in ([0.0], [5.0, 5.0], [-1e-9]):
+        low, high = svg.span(values)
+        assert low < high
+
+
+def test_a_forest_puts_marks_where_the_numbers_say():
+    effects = [plots.Effect("a", 0.5, 0.0, 1.0, ((0.25, 0.75),)), plots.Effect("b", -0.5, -1.0, 0.0, ((-0.5,),))]
+    picture = parsed(plots.forest("x", "Title", "Text", effects, ["prm"]))
+    intervals = [e for e in picture.iter("line") if "bold" in e.get("class")]
+    at = [(float(e.get("x1")[:-1]), float(e.get("x2")[:-1])) for e in intervals]
+    zero = next(float(e.get("x1")[:-1]) for e in picture.iter("line") if e.get("class") == "zero")
+    assert at[0][0] == pytest.approx(zero)
+    assert at[1][1] == pytest.approx(zero)
+    assert zero == pytest.approx(50)
+    assert at[0][1] - zero == pytest.approx(zero - at[1][0])
+    assert len([e for e in picture.iter("path") if e.get("d") == svg.SHAPES["circle"]]) == 4  # legend and three seeds
+    assert picture.find("title").text == "Title"
+    assert picture.get("role") == "img"
+
+
+def test_a_forest_without_pooled_intervals_still_shows_the_seeds():
+    picture = parsed(plots.forest("x", "T", "D", [plots.Effect("a", None, None, None, ((0.1,), (0.2,)))], ["p", "q"]))
+    assert not [e for e in picture.iter("line") if "bold" in e.get("class")]
+    assert len(list(picture.iter("path"))) == 4
+
+
+def test_bars_are_as_high_as_their_counts():
+    picture = parsed(plots.bars("x", "T", "D", [0.0, 1.0, 2.0], [1, 4, 2], "reward"))
+    heights = [float(e.get("height")) for e in picture.iter("rect")]
+    assert heights[1] == pytest.approx(4 * heights[0], rel=0.01)
+    assert heights[2] == pytest.approx(2 * heights[0], rel=0.01)
+
+
+def test_best_so_far_never_falls():
+    picture = parsed(plots.trials("x", "T", "D", [0.1, 0.3, 0.2]))
+    y = [float(p.split(",")[1]) for p in next(picture.iter("polyline")).get("points").split()]
+    assert y == sorted(y, reverse=True)
+    assert len(set(y)) == 2
+
+
+@pytest.mark.parametrize("n", [1, 2, 40])
+def test_curves_of_any_length(n):
+    x = tuple(float(i) for i in range(n))
+    picture = parsed(plots.curves("x", "T", "D", [plots.Series("loss", x, x, x)], True, "step"))
+    assert len(list(picture.iter("polyline"))) == 2
+
+
+def test_labels_in_pictures_are_escaped():
+    drawn = str(plots.forest("x", HOSTILE, HOSTILE, [plots.Effect(HOSTILE, 0.0, -1.0, 1.0)], [HOSTILE]))
+    assert "<script" not in drawn
+    assert parsed(drawn).find("title").text == HOSTILE
+
+
+# The page
+
+
+def test_everything_on_the_page_is_escaped():
+    blocks = (Note(HOSTILE), Table(HOSTILE, (HOSTILE,), ((HOSTILE,),)))
+    html = page.render(HOSTILE, [Section("s", HOSTILE, blocks)])
+    assert "<script" not in html
+    assert "<img" not in html
+    places = ("title", "h1", "link", "h2", "note", "label of the table", "caption", "column", "cell")
+    assert html.count("&lt;script&gt;") == len(places)
+
+
+def test_the_page_of_a_run(small_run):
+    closing = run_stage()
+    assert closing == "wrote data/report/index.html, 8 sections from 18 files"
+    html = (small_run / "data/report/index.html").read_text()
+    for heading in (
+        "Headline",
+        "Variants",
+        "Protocols side by side",
+        "10 validation users",
+        "Where these numbers come from",
+    ):
+        assert re.search(rf"<h2[^>]*>{heading}</h2>", html)
+    assert "<script" not in html
+    assert not re.search(r"""(src|href)=["'](?!#|data:,)""", html)
+    assert "url(" not in html
+    assert len(re.findall(r'<svg class="plot" role="img"[^>]*aria-labelledby', html)) == len(
+        re.findall('<svg class="plot"', html)
+    )
+    ids = re.findall(r'\bid="([^"]+)"', html)
+    assert len(ids) == len(set(ids))
+    for used in re.findall(r'(?:aria-labelledby|href)="#?([^"]+)"', html):
+        assert set(used.split()) <= {*ids, "data:,"}
+    assert html.count("<table>") == html.count("<caption>")
+
+
+def test_users_of_the_page(small_run):
+    run_stage()
+    text = words((small_run / "data/report/index.html").read_text())
+    assert "best, reward +0.3000 likes base comedies of the 1980s; not text 1 of 2" in text
+    assert "worst, reward -0.2000 likes base comedies of the 1980s; not text 2 of 2" in text
+    assert "by round1 likes round1 comedies of the 1980s; not text 0 of 2" in text
+    assert "best and worst differ by 0.5000" in text
+    assert "Liked items stand at 4, 8 with base and at 3, 7 with round1 texts." in text
+    assert "User 11" not in text
+
+
+def test_two_runs_give_the_same_bytes(small_run):
+    run_stage()
+    first = (small_run / "data/report/index.html").read_bytes()
+    run_stage()
+    assert (small_run / "data/report/index.html").read_bytes() == first
+
+
+def test_optional_metrics_are_shown_when_they_are_there(small_run):
+    run_stage()
+    text = words((small_run / "data/report/index.html").read_text())
+    assert "make study" in text
+    assert "metrics/watch.json is not there" in text
+    assert "metrics/probe.json is not there" in text
+    write_json(paths.metrics("watch"), {"base": {"distinct_2": 0.41}, "round1": {"distinct_2": 0.39}})
+    write_json(paths.metrics("probe"), {"titles": {"completed": 0.02, "chance": 0.01}})
+    write_json(report.STUDY, {"uniform": evaluated()})
+    run_stage()
+    text = words((small_run / "data/report/index.html").read_text())
+    assert "distinct 2 0.41 0.39" in text
+    assert "titles: completed 0.02" in text
+    assert "make study" not in text
+
+
+@pytest.mark.parametrize(
+    "path", ["metrics/evaluate.json", "metrics/per_user.csv", "data/evaluate/examples.parquet", "metrics/split.json"]
+)
+def test_a_missing_input_is_named(small_run, path):
+    (small_run / path).unlink()
+    with pytest.raises(RLRFError, match=re.escape(path) + ".*missing"):
+        run_stage()
+    assert not (small_run / "data/report").exists()
+
+
+def test_a_csv_without_its_column_is_named(small_run):
+    (small_run / "metrics/plots/train_dpo_round1.csv").write_text("step,loss\n0,1\n")
+    with pytest.raises(RLRFError, match=r"train_dpo_round1.csv: column margin is missing"):
+        run_stage()
+
+
+def test_a_search_without_trials_leaves_its_picture_out(small_run):
+    (small_run / "metrics/plots/tune_dpo_trials.csv").write_text("\n")
+    run_stage()
+    assert "Search of DPO" not in (small_run / "data/report/index.html").read_text()
+
+
+def test_no_user_outside_validation_is_shown(small_run):
+    path = small_run / "data/evaluate/examples.parquet"
+    frame = pl.read_parquet(path).with_columns(pl.col("user").replace("3", "12"))
+    frame.write_parquet(path)
+    with pytest.raises(RLRFError, match="'12' is no validation user"):
+        run_stage()
+
+
+def test_titles_carry_their_year_where_it_is_known():
+    items = pl.DataFrame({"item": ["1", "2"], "title": ["Fargo", "Unknown"], "year": [1996, None]})
+    assert people.titles(items) == {"1": "Fargo (1996)", "2": "Unknown"}
+
+
+def test_hashes_are_those_of_dvc(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    assert provenance.md5(tmp_path / "a") == "900150983cd24fb0d6963f7d28e17f72"
