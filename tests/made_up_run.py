@@ -10,7 +10,14 @@ from rlrf4rec.stages import report
 
 ROOT = Path(__file__).parent.parent
 BACKBONES = ["dlcm", "prm", "setrank"]
-REACHED = {"none": 0.545, "template": 0.581, "base": 0.546, "round1": 0.549, "shuffled": 0.544, "template+round1": 0.58}
+REACHED = {
+    "constant": 0.545,
+    "template": 0.581,
+    "base": 0.546,
+    "round1": 0.549,
+    "shuffled": 0.544,
+    "round1_template": 0.58,
+}
 HOSTILE = "<script>alert('x')</script> & </style><img src=x onerror=\"alert(1)\">"
 
 
@@ -38,7 +45,7 @@ def evaluated():
         for i, b in enumerate(BACKBONES)
         for j, (k, value) in enumerate(REACHED.items())
     }
-    pairs = [(k, r) for r in ("none", "base", "template") for k in REACHED if k != r]
+    pairs = [(k, r) for r in ("constant", "base", "template") for k in REACHED if k != r]
     differences = {
         f"{k} - {r}": {b: {"ndcg@5": effect(REACHED[k] - REACHED[r], 0.005)} for b in ["all", *BACKBONES]}
         for k, r in pairs
@@ -50,8 +57,6 @@ def evaluated():
     return {
         "metrics": {"k": [1, 3, 5, 7], "map_divisor": "min(k, positives)", "kar_map_divisor": "hits in the top k"},
         "protocol": "popularity",
-        "fold": 0,
-        "folds": 4,
         "test_users": 235,
         "test_lists": 2900,
         "reward_gain": {"round1": {"test": gains, "validation": gains}},
@@ -60,10 +65,16 @@ def evaluated():
         "personal": {k: {"all": {"ndcg@5": effect(0.001, 0.004)}} for k in ("base", "round1")},
         "family": {
             name: effect(value, 0.005, p_holm=0.9)
-            for name, value in (("round1 - base", 0.003), ("template+round1 - template", -0.001))
+            for name, value in (("round1 - base", 0.003), ("round1_template - template", -0.001))
         },
         "trained_out": {
-            f"{b}-{k}": {"last": 0.56, "best": 0.562, "gap": 0.002, "slope": 0.0001, "trained_out": True}
+            f"{b}-{k}": {
+                "last": [0.56, 0.561],
+                "best_epoch": 12,
+                "below_best": 0.002,
+                "spread": 0.001,
+                "trained_out": True,
+            }
             for b in BACKBONES
             for k in REACHED
         },

@@ -44,6 +44,7 @@ def lists():
             "real": [True, False, False],
             "begins": [10] * 3,
             "activity": [2] * 3,
+            "protocol": ["popularity"] * 3,
         }
     )
 
@@ -87,7 +88,7 @@ def test_a_valid_table_comes_back_as_it_was(tmp_path):
         (TEXTS, texts().with_columns(top_p=float("nan")), ["column top_p"]),
         (TEXTS, texts().with_columns(token_count=pl.lit(5, pl.Int64)), ["token_count is the number of tokens"]),
         (TEXTS, texts().filter(pl.col("sample") == 1), ["same number of texts"]),
-        (LISTS, lists().with_columns(item=pl.lit("i")), ["uniqueness"]),
+        (LISTS, lists().with_columns(item=pl.lit("i")), ["no item is twice in a list"]),
         (LISTS, lists().with_columns(label=pl.lit(0, pl.Int64)), ["every list has a positive"]),
         (LISTS, lists().with_columns(real=pl.lit(False)), ["a positive is real"]),
         (LISTS, lists().with_columns(position=pl.Series([0, 1, 5])), ["positions count from 0"]),

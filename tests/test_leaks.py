@@ -33,6 +33,7 @@ def lists(user, begins=10, items=("i", "j", "k")):
             "real": [True, False, False],
             "begins": [begins] * 3,
             "activity": [1] * 3,
+            "protocol": ["popularity"] * 3,
         }
     )
 

@@ -10,24 +10,33 @@ USERS = [f"u{i}" for i in range(100)]
 
 
 def test_folds_have_the_asked_sizes_and_halves_only_for_tuning_users():
-    apart = folds.assign(USERS, 0.1, 0.25, "apart", 0.6, 1)
+    apart = folds.assign(USERS, 4, 0, 0.1, "apart", 0.6, 1)
     assert dict(apart["fold"].value_counts().iter_rows()) == {"train": 65, "validation": 10, "test": 25}
     assert dict(apart["role"].value_counts().iter_rows()) == {"tune": 39, "rank": 26, "none": 35}
     assert set(apart.filter(pl.col("role") == "tune")["half"]) == {"A", "B"}
     assert set(apart.filter(pl.col("role") != "tune")["half"]) == {"-"}
-    shared = folds.assign(USERS, 0.1, 0.25, "shared", 0.6, 1)
+    shared = folds.assign(USERS, 4, 0, 0.1, "shared", 0.6, 1)
     assert set(shared.filter(pl.col("fold") == "train")["role"]) == {"both"}
     assert shared["fold"].equals(apart["fold"])
 
 
 def test_folds_depend_on_the_seed_alone():
-    assert folds.assign(USERS, 0.1, 0.2, "apart", 0.5, 3).equals(folds.assign(USERS, 0.1, 0.2, "apart", 0.5, 3))
-    assert not folds.assign(USERS, 0.1, 0.2, "apart", 0.5, 3).equals(folds.assign(USERS, 0.1, 0.2, "apart", 0.5, 4))
+    assert folds.assign(USERS, 5, 1, 0.1, "apart", 0.5, 3).equals(folds.assign(USERS, 5, 1, 0.1, "apart", 0.5, 3))
+    assert not folds.assign(USERS, 5, 1, 0.1, "apart", 0.5, 3).equals(folds.assign(USERS, 5, 1, 0.1, "apart", 0.5, 4))
+
+
+def test_every_user_is_tested_in_exactly_one_fold():
+    tested = [
+        user
+        for fold in range(3)
+        for user in folds.assign(USERS, 3, fold, 0.1, "apart", 0.5, 3).filter(pl.col("fold") == "test")["user"]
+    ]
+    assert sorted(tested) == sorted(USERS)
 
 
 def test_too_few_users_are_an_error():
     with pytest.raises(RLRFError, match="3 users are too few"):
-        folds.assign(["a", "b", "c"], 0.1, 0.2, "apart", 0.5, 0)
+        folds.assign(["a", "b", "c"], 5, 0, 0.1, "apart", 0.5, 0)
 
 
 @pytest.mark.parametrize(
@@ -69,11 +78,11 @@ def test_popularity_counts_only_histories_of_train_users():
     assert counts.rows() == [("i0", 2), ("i1", 0)]
 
 
-def build(later, weights=None, step=4, length=10, max_lists=99, items=60):
+def build(later, counts=None, step=4, length=10, max_lists=99, items=60, protocol="popularity"):
     names = np.array([f"i{k}" for k in range(items)], dtype=object)
-    catalogue = candidates.Catalogue(names, np.ones(items) if weights is None else weights)
+    catalogue = candidates.Catalogue(names, np.zeros(items) if counts is None else counts)
     seen = later.select("user", "item")
-    return candidates.build(later, seen, catalogue, step, length, max_lists, 4.0, 7)
+    return candidates.build(later, seen, catalogue, protocol, step, length, max_lists, 4.0, 7)
 
 
 def later(n, ratings=None):
@@ -103,10 +112,23 @@ def test_max_lists_keeps_the_first():
     assert sorted(lists.filter(pl.col("real"))["item"], key=lambda i: int(i[1:])) == [f"i{k}" for k in range(8)]
 
 
-def test_negatives_follow_their_weights():
-    weights = np.where(np.arange(60) < 40, 1000.0, 0.001)
-    lists, _ = build(later(8), weights)
+def test_negatives_follow_popularity():
+    counts = np.where(np.arange(60) < 40, 1e6, 0)
+    lists, _ = build(later(8), counts)
     assert all(int(i[1:]) < 40 for i in lists.filter(~pl.col("real"))["item"])
+
+
+def test_kars_lists_are_unchecked_and_hold_every_step():
+    """Uniform negatives: own items and doubles happen, steps without a positive give a list, popularity says nothing."""
+    ratings = [1.0] * 4 + [5.0] * 36
+    lists, without = build(later(40, ratings), np.full(60, 1e6), items=60, protocol="uniform", max_lists=1)
+    assert without == 1
+    assert lists["list"].n_unique() == 10
+    drawn = lists.filter(~pl.col("real"))
+    assert set(drawn["item"]) & {f"i{k}" for k in range(40)}
+    assert lists.group_by("list").agg(pl.col("item").n_unique())["item"].min() < 10
+    assert lists.filter(pl.col("list") == 0)["label"].sum() == 0
+    assert drawn["label"].sum() == 0
 
 
 def test_a_catalogue_too_small_for_a_list_is_an_error():

@@ -18,7 +18,7 @@ def changed(tmp_path, old, new):
 
 
 def test_the_committed_params_are_valid():
-    assert load(ROOT / "params.yaml").split.negatives == "popularity"
+    assert load(ROOT / "params.yaml").split.protocol == "popularity"
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,9 @@ def test_the_committed_params_are_valid():
         ("  beta: null", "  betta: 0.1", ["train_dpo.betta", "unknown key", "train_dpo.beta", "> 0, <= 10"]),
         ("  top_p: 0.95", "  top_p: 1.5", ["sample.top_p", "1.5", "a number, > 0, <= 1"]),
         ("  learning_rate: 0.002", "  learning_rate: '2e-3'", ["train_ranker.learning_rate", "without quotes"]),
-        ("negatives: popularity", "negatives: popular", ["split.negatives", "uniform | popularity"]),
+        ("protocol: popularity", "protocol: popular", ["split.protocol", "uniform | popularity | retrieved"]),
+        ("  fold: 0", "  fold: 4", ["split", "fold must be below folds = 4"]),
+        ("beside: data/encode/none, items", "besides: data/encode/none, items", ["combine.constant.besides", "beside"]),
         ("  n_trials: 10", "  n_trials: true", ["tune_reward.n_trials", "a whole number, >= 0"]),
         ("  n_trials: 10", "  n_trials: 1.0e+1", ["tune_reward.n_trials", "a whole number"]),
         ("  step: 4", "  step: 14", ["split", "step must be below list_length"]),
@@ -36,7 +38,7 @@ def test_the_committed_params_are_valid():
         ("  beta: [0.05, 0.3]", "  beta: [0.05]", ["tune_dpo.beta", "[low, high]"]),
         ("[dlcm, prm", "[dlmc, prm", ["variants.backbone", "dlcm | prm | setrank"]),
         ("  seeds: 4", "  seeds: null", ["train_reward.seeds", "a whole number"]),
-        ("round1]", "round7]", ["variants.knowledge", "round7"]),
+        ("round1_template]", "round7]", ["variants.knowledge", "round7"]),
         ("  round1: models", "  round3: models", ["policies must be", "rlrf4rec rounds"]),
         ("seed: 2026", "seed: 2026\n  x: 1", ["not valid YAML"]),
     ],
@@ -80,7 +82,8 @@ def test_rounds_writes_a_loop_that_loads_and_goes_back(tmp_path):
         "round3": "round2",
     }
     assert list(three.policies) == ["base", "round1", "round2", "round3"]
-    assert three.variants.knowledge[-1] == "round3"
+    assert three.variants.knowledge[-2:] == ["round3", "round3_template"]
+    assert three.combine["round3_template"].beside == "data/encode/template"
     assert "# Every knob" in path.read_text()
     write_rounds(path, 1)
     assert load(path) == before

@@ -2,15 +2,17 @@ import numpy as np
 import pytest
 import torch
 
-from rlrf4rec.ranking import nets
+from rlrf4rec.ranking import curves, nets
 from rlrf4rec.ranking.adaptor import HybridExpertAdaptor
 from rlrf4rec.ranking.features import CandidateFeatures, Standardise
 from rlrf4rec.ranking.lists import Catalogue, Lists
 from rlrf4rec.ranking.losses import attention_rank, listwise_softmax
 from rlrf4rec.ranking.module import Ranker, fit, mean_ndcg, predict, user_means
-from rlrf4rec.ranking.parallel import Job, train, train_all
+from rlrf4rec.ranking.parallel import Job, Settings, train, train_all
+from rlrf4rec.ranking.permute import permutation
 
 WIDTH, ITEMS, USERS, LENGTH = 12, 40, 16, 5
+HOW = Settings(0.01, 0.0, 0.1, 2, 3, epochs=2, batch=32)
 NETS = ("dlcm", "prm", "setrank", "match")
 
 
@@ -37,22 +39,26 @@ def build(name, catalogue, texts, seed=0):
 
 
 def test_adaptor_by_hand():
-    """Two experts (one shared, one private) on a vector of ones, all weights known."""
-    adaptor = HybridExpertAdaptor(12, 1, 1, 0.0)
+    """Two experts (one shared, one private) on vectors of ones, all weights known; two places about the user."""
+    adaptor = HybridExpertAdaptor(12, 2, 1, 1, 0.0)
+    first, second = adaptor.private_user
     with torch.no_grad():
-        for experts, value in ((adaptor.shared, 1.0), (adaptor.private_user, 2.0), (adaptor.private_item, -1.0)):
+        for experts, value in ((adaptor.shared, 1.0), (first, 2.0), (second, 3.0), (adaptor.private_item, -1.0)):
             experts.weight_in.fill_(value)
             experts.bias_in.zero_()
             experts.weight_out.fill_(1.0)
             experts.bias_out.zero_()
-        adaptor.gate_user.weight[0].fill_(np.log(3.0) / 12)  # softmax(log 3, 0) = (3/4, 1/4)
-        adaptor.gate_user.weight[1].zero_()
+        adaptor.gate_user[0].weight[0].fill_(np.log(3.0) / 12)  # softmax(log 3, 0) = (3/4, 1/4)
+        adaptor.gate_user[0].weight[1].zero_()
+        adaptor.gate_user[1].weight.zero_()  # 1/2 each
         adaptor.gate_item.weight.zero_()  # 1/2 each
     x = torch.ones(1, 12)
     hidden = 12 // 6  # units of an expert; each gives 12 times its weight
-    assert adaptor.user(x)[0, 0].item() == pytest.approx(0.75 * 12 * hidden + 0.25 * 24 * hidden, rel=1e-5)
+    user = adaptor.user(torch.cat([x, x], 1))
+    assert user[0, 0].item() == pytest.approx(0.75 * 12 * hidden + 0.25 * 24 * hidden, rel=1e-5)
+    assert user[0, 32].item() == pytest.approx(0.5 * 12 * hidden + 0.5 * 36 * hidden, rel=1e-5)
     assert adaptor.item(x)[0, 0].item() == pytest.approx(0.5 * 12 * hidden + 0.5 * 0.0, rel=1e-5)  # ReLU cuts -12
-    assert adaptor.user(x).shape == (1, 32)
+    assert user.shape == (1, 64)
 
 
 def test_a_constant_text_is_standardised_to_zero():
@@ -85,7 +91,7 @@ def test_training_learns_from_texts_and_moves_every_weight(name):
 @pytest.mark.parametrize("name", ["dlcm", "prm", "setrank"])
 def test_equal_seeds_give_equal_weights(name):
     catalogue, texts, lists = world()
-    job = Job(name, catalogue, lists, lists, texts, torch.arange(USERS), 0.01, 0.0, 0.1, 2, 3, 2, 32, 5)
+    job = Job(name, catalogue, lists, lists, texts, torch.arange(USERS), HOW, 5)
     one, two = train(job), train(job)
     assert all(torch.equal(one.weights[k], two.weights[k]) for k in one.weights)
     assert len(one.losses) == len(one.validation) == 2
@@ -93,13 +99,48 @@ def test_equal_seeds_give_equal_weights(name):
 
 def test_worker_processes_give_what_one_process_gives():
     catalogue, texts, lists = world()
+    others = torch.arange(USERS).roll(1)
     jobs = [
-        Job("prm", catalogue, lists, lists, texts, torch.arange(USERS), 0.01, 0.0, 0.1, 2, 3, 2, 32, seed)
-        for seed in (1, 2)
+        Job("prm", catalogue, lists, lists, texts, torch.arange(USERS), HOW, seed, lists, others) for seed in (1, 2)
     ]
     for ours, theirs in zip([train(j) for j in jobs], train_all(jobs, "test"), strict=True):
         assert ours.losses == theirs.losses
         assert all(torch.equal(ours.weights[k], theirs.weights[k]) for k in ours.weights)
+        assert all(torch.equal(ours.scores[k], theirs.scores[k]) for k in ("own", "permuted"))
+        assert not torch.equal(ours.scores["own"], ours.scores["permuted"])
+
+
+def test_a_second_place_about_the_user_is_read_and_a_constant_one_changes_nothing():
+    """Equivalent: a place that holds a constant, and the same constant for everybody, whatever its value."""
+    catalogue, texts, lists = world()
+    zeros, ones = torch.zeros_like(texts), torch.ones_like(texts)
+    results = []
+    for beside in (zeros, ones, texts.flip(0)):
+        job = Job("prm", catalogue, lists, lists, torch.cat([texts, beside], 2), torch.arange(USERS), HOW, 5, lists)
+        results.append(train(job).scores["own"])
+    assert torch.equal(results[0], results[1])
+    assert not torch.allclose(results[0], results[2])
+
+
+def test_every_user_gets_another_one_of_its_group():
+    group = {u: "ab"[u % 2] for u in range(10)}
+    other = permutation(group, 12, 3)
+    assert sorted(other.tolist()) == list(range(12))
+    assert all(other[u] != u and other[u] % 2 == u % 2 for u in range(10))
+    assert other[10:].tolist() == [10, 11]
+
+
+@pytest.mark.parametrize(
+    ("losses", "validation", "trained_out"),
+    [
+        ([[2.0, 1.0, 0.5, 0.4, 0.39]] * 2, [[0.3, 0.5, 0.5, 0.51, 0.5], [0.3, 0.5, 0.5, 0.5, 0.52]], True),
+        ([[2.0, 1.8, 1.6, 1.4, 1.0]] * 2, [[0.3, 0.5, 0.5, 0.5, 0.5]] * 2, False),  # still falling
+        ([[2.0, 1.0, 0.5, 0.4, 0.39]] * 2, [[0.3, 0.5, 0.5, 0.5, 0.5], [0.3, 0.3, 0.3, 0.3, 0.3]], False),  # a plateau
+        ([[2.0, 1.0, 0.5, 0.4, 0.39]] * 2, [[0.3, 0.5, 0.5, 0.45, 0.45]] * 2, False),  # learned by heart
+    ],
+)
+def test_a_verdict_on_training_curves(losses, validation, trained_out):
+    assert curves.describe(losses, validation)["trained_out"] is trained_out
 
 
 @pytest.mark.parametrize("name", ["setrank", "match"])

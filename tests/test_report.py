@@ -49,6 +49,8 @@ def test_a_gain_that_does_not_survive_holm_is_no_gain():
     note = numbers.verdict("X", "NDCG@5", effect(0.01, 0.004, p_holm=0.12))
     assert note.tone == "null"
     assert "does not survive Holm's correction (p = 0.120)" in note.text
+    note = numbers.verdict("X", "NDCG@5", effect(0.01, 0.004, p=0.08))
+    assert "does not survive the permutation test (p = 0.080)" in note.text
 
 
 def test_an_old_difference_without_p_and_effect_size_gives_dashes():
@@ -107,7 +109,7 @@ def test_both_headline_numbers_stand_in_the_first_section_with_their_effect_size
     frame = pl.DataFrame(schema=dict.fromkeys(("metric", "knowledge", "user"), pl.String) | {"seed0": pl.Float64})
     section = results.headline(evaluated(), frame, "round1", "personal")
     verdicts = [b for b in section.blocks if isinstance(b, Note) and b.tone != "plain"]
-    assert [v.text.split(" (")[0] for v in verdicts] == ["Under frozen re-rankers", "End to end"]
+    assert [v.text.split(" (")[0] for v in verdicts] == ["Under frozen re-rankers", "End to end", "Beyond the profile"]
     tables = [b for b in section.blocks if isinstance(b, Table)]
     first, second = (hyphens(" | ".join(t.rows[0])) for t in tables[:2])
     assert first == "round1 minus base: NDCG | -0.0010 | [-0.0038, +0.0018] | 0.400 | - | 0.0040 | 235 | 1"
@@ -128,7 +130,7 @@ def test_the_study_fills_the_protocols():
     reached = section.blocks[1]
     assert reached.columns[1:] == ("this run (popularity)", "uniform", "retrieved")
     assert dict(zip(reached.columns, reached.rows[1], strict=True))["uniform"] == "3\u202f100"
-    assert reached.rows[2] == ("none", "0.5480", "0.5480", "0.5480")  # 0.545, 0.548 and 0.551 by backbone
+    assert reached.rows[2] == ("constant", "0.5480", "0.5480", "0.5480")  # 0.545, 0.548 and 0.551 by backbone
     assert any(row[0] == "base, KAR's MAP@5" for row in reached.rows)
     assert len(section.blocks[2].figures) == 2
     assert len(section.blocks[3].rows) == 6
@@ -143,7 +145,7 @@ def test_variants_are_compared_with_base_profile_and_none():
     holm = {row[0]: row[4] for row in pooled.rows}
     assert holm["round1"] == "0.900"
     assert holm["template"] == numbers.DASH
-    single = tables["NDCG@5 of variants minus none (no text), by backbone"]
+    single = tables["NDCG@5 of variants minus constant (nothing about the user), by backbone"]
     assert single.columns == ("variant", *BACKBONES)
     assert len(single.rows) == len(REACHED) - 1
 
@@ -194,6 +196,11 @@ def test_bars_are_as_high_as_their_counts():
     heights = [float(e.get("height")) for e in picture.iter("rect")]
     assert heights[1] == pytest.approx(4 * heights[0], rel=0.01)
     assert heights[2] == pytest.approx(2 * heights[0], rel=0.01)
+
+
+@pytest.mark.parametrize("centres", [[0.0], [0.0, 0.0]])
+def test_rewards_that_are_all_equal_can_be_drawn(centres):
+    assert parsed(plots.bars("x", "T", "D", centres, [3] * len(centres), "reward")) is not None
 
 
 def test_best_so_far_never_falls():
@@ -262,6 +269,7 @@ def test_users_of_the_page(small_run):
     assert "best and worst differ by 0.5000" in text
     assert "Liked items stand at 4, 8 with base and at 3, 7 with round1 texts." in text
     assert "User 11" not in text
+    assert re.search(r"235 test users, 2.900 candidate lists, protocol popularity, fold \d of \d;", text)
 
 
 def test_two_runs_give_the_same_bytes(small_run):
@@ -278,11 +286,17 @@ def test_optional_metrics_are_shown_when_they_are_there(small_run):
     assert "metrics/watch.json is not there" in text
     assert "metrics/probe.json is not there" in text
     write_json(paths.metrics("watch"), {"base": {"distinct_2": 0.41}, "round1": {"distinct_2": 0.39}})
+    lines = ["policy,measure,users,difference,low,high", "round1,distinct_2,9,-0.02,-0.03,-0.01"]
+    paths.plot("watch", "changes").write_text("\n".join(lines))
+    points = [{"pairs": n, "gain": 0.001 * n, "low": -0.01, "high": 0.3} for n in (45, 90, 180)]
+    write_json(paths.metrics("learning_curve", "round1"), {"users": 40, "reward": "personal", "points": points})
     write_json(paths.metrics("probe"), {"titles": {"completed": 0.02, "chance": 0.01}})
     write_json(report.STUDY, {"uniform": evaluated()})
     run_stage()
     text = words((small_run / "data/report/index.html").read_text())
     assert "distinct 2 0.41 0.39" in text
+    assert "distinct 2 round1 -0.0200 [-0.0300, -0.0100] 9" in text
+    assert "45 pairs +0.0450, 90 pairs +0.0900, 180 pairs +0.1800." in text
     assert "titles: completed 0.02" in text
     assert "make study" not in text
 

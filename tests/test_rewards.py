@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from rlrf4rec.errors import RLRFError
 from rlrf4rec.feedback import models, rewards
-from rlrf4rec.feedback.reliability import reliability
+from rlrf4rec.feedback.reliability import across_backbones, reliability
 from rlrf4rec.feedback.rewards import Scorer, UserRewards, score, tasks
 from rlrf4rec.metrics.compare import reward_gain
 from rlrf4rec.ranking.lists import Lists
@@ -97,8 +98,31 @@ def test_reliability_is_high_for_signal_and_none_for_noise():
     assert signal["smooth"]["seed_to_seed"] > 0.95
     assert abs(noise["smooth"]["split_half"]) < 0.15
     assert abs(noise["smooth"]["seed_to_seed"]) < 0.15
-    assert signal["ndcg"] == {"split_half": 0.0, "seed_to_seed": 0.0, "tied_lists": 1.0, "tied_users": 1.0}
+    nothing = dict.fromkeys(["split_half", "seed_to_seed", "all_lists", "all_seeds"], 0.0)
+    assert signal["ndcg"] == {**nothing, "tied_lists": 1.0, "tied_users": 1.0}
+    half = signal["smooth"]["split_half"]
+    assert signal["smooth"]["all_lists"] == pytest.approx(2 * half / (1 + half))  # Spearman-Brown by hand
     assert signal["smooth"]["tied_lists"] == 0.0
+
+
+def test_backbones_that_see_the_same_truth_agree_fully_once_noise_is_taken_out():
+    g = torch.Generator().manual_seed(0)
+    true = [torch.randn(5, generator=g, dtype=torch.double) for _ in range(400)]
+    other = [torch.randn(5, generator=g, dtype=torch.double) for _ in range(400)]
+    noisy = {b: [user_rewards(i, t, 2.0, 1000 * s + i) for i, t in enumerate(true)] for s, b in enumerate(("a", "b"))}
+    noisy["c"] = [user_rewards(i, t, 2.0, 9000 + i) for i, t in enumerate(other)]
+    found = across_backbones(noisy)["smooth"]
+    assert set(found) == {"a-b", "a-c", "b-c"}
+    assert 0.3 < found["a-b"]["correlation"] < 0.8
+    assert found["a-b"]["disattenuated"] == pytest.approx(1.0, abs=0.1)
+    assert abs(found["a-c"]["disattenuated"]) < 0.2
+
+
+def test_noise_of_the_same_lists_is_no_agreement_of_backbones():
+    noise = [user_rewards(i, torch.zeros(5, dtype=torch.double), 1.0, i) for i in range(200)]
+    assert abs(across_backbones({"a": noise, "b": noise})["smooth"]["a-b"]["correlation"]) < 0.15
+    with pytest.raises(RLRFError, match="two backbones or more that scored the same users"):
+        across_backbones({"a": noise, "b": noise[1:]})
 
 
 def test_a_level_that_differs_between_users_is_no_reliability():

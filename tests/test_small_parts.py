@@ -14,7 +14,7 @@ from rlrf4rec.params import Prompt
 from rlrf4rec.progress import Progress
 from rlrf4rec.seeds import derive
 from rlrf4rec.stages.prompt import fitting
-from rlrf4rec.vectors import Vectors
+from rlrf4rec.vectors import Knowledge
 
 
 def test_progress_prints_plain_lines_with_the_time_left():
@@ -80,24 +80,32 @@ USERS, ITEMS = pl.Series("user", ["a", "b"]), pl.Series("item", ["x", "y", "z"])
 
 
 def test_vectors_must_belong_to_the_tables(tmp_path):
-    path = tmp_path / "v.safetensors"
-    vectors.write(path, Vectors(torch.ones(2, 4, 3), torch.ones(3, 3)), USERS, ITEMS)
-    assert vectors.read(path, USERS, ITEMS).texts.shape == (2, 4, 3)
-    with pytest.raises(RLRFError, match="do not belong to the 2 users"):
-        vectors.read(path, USERS.reverse(), ITEMS)
-    with pytest.raises(RLRFError, match="do not belong to the 2 items"):
-        vectors.read(path, USERS, ITEMS.head(2))
-    vectors.write(path, Vectors(torch.ones(2, 4, 3), torch.ones(3, 5)), USERS, ITEMS)
-    with pytest.raises(RLRFError, match="do not fit together"):
-        vectors.read(path, USERS, ITEMS)
-    vectors.write(path, Vectors(torch.full((2, 4, 3), torch.nan), torch.ones(3, 3)), USERS, ITEMS)
+    path = tmp_path / "combine" / "x" / "v.safetensors"
+    texts = torch.ones(2, 4, 3)
+    vectors.write_texts(path, texts, USERS)
+    assert torch.equal(vectors.read_texts(path, USERS), texts)
+    with pytest.raises(RLRFError, match="do not belong to the 2 users.*dvc repro combine"):
+        vectors.read_texts(path, USERS.reverse())
+    vectors.write_texts(path, torch.full((2, 4, 3), torch.nan), USERS)
     with pytest.raises(RLRFError, match="not finite"):
-        vectors.read(path, USERS, ITEMS)
+        vectors.read_texts(path, USERS)
     path.write_bytes(b"junk")
     with pytest.raises(RLRFError, match="not a readable safetensors file"):
-        vectors.read(path, USERS, ITEMS)
+        vectors.read_texts(path, USERS)
     with pytest.raises(RLRFError, match="missing"):
-        vectors.read(tmp_path / "none", USERS, ITEMS)
+        vectors.read_texts(tmp_path / "none", USERS)
+
+
+def test_knowledge_has_whole_parts_about_users(tmp_path):
+    path = tmp_path / "v.safetensors"
+    two_parts = Knowledge(torch.ones(2, 4, 6), torch.ones(3, 3))
+    vectors.write_knowledge(path, two_parts, USERS, ITEMS)
+    assert vectors.read_knowledge(path, USERS, ITEMS).texts.shape == (2, 4, 6)
+    with pytest.raises(RLRFError, match="do not belong to the 2 items"):
+        vectors.read_knowledge(path, USERS, ITEMS.head(2))
+    vectors.write_knowledge(path, Knowledge(torch.ones(2, 4, 3), torch.ones(3, 5)), USERS, ITEMS)
+    with pytest.raises(RLRFError, match="do not fit together"):
+        vectors.read_knowledge(path, USERS, ITEMS)
 
 
 def row(title, rating, position, year=1990, genres="Action|War"):

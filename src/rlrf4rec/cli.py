@@ -15,6 +15,7 @@ import warnings
 from pathlib import Path
 
 from rlrf4rec.errors import RLRFError
+from rlrf4rec.revisions import command as comparison
 
 STAGES = (
     "fetch_dataset",
@@ -46,8 +47,11 @@ def main() -> int:
         command.add_argument("entry", nargs="*", help="round, policy, backbone ... as in dvc.yaml")
     rounds = commands.add_parser("rounds", help="write the loop of T feedback rounds into params.yaml")
     rounds.add_argument("t", type=int)
+    comparison.add(commands)
     args = parser.parse_args()
     try:
+        if args.command == "compare":
+            return comparison.run(args)
         if args.command == "rounds":
             from rlrf4rec.rounds import write_rounds
 

@@ -7,6 +7,7 @@ import polars as pl
 
 Rating = dict[str, Any]  # a row of the history with its item: position, rating, title, year, genres
 ARTICLES = ("The", "A", "An", "Le", "La", "Les", "Il", "Das", "Der", "Die", "El", "L'")
+OWN_PART, ENDING = "\n\nMovies: ", "\nTaste:"
 
 
 def natural_title(title: str) -> str:
@@ -36,12 +37,26 @@ def telling(history: list[Rating], count: int) -> list[Rating]:
     return sorted(by_distance[:count], key=lambda r: int(r["position"]))
 
 
+def masked(history: list[Rating]) -> list[Rating]:
+    """The same ratings with titles that say nothing: `Movie 1` for the user's earliest, and so on.
+
+    What the LLM knows of a film by its title can't help it then; year and genres stay.
+    """
+    return [{**row, "title": f"Movie {int(row['position']) + 1}"} for row in history]
+
+
 def write(examples: str, shown: list[Rating]) -> str:
     """The few-shot examples, then the user's ratings in the same form, then `Taste:` for the LLM to go on."""
     movies = "; ".join(
         f"{describe(str(r['title']), r['year'], str(r['genres']))} {float(r['rating']):g}/5" for r in shown
     )
-    return f"{examples.rstrip()}\n\nMovies: {movies}\nTaste:"
+    return f"{examples.rstrip()}{OWN_PART}{movies}{ENDING}"
+
+
+def parts(prompt: str) -> tuple[str, str]:
+    """The few-shot examples and the user's own ratings of a prompt of `write`."""
+    examples, _, own = prompt.rpartition(OWN_PART)
+    return examples, own.removesuffix(ENDING)
 
 
 def template_text(history: list[Rating], genre_share: dict[str, float]) -> str:
@@ -51,15 +66,24 @@ def template_text(history: list[Rating], genre_share: dict[str, float]) -> str:
     liked less the share in all train histories (`genre_share`); disliked genres, those of the others with
     the largest share among the disliked less that among the liked.
     """
-    mean = sum(float(r["rating"]) for r in history) / len(history)
-    liked = [r for r in history if float(r["rating"]) >= mean]
-    disliked = [r for r in history if float(r["rating"]) < mean]
+    liked, disliked = by_liking(history)
     of_liked, of_disliked = _shares(liked), _shares(disliked)
-    likes = _top({g: share - genre_share.get(g, 0.0) for g, share in of_liked.items()}, 3)
+    likes = top_genres(liked, genre_share, 3)
     against = {g: share - of_liked.get(g, 0.0) for g, share in of_disliked.items() if g not in likes}
     dislikes = _top({g: lift for g, lift in against.items() if lift > 0}, 2)
     text = f"likes {_words(likes) or 'all kinds of'} films{_era(liked)}"
     return f"{text}; not {_words(dislikes)}" if dislikes else text
+
+
+def by_liking(history: list[Rating]) -> tuple[list[Rating], list[Rating]]:
+    """Ratings at or above the user's mean, and those below it."""
+    mean = sum(float(r["rating"]) for r in history) / len(history)
+    return [r for r in history if float(r["rating"]) >= mean], [r for r in history if float(r["rating"]) < mean]
+
+
+def top_genres(liked: list[Rating], genre_share: dict[str, float], count: int) -> list[str]:
+    """The `count` genres with the largest share among the liked less that in `genre_share`, the largest first."""
+    return _top({g: share - genre_share.get(g, 0.0) for g, share in _shares(liked).items()}, count)
 
 
 def _shares(rows: list[Rating]) -> dict[str, float]:

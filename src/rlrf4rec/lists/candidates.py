@@ -62,7 +62,9 @@ def build(
     without = 0
     for (user,), rows in later.group_by("user", maintain_order=True):
         rng = np.random.default_rng(derive(seed, "lists", str(user)))
-        weights = _uniform(catalogue) if protocol == "uniform" else _popular(catalogue, own[str(user)], length, str(user))
+        weights = (
+            _uniform(catalogue) if protocol == "uniform" else _popular(catalogue, own[str(user)], length, str(user))
+        )
         kept = 0
         for begin in range(0, rows.height, step):
             real = rows.slice(begin, step)

@@ -32,7 +32,7 @@ class Settings:
     length: int = 50
     learning_rate: float = 0.002
     batch: int = 64
-    epochs: int = 20
+    epochs: int = 10
 
 
 @contextmanager

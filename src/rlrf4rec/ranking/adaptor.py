@@ -1,5 +1,7 @@
 """KAR's hybrid-expert adaptor (arXiv 2306.10933, section 3.3): text vectors to a small dense space."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
@@ -39,14 +41,14 @@ class HybridExpertAdaptor(nn.Module):
     def user(self, x: Tensor) -> Tensor:
         """Vectors about users [B, parts * width] to [B, parts * 32]."""
         kinds = zip(x.split(self.width, dim=1), self.private_user, self.gate_user, strict=True)
-        return torch.cat([self._mix(part, private, gate) for part, private, gate in kinds], dim=1)
+        return torch.cat([self._mix(part, cast(Experts, private), gate) for part, private, gate in kinds], dim=1)
 
     def item(self, x: Tensor) -> Tensor:
         """Item texts [B, width] to [B, 32]."""
         return self._mix(x, self.private_item, self.gate_item)
 
-    def _mix(self, x: Tensor, private: nn.Module, gate: nn.Module) -> Tensor:
-        both = (self.shared, private)
+    def _mix(self, x: Tensor, private: Experts, gate: nn.Module) -> Tensor:
+        both: tuple[Experts, Experts] = (self.shared, private)
         hidden = linear(x, torch.cat([e.weight_in for e in both]), torch.cat([e.bias_in for e in both]))
         hidden = self.dropout(hidden.relu()).view(len(x), -1, x.shape[1] // RATIO)
         out = torch.einsum("beh,eoh->beo", hidden, torch.cat([e.weight_out for e in both]))

@@ -70,9 +70,7 @@ def train(job: Job) -> Trained:
     s = job.settings
     length = job.lists.item.shape[1]
     with seeded(job.seed):
-        net = nets.build(
-            job.backbone, job.catalogue, job.texts[job.seen], length, s.dropout, s.shared, s.private, 0
-        )
+        net = nets.build(job.backbone, job.catalogue, job.texts[job.seen], length, s.dropout, s.shared, s.private, 0)
         steps = -(-len(job.lists) // s.batch) * s.epochs
         ranker = Ranker(net, job.backbone, job.lists, job.texts, s.learning_rate, s.weight_decay, job.seed, steps)
         curve: list[float] = []

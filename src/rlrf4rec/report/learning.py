@@ -45,14 +45,18 @@ def reliability(scores: Mapping[str, Json], histograms: Mapping[str, pl.DataFram
             f"Texts by reward, relative to their user's mean, {name}",
         )
         for name, frame in histograms.items()
+        if frame.height
     ]
     return Section("reliability", "Does the reward mean anything?", (*notes, *tables, Figures(tuple(figures))))
 
 
 def training(
-    dpo: Mapping[str, pl.DataFrame], chosen: Mapping[str, Json], searches: Mapping[str, pl.DataFrame]
+    dpo: Mapping[str, pl.DataFrame],
+    chosen: Mapping[str, Json],
+    searches: Mapping[str, pl.DataFrame],
+    curve: Json | None,
 ) -> Section:
-    """DPO curves by round with the hyperparameters it took, and the histories of the searches by their title."""
+    """DPO curves by round with the hyperparameters it took, searches by title, and gain against pairs."""
     blocks: list[Block] = [
         Note(
             "DPO's loss sees only the difference between the two texts of a pair. The log-probability of chosen texts "
@@ -84,6 +88,7 @@ def training(
     if figures:
         note = Note("A search whose trials lie closer together than the noise of what it judges by picks at random.")
         blocks += [Heading("Searches"), note, Figures(figures)]
+    blocks += [Heading("Do more pairs help?"), *_learning_curve(curve)]
     return Section("training", "How the tuning went", tuple(blocks))
 
 
@@ -110,7 +115,17 @@ def read_curves(frame: pl.DataFrame) -> str:
     )
 
 
-def watch(measures: Json | None, probe: Json | None) -> Section:
+def _learning_curve(curve: Json | None) -> list[Block]:
+    if not curve:
+        return [Note("Not measured: `make study` tunes with fewer pairs and rewards new texts of held-out users.")]
+    effects = [plots.Effect(f"{p['pairs']} pairs", p["gain"], p["low"], p["high"]) for p in curve["points"]]
+    title = f"Gain in reward ({curve['reward']}) over base, by number of pairs"
+    told = ", ".join(f"{e.label} {numbers.signed(e.difference)}" for e in effects)
+    svg = plots.forest("learning-curve", title, f"{told}.", effects, [])
+    return [Figures((Figure(svg, f"{title}; {curve['users']} held-out users, 95 % intervals"),))]
+
+
+def watch(measures: Json | None, changes: pl.DataFrame | None, probe: Json | None) -> Section:
     """What tuning did to the texts, and what the LLM knows of the data set by heart."""
     blocks: list[Block] = []
     if measures:
@@ -122,10 +137,23 @@ def watch(measures: Json | None, probe: Json | None) -> Section:
                 "A policy that games the reward shows here first: texts that grow, repeat themselves, copy the "
                 "prompt, name titles that don't exist, or become alike for all users."
             ),
-            Table("The texts of each policy", ("measure", *policies), rows),
+            Table("The texts of each policy, means over users", ("measure", *policies), rows),
         ]
     else:
         blocks.append(Note("The texts were not measured: metrics/watch.json is not there."))
+    if changes is not None:
+        found = tuple(
+            (
+                _words(row["measure"]),
+                row["policy"],
+                numbers.signed(row["difference"]),
+                numbers.interval(row),
+                str(row["users"]),
+            )
+            for row in changes.iter_rows(named=True)
+        )
+        columns = ("measure", "policy", "change", "95 % interval", "users")
+        blocks.append(Table("Change of each measure against base, paired by user", columns, found, words=2))
     blocks.append(Heading("What the LLM has memorised of the data set"))
     if probe:
         rows = tuple((_words(name), numbers.compact(value)) for name, value in _flat(probe))
@@ -161,12 +189,9 @@ def _dpo_figures(name: str, frame: pl.DataFrame) -> Figures:
 
 def _nested(caption: str, first: str, content: Json) -> Table:
     """A table of {row: {column: number}}."""
-    names = list(dict.fromkeys(n for row in content.values() if isinstance(row, Mapping) for n in row))
-    rows = tuple(
-        (_words(name), *(numbers.plain(row.get(n), 3) for n in names))
-        for name, row in content.items()
-        if isinstance(row, Mapping)
-    )
+    flat = {name: dict(_flat(row)) for name, row in content.items() if isinstance(row, Mapping)}
+    names = list(dict.fromkeys(n for row in flat.values() for n in row))
+    rows = tuple((_words(name), *(numbers.plain(row.get(n), 3) for n in names)) for name, row in flat.items())
     return Table(caption, (first, *map(_words, names)), rows)
 
 

@@ -11,7 +11,7 @@ ALPHA = 0.05
 
 
 def plain(value: Any, digits: int = 4) -> str:
-    """Whole numbers as they are, other numbers with `digits` decimals, a dash for what is absent.
+    """Whole numbers as they are, others with `digits` decimals, lists one by one, a dash for what is absent.
 
     >>> plain(0.54321), plain(235), plain(None), plain(-0.5, 1)
     ('0.5432', '235', '–', '−0.5')
@@ -22,6 +22,8 @@ def plain(value: Any, digits: int = 4) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}".replace(",", "\u202f").replace("-", MINUS)
+    if isinstance(value, list):
+        return " ".join(plain(v, digits) for v in value)
     if isinstance(value, float):
         return f"{value:.{digits}f}".replace("-", MINUS)
     return str(value)
@@ -79,8 +81,8 @@ COLUMNS = ("difference", "95 % interval", "p", "p (Holm)", "detectable", "users"
 
 
 def shows_gain(d: Mapping[str, Any]) -> bool:
-    """Interval above zero, and Holm's p at most 0.05 where there is one."""
-    return bool(d["low"] > 0 and d.get("p_holm", 0.0) <= ALPHA)
+    """Interval above zero, and p at most 0.05: Holm's p where there is one."""
+    return bool(d["low"] > 0 and d.get("p_holm", d.get("p", 0.0)) <= ALPHA)
 
 
 def verdict(what: str, metric: str, d: Mapping[str, Any]) -> Note:
@@ -91,9 +93,11 @@ def verdict(what: str, metric: str, d: Mapping[str, Any]) -> Note:
     if d["high"] < 0:
         return Note(f"{what}: no gain; a loss is shown ({numbers}).", "loss")
     if d["low"] > 0:
+        test = "Holm's correction" if "p_holm" in d else "the permutation test"
+        p = chance(d.get("p_holm", d.get("p")))
         return Note(
             f"{what}: no gain shown ({numbers}): the interval lies above zero, but the comparison does not survive "
-            f"Holm's correction (p = {chance(d['p_holm'])}).",
+            f"{test} (p = {p}).",
             "null",
         )
     sentence = f"{what}: no gain shown ({numbers}); a gain above {signed(d['high'])} was excluded"

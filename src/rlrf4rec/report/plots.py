@@ -119,7 +119,7 @@ def bars(
     slug: str, title: str, description: str, centres: Sequence[float], counts: Sequence[int], x_label: str
 ) -> Markup:
     """A histogram with bins of equal width around `centres`."""
-    width = (centres[-1] - centres[0]) / (len(centres) - 1) if len(centres) > 1 else 1.0
+    width = (centres[-1] - centres[0]) / max(1, len(centres) - 1) or 1.0
     x_axis = Axis(centres[0] - width / 2, centres[-1] + width / 2, begin=INDENT)
     y_axis = Axis(0, max([*counts, 1]) * 1.12, begin=PLOT, end=0)
     begin = 14

@@ -26,17 +26,22 @@ KNOWLEDGE = {
     "sft": "LLM tuned on the best texts (SFT)",
     "shuffled": "LLM tuned by DPO on shuffled preferences",
 }
-REFERENCES = {"base": "the untuned LLM's texts", "template": "the profile without an LLM", "none": "no text"}
+REFERENCES = {
+    "base": "the untuned LLM's texts",
+    "template": "the profile without an LLM",
+    "constant": "nothing about the user",
+    "none": "no text",
+}
 
 
 def described(knowledge: str) -> str:
     """What a kind of knowledge is.
 
-    >>> described("template+round1")
-    'profile text and LLM tuned by DPO, round 1'
+    >>> described("round1_template")
+    'LLM tuned by DPO, round 1, beside the profile text'
     """
-    if knowledge.startswith("template+"):
-        return f"profile text and {described(knowledge.removeprefix('template+'))}"
+    if knowledge.endswith("_template"):
+        return f"{described(knowledge.removesuffix('_template'))}, beside the profile text"
     if knowledge.startswith("round"):
         return f"LLM tuned by DPO, round {knowledge.removeprefix('round')}"
     return KNOWLEDGE.get(knowledge, knowledge)
@@ -59,6 +64,9 @@ def headline(found: Json, per_user: pl.DataFrame, last: str, kind: str) -> Secti
         notes.append(
             Note(f"End to end: {last} was not compared with base in this run; see variants.knowledge.", "null")
         )
+    if beyond := _headline_difference(found, f"{last}_template - template"):
+        what = f"Beyond the profile ({last}_template against template, re-rankers trained again)"
+        notes.append(numbers.verdict(what, METRIC.upper(), beyond))
     notes.append(
         Note(
             "The reward gain asks whether the tuned LLM's texts serve frozen re-rankers better that never saw these "
@@ -300,9 +308,12 @@ def _trained_out(trained: Json) -> list[Block]:
     if short:
         note = Note(f"Not trained out, so their rows may change with more epochs: {', '.join(short)}.", "null")
     else:
-        note = Note("Every re-ranker was trained out: its validation metric no longer moved in the last epochs.")
+        note = Note(
+            "Every re-ranker was trained out: its loss had all but stopped falling, its last epoch is near its best "
+            "one, and none of its seeds stands apart."
+        )
     names = list(dict.fromkeys(key for t in trained.values() for key in t))
     columns = ("re-ranker", *(n.replace("_", " ") for n in names))
-    rows = tuple((name, *(numbers.plain(t.get(n), 5) for n in names)) for name, t in trained.items())
-    caption = f"Validation {METRIC.upper()} in the last and the best epoch, their gap, and the slope at the end"
+    rows = tuple((name, *(numbers.plain(t.get(n)) for n in names)) for name, t in trained.items())
+    caption = f"Training of the re-rankers; values are {METRIC.upper()} of validation users"
     return [Heading("Were the re-rankers trained out?"), note, Table(caption, columns, rows)]

@@ -22,7 +22,9 @@ def run(name: str, text: str, beside: str, items_from: str) -> str:
     samples = max(first.shape[1], second.shape[1])
     for part, folder in ((first, text), (second, beside)):
         if part.shape[1] not in (1, samples):
-            raise RLRFError(f"combine {name}: {folder} has {part.shape[1]} texts of a user where the other has {samples}")
+            raise RLRFError(
+                f"combine {name}: {folder} has {part.shape[1]} texts of a user where the other has {samples}"
+            )
     both = torch.cat([part.expand(-1, samples, -1) for part in (first, second)], dim=2)
     described = vectors.read_texts(Path(items_from) / paths.VECTORS, items)[:, 0]
     vectors.write_knowledge(paths.knowledge(name), Knowledge(both, described), users, items)

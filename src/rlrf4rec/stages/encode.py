@@ -35,7 +35,9 @@ def _read(name: str, rows: pl.Series) -> list[str]:
 
 
 def _in_order(texts: pl.DataFrame, rows: pl.Series) -> list[str]:
-    ordered = rows.to_frame().join(texts.sort(rows.name, "sample"), on=rows.name, how="left", maintain_order="left_right")
+    ordered = rows.to_frame().join(
+        texts.sort(rows.name, "sample"), on=rows.name, how="left", maintain_order="left_right"
+    )
     if ordered["text"].null_count() or ordered.height != texts.height:
         raise RLRFError(f"encode: texts and tables name different {rows.name}s; run `dvc repro encode`")
     return ordered["text"].to_list()

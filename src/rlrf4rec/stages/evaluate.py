@@ -218,9 +218,9 @@ def _examples(tables: Tables, variants: Variants, p: TrainRanker, tuned: str) ->
         scores = torch.stack([predict(net, lists, text).softmax(-1) for net in nets_of_seeds]).mean(0)
         order = scores.argsort(dim=-1, descending=True, stable=True)
         columns[name] = (order.argsort(dim=-1) + 1).flatten().numpy()
-    return frame.select("user", "list", "position", "item", "label").with_columns(**{
-        name: pl.Series(ranks, dtype=pl.Int64) for name, ranks in columns.items()
-    })
+    return frame.select("user", "list", "position", "item", "label").with_columns(
+        **{name: pl.Series(ranks, dtype=pl.Int64) for name, ranks in columns.items()}
+    )
 
 
 def _summary(report: dict[str, Any], p: Variants, tuned: str) -> dict[str, float]:

@@ -28,7 +28,9 @@ def run(seed: int, knowledge: Knowledge) -> str:
     written = items.select("item", pl.lit(0, pl.Int64).alias("sample"), pl.Series("text", texts))
     ITEM_TEXTS.write(written, paths.ITEM_TEXTS)
     characters = written["text"].str.len_chars().mean()
-    write_json(paths.metrics("knowledge"), {"items": knowledge.items, "texts": len(texts), "characters_mean": characters})
+    write_json(
+        paths.metrics("knowledge"), {"items": knowledge.items, "texts": len(texts), "characters_mean": characters}
+    )
     return f"wrote {paths.ITEM_TEXTS}, {len(texts)} texts ({knowledge.items})"
 
 

@@ -111,7 +111,7 @@ def run(
         **{name: block.model_dump() for name, block in blocks.items()},
     }
     sections = [
-        *_found(inputs, list(rounds)[-1], reward.kind),
+        *_found(inputs, list(rounds)[-1], reward.kind, split),
         *_feedback(inputs, list(rounds), reward.kind),
         _people(inputs, rounds),
         _provenance(inputs, fetch_models.model_dump(), params),
@@ -121,8 +121,8 @@ def run(
     return f"wrote {PAGE}, {len(sections)} sections from {len(inputs.read)} files"
 
 
-def _found(inputs: Inputs, last: str, kind: str) -> list[Section]:
-    found = inputs.json(paths.EVALUATE)
+def _found(inputs: Inputs, last: str, kind: str, split: Split) -> list[Section]:
+    found = {"fold": split.fold, "folds": split.folds, **inputs.json(paths.EVALUATE)}
     per_user = inputs.csv(paths.HEADLINE, "metric", "backbone", "knowledge", "user", "seed0")
     return [
         results.headline(found, per_user, last, kind),
@@ -141,10 +141,12 @@ def _feedback(inputs: Inputs, rounds: list[str], kind: str) -> list[Section]:
     chosen = {r: inputs.json(paths.metrics("train_dpo", r)) for r in rounds}
     searches = {title: inputs.csv(paths.plot(stage, "trials"), "trial", "value") for title, stage in SEARCHES.items()}
     measured, probed = (inputs.optional(paths.metrics(name)) for name in ("watch", "probe"))
+    curve, changed = inputs.optional(paths.metrics("learning_curve", rounds[0])), paths.plot("watch", "changes")
+    changes = inputs.csv(changed, "policy", "measure", "users", "difference", "low", "high") if measured else None
     return [
         learning.reliability(scores, histograms, kind),
-        learning.training(curves, chosen, searches),
-        learning.watch(measured, probed),
+        learning.training(curves, chosen, searches, curve),
+        learning.watch(measured, changes, probed),
     ]
 
 

@@ -40,6 +40,4 @@ def run(seed: int, split: Split) -> str:
 
 def settings(split: Split) -> protocols.Settings:
     """How lists are made, from the params."""
-    return protocols.Settings(
-        split.step, split.list_length, split.max_lists, split.window, split.positive_rating
-    )
+    return protocols.Settings(split.step, split.list_length, split.max_lists, split.window, split.positive_rating)

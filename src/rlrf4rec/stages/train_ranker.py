@@ -51,6 +51,4 @@ def run(seed: int, train_ranker: TrainRanker, backbone: str, knowledge: str) -> 
 
 def settings(p: TrainRanker) -> Settings:
     """How a re-ranker is trained, from the params."""
-    return Settings(
-        p.learning_rate, p.weight_decay, p.dropout, p.experts_shared, p.experts_private, p.epochs, p.batch
-    )
+    return Settings(p.learning_rate, p.weight_decay, p.dropout, p.experts_shared, p.experts_private, p.epochs, p.batch)

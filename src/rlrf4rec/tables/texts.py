@@ -66,6 +66,7 @@ _COUNT = Rule(
     lambda f: f.filter(pl.col("tokens").list.len() != pl.col("token_count")).select("user", "sample", "token_count"),
 )
 
+
 class ItemText(pa.DataFrameModel):
     """A text about an item, one each."""
 

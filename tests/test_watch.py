@@ -1,0 +1,368 @@
+import math
+from collections import Counter
+from types import SimpleNamespace
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from rlrf4rec.alignment import module, packed
+from rlrf4rec.alignment.module import Dpo, Settings
+from rlrf4rec.alignment.packed import TokenPair
+from rlrf4rec.alignment.policy import new_policy, save_adapter
+from rlrf4rec.errors import RLRFError
+from rlrf4rec.files import read_json
+from rlrf4rec.language.prompts import by_liking, masked, parts, telling, template_text, top_genres, write
+from rlrf4rec.params import Dpo as DpoParams
+from rlrf4rec.params import LearningCurve, Reward, Sample, TrainDpo, Watch
+from rlrf4rec.ranking.lists import Lists
+from rlrf4rec.stages import learning_curve, watch
+from rlrf4rec.texts import genres, statistics, titles
+from rlrf4rec.texts.measures import MEASURES, Reader, corpus_measures
+
+GENRES = ["Action", "Comedy", "Drama", "Film-Noir", "Mystery", "Romance", "Sci-Fi", "War"]
+TITLES = ["Usual Suspects, The", "Twelve Monkeys", "Heat", "Hate (Haine, La)", "Wild Bunch, The", "Love Affair"]
+
+
+def test_words_and_distinct_n_by_hand():
+    assert statistics.words("A sci-fi film; it's A film!") == ["a", "sci-fi", "film", "it's", "a", "film"]
+    texts = ["a b a b", "a b"]  # words a b a b | a b; pairs ab ba ab | ab
+    assert statistics.distinct(texts, 1) == 2 / 6
+    assert statistics.distinct(texts, 2) == 2 / 4
+    assert statistics.distinct(texts, 5) == 0.0
+    assert statistics.distinct_share(["x", "x", "y"]) == pytest.approx(2 / 3)
+
+
+def test_copied_share_by_hand():
+    source = frozenset(statistics.grams("likes dark action thrillers of the 1980s", 3))
+    assert statistics.copied_grams("likes dark action and romance", source) == 1 / 3
+    assert statistics.copied_grams("dark action", source) is None
+    words = statistics.content_words("dark action thrillers of the 1980s")
+    assert words == {"dark", "action", "thrillers", "1980s"}  # `of` and `the` say nothing
+    assert statistics.copied_words("likes the dark comedies of the 1980s", words) == pytest.approx(2 / 3)
+    assert statistics.copied_words("likes films", words) is None
+
+
+def test_years_decades_and_ratings():
+    text = "likes Heat (1995; Crime) 4/5; films of the 1940s and 2001"
+    assert (statistics.years(text), statistics.decades(text), statistics.has_rating(text)) == (2, 1, True)
+    assert not statistics.has_rating("19/50 films")
+
+
+def test_similarity_between_and_within_users_by_hand():
+    east, north = [1.0, 0.0], [0.0, 2.0]  # length does not count
+    assert statistics.similarity(torch.tensor([[east, east], [north, north]])) == pytest.approx((0.0, 1.0))
+    assert statistics.similarity(torch.tensor([[east, north], [east, north]])) == pytest.approx((0.5, 0.0))
+    assert statistics.similarity(torch.ones(3, 2, 4)) == pytest.approx((1.0, 1.0))  # collapse
+    random = torch.randn(4, 3, 5, generator=torch.Generator().manual_seed(0))
+    unit = torch.nn.functional.normalize(random.double(), dim=-1).view(12, 5)
+    cosine, user = unit @ unit.T, torch.arange(12) // 3
+    same = user[:, None] == user[None]
+    expected = (float(cosine[~same].mean()), float(cosine[same & ~torch.eye(12, dtype=torch.bool)].mean()))
+    assert statistics.similarity(random) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("likes The Usual Suspects (1995; Crime) 4/5; Bellvue (1977;", ["usual suspects", "bellvue"]),
+        ("likes fans of Heat (1995)", ["heat"]),
+        ("likes Hitchcock's Wild Bunch (1969;", ["wild bunch"]),  # the ending that is known
+        ("likes White Heat (1949;", ["white heat"]),  # one last word is no known film
+        ('likes the "Too Faced" style', ["too faced"]),
+        ("likes La Haine (1995) and Hate (1995)", ["la haine", "hate"]),
+        ("likes Twelve Monkeys and a love affair", ["twelve monkeys"]),
+        ("likes good guys (1994; Comedy)", []),  # lower case is missed
+        ("likes Heat and Gone Girl", []),  # neither year nor quotes, one word or unknown
+        ("likes action films of the 1990s; not comedies", []),
+        ("", []),
+    ],
+)
+def test_title_mentions(text, expected):
+    assert titles.mentions(text, titles.names(TITLES)) == expected
+
+
+def test_which_titles_are_known():
+    known = titles.names(TITLES).known
+    assert {"usual suspects", "hate", "la haine", "heat"} <= known
+    assert "bellvue" not in known
+    assert titles.holds("Movies: The Usual Suspects (1995; Crime) 5/5", "usual suspects")
+    assert not titles.holds("Heated (1995)", "heat")
+
+
+@pytest.mark.parametrize(
+    ("text", "liked", "disliked"),
+    [
+        ("likes romantic comedies; not action", {"Romance", "Comedy"}, {"Action"}),
+        ("likes science fiction and noir, but not dramas, sci-fi", {"Sci-Fi", "Film-Noir"}, {"Drama", "Sci-Fi"}),
+        ("not war; mysteries", {"Mystery"}, {"War"}),
+        ("doesn\u2019t like drama. likes Star Wars", set(), {"Drama"}),
+        ("likes Heat (1995; Action, Drama) and comedy", {"Comedy"}, set()),
+        ("likes actionable warmth", set(), set()),
+    ],
+)
+def test_named_genres(text, liked, disliked):
+    assert genres.named(text, GENRES) == (liked, disliked)
+
+
+def test_hits_and_their_chance_by_hand():
+    tops = {"a": ["Drama", "War"], "b": ["Drama"], "c": ["Comedy"]}
+    counts = Counter(g for top in tops.values() for g in top)
+    found = frozenset(["Drama", "Comedy"])
+    assert genres.hits(found, tops["a"]) == 0.5
+    # Other users of a are b (Drama hits) and c (Comedy hits): 0.5 each.
+    assert genres.hits_of_others(found, tops["a"], counts, 3) == 0.5
+    by_hand = [genres.hits(found, tops[u]) for u in ("a", "c")]
+    assert genres.hits_of_others(found, tops["b"], counts, 3) == pytest.approx(np.mean(by_hand))
+    assert genres.hits(frozenset(), tops["a"]) is None
+
+
+def history():
+    rows = [("Heat", 1995, "Action|War", 5.0), ("Hate", 1995, "Drama", 4.0), ("Love", 1990, "Comedy", 1.0)]
+    return [
+        {"position": i, "title": t, "year": y, "genres": g, "rating": r, "item": str(i)}
+        for i, (t, y, g, r) in enumerate(rows)
+    ]
+
+
+def test_masked_titles_keep_year_genres_and_order():
+    prompt = write("Movies: X\nTaste: y\n", masked(telling(history(), 3)))
+    assert parts(prompt)[1] == (
+        "Movie 1 (1995; Action, War) 5/5; Movie 2 (1995; Drama) 4/5; Movie 3 (1990; Comedy) 1/5"
+    )
+    assert history()[0]["title"] == "Heat"
+    assert template_text(masked(history()), {}) == template_text(history(), {})
+
+
+def test_a_prompt_falls_into_examples_and_own_ratings():
+    assert parts(write("Movies: X\nTaste: y\n", history()[:1])) == (
+        "Movies: X\nTaste: y",
+        "Heat (1995; Action, War) 5/5",
+    )
+
+
+def test_top_genres_are_those_of_liked_films_beyond_the_usual():
+    liked, disliked = by_liking(history())
+    assert [r["title"] for r in liked] == ["Heat", "Hate"]
+    assert [r["title"] for r in disliked] == ["Love"]
+    assert top_genres(liked, {"Action": 0.5, "War": 0.1, "Drama": 0.2}, 2) == ["War", "Drama"]
+
+
+def texts(*rows):
+    schema = ["user", "sample", "text", "token_count", "stop", "tokens"]
+    return pl.DataFrame([(u, s, t, len(t.split()), stop, [3, 2]) for u, s, t, stop in rows], schema, orient="row")
+
+
+def reader():
+    prompts = dict.fromkeys("ab", ("Taste: likes dark films; not war", "Heat (1995; Action, War) 5/5"))
+    liked = {"a": ["Action"], "b": ["Comedy"]}
+    return Reader(prompts, liked, Counter(["Action", "Comedy"]), GENRES, TITLES)
+
+
+def test_measures_of_texts_by_hand():
+    table = reader().measure(
+        texts(
+            ("a", 0, "likes action; not war", "stop"),
+            ("a", 1, "likes Heat (1995; Action) 5/5", "length"),
+            ("b", 0, "likes Foo (1995; Drama)", "length"),
+            ("b", 1, "dark", "stop"),
+        )
+    )
+    assert table.columns == ["user", *MEASURES]
+    a, b = table.to_dicts()
+    assert (a["characters"], a["tokens"], a["cut_by_length"]) == ((21 + 29) / 2, (4 + 5) / 2, 0.5)
+    assert (a["names_title"], a["names_known_title"], a["names_title_of_prompt"]) == (0.5, 0.5, 0.5)
+    assert (a["names_unknown_title"], b["names_unknown_title"], b["names_title_of_prompt"]) == (0.0, 0.5, 0.0)
+    assert (a["genres_liked_hit"], a["genres_liked_hit_other_users"], a["genres_liked_personal"]) == (1.0, 0.0, 1.0)
+    assert b["genres_liked_hit"] is None  # no genre named outside of brackets
+    assert a["genres_disliked_hit"] == 0.0
+    # Trigrams of text 1: likes-heat-1995 no; heat-1995-action, 1995-action-5 no, action-5-5 no. Text 0 has none.
+    assert a["copied_from_ratings"] == pytest.approx((0 + 1 / 4) / 2)
+    assert a["copied_words_from_ratings"] == pytest.approx((2 / 2 + 4 / 4) / 2)
+    assert (a["copied_words_from_examples"], b["copied_words_from_examples"]) == ((0.5 + 0) / 2, 0.5)
+    assert a["has_rating"] == 0.5
+
+
+def test_changes_are_paired_and_leave_out_users_without_a_value():
+    columns = ["user", "characters", "genres_liked_hit"]
+    base = pl.DataFrame([("a", 10.0, 0.5), ("b", 20.0, None), ("c", 30.0, 0.0)], columns, orient="row")
+    tuned = pl.DataFrame([("a", 11.0, 1.0), ("b", 22.0, 1.0), ("c", 33.0, 0.0)], columns, orient="row")
+    rows = {r["measure"]: r for r in watch.changes({"base": base, "round1": tuned}, 200, 0)}
+    assert rows["characters"]["difference"] == pytest.approx(2.0)
+    assert rows["characters"]["low"] <= 2.0 <= rows["characters"]["high"]
+    assert (rows["genres_liked_hit"]["users"], rows["genres_liked_hit"]["difference"]) == (2, 0.25)
+    assert watch.changes({"base": base}, 200, 0) == []
+
+
+def test_corpus_measures_of_a_collapsed_policy():
+    found = corpus_measures(["a b c"] * 4, torch.ones(2, 2, 3))
+    assert found["distinct_share"] == 0.25
+    assert found["distinct_3"] == 0.25
+    assert found["similarity_between_users"] == pytest.approx(1.0)
+
+
+class Numbers:
+    """A tokenizer of texts that are numbers."""
+
+    def encode(self, text):
+        return [int(word) for word in text.split()]
+
+
+SETTINGS = Settings(0.5, 0.01, 2, 6, 0.0, 0.0, 1.0, "float32", 1)
+
+
+def log_prob(model, prompt, completion):
+    logits = model(torch.tensor([prompt + completion])).logits[0, :-1].double()
+    each = torch.log_softmax(logits, -1).gather(1, torch.tensor(prompt + completion)[1:, None])[:, 0]
+    return float(each[len(prompt) - 1 :].sum())
+
+
+@torch.no_grad()
+def by_hand(llama, adapter, prompts, tokens):
+    from rlrf4rec.language.models import load_policy
+
+    base = adapter.parent / "base"
+    llama().save_pretrained(base)
+    tuned, plain = load_policy(base, adapter, torch.float32), load_policy(base, base / "none", torch.float32)
+    return [
+        np.mean([log_prob(tuned, prompts[u], t) - log_prob(plain, prompts[u], t) for t in tokens[u]]) for u in prompts
+    ]
+
+
+def test_divergence_is_the_mean_log_ratio_of_own_texts(llama, tmp_path, monkeypatch):
+    prompts = {"a": [1, 5, 6, 7], "b": [1, 8], "c": [1, 9, 10]}
+    tokens = {"a": [[8, 9, 2], [3]], "b": [[11, 2], [12, 13, 2]], "c": [[4, 4], [5, 2]]}
+    policy = new_policy(llama(packed.NAME), 4, 8, 0.0, 0)
+    pairs = [TokenPair(prompts[u], *tokens[u]) for u in prompts]
+    reference = module.reference_log_probs(policy, pairs, 2, "float32", "test")
+    module.train(Dpo(policy, pairs, reference, SETTINGS), "test")
+    save_adapter(policy, tmp_path / "base", tmp_path / "round1")
+    monkeypatch.setattr(watch, "load_tokenizer", lambda folder: Numbers())
+    table = pl.DataFrame({"user": list(prompts), "prompt": [" ".join(map(str, p)) for p in prompts.values()]})
+    own = pl.DataFrame([{"user": u, "sample": s, "tokens": t} for u in tokens for s, t in enumerate(tokens[u])])
+    block = Watch(kl_users=3, top_genres=1, bootstrap=100, batch=2, precision="float32")
+    llm = llama(packed.NAME)
+    ratios = by_hand(llama, tmp_path / "round1", prompts, tokens)
+    for _ in range(2):  # the adapter is gone after the first call
+        kl, error = watch.divergence(llm, tmp_path / "round1", own, table, list(prompts), block)
+        assert kl == pytest.approx(np.mean(ratios), abs=1e-4)
+        assert error == pytest.approx(2 * np.std(ratios, ddof=1) / math.sqrt(3), abs=1e-4)
+    assert abs(kl) > 0.01
+    assert watch.divergence(llm, tmp_path / "no_adapter.json", own, table, list(prompts), block) == (0.0, 0.0)
+
+
+def test_learning_curve_points_by_hand():
+    gains = {20: np.array([[0.2, 0.4], [0.0, 0.2], [0.1, 0.3]]), 10: np.zeros((3, 2))}
+    rows = learning_curve.points(gains, 200, 0)
+    assert [row["pairs"] for row in rows] == [0, 10, 20]
+    assert rows[0]["gain"] == rows[1]["gain"] == 0.0
+    assert rows[2]["gain"] == pytest.approx(0.2)
+    assert rows[2]["repeats"] == pytest.approx([0.1, 0.3])
+    assert rows[2]["low"] <= 0.2 <= rows[2]["high"]
+
+
+def test_learning_curve_sizes_and_users():
+    assert learning_curve.sizes([180, 45, 90, 45], 120) == [45, 90]
+    with pytest.raises(RLRFError, match=r"30 pairs, fewer than any of learning_curve.pairs = \[45\]"):
+        learning_curve.sizes([45], 30)
+    users = pl.DataFrame({"user": list("abcdef"), "fold": ["train", "validation"] * 3})
+    assert learning_curve.held_out_users(users, 9, 0) == ["b", "d", "f"]
+    some = learning_curve.held_out_users(users, 2, 5)
+    assert len(some) == 2
+    assert some == learning_curve.held_out_users(users.reverse(), 2, 5)
+    assert set(some) < {"b", "d", "f"}
+
+
+DPO = DpoParams(
+    engine="lightning", lora_rank=4, lora_alpha=8, lora_dropout=0.0, batch=2, epochs=2, warmup=0.0, weight_decay=0.0,
+    max_grad_norm=1.0, reference="base", precision="float32",
+)  # fmt: skip
+PAIRS = [TokenPair([1, 5, 6], [8, 9, 2], [10, 2]), TokenPair([1, 7], [3, 2], [4, 2]), TokenPair([1, 9], [5], [6])]
+
+
+@pytest.fixture
+def tiny(llama, monkeypatch):
+    """The learning curve on a tiny LLM with three pairs."""
+    monkeypatch.setattr(learning_curve, "load_tokenizer", lambda folder: None)
+    monkeypatch.setattr(learning_curve, "load_llm", lambda folder, dtype, attention: llama(attention))
+    monkeypatch.setattr(learning_curve, "token_pairs", lambda frame, tokenizer, context: PAIRS)
+
+
+def test_tuning_uses_the_chosen_pairs_alone_and_starts_from_the_base_each_time(tiny, llama, tmp_path):
+    tuner = learning_curve.Tuner(pl.DataFrame(), DPO, {"beta": 0.5, "learning_rate": 0.01})
+    for name, rows in (("first", [0, 1, 2]), ("some", [0, 2])):
+        tuner.tune(rows, 3, 7, tmp_path / name)
+    policy = new_policy(llama(packed.NAME), 4, 8, 0.0, 7)
+    some = [PAIRS[0], PAIRS[2]]
+    reference = module.reference_log_probs(policy, some, 2, "float32", "test")
+    module.train(Dpo(policy, some, reference, Settings(0.5, 0.01, 2, 3, 0.0, 0.0, 1.0, "float32", 7)), "test")
+    save_adapter(policy, tmp_path, tmp_path / "direct")
+    one, two = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("some", "direct"))
+    assert all(torch.allclose(one[key], two[key], atol=1e-5) for key in two)
+    first = load_file(tmp_path / "first" / "adapter_model.safetensors")
+    assert not all(torch.allclose(first[key], two[key], atol=1e-5) for key in two)
+
+
+def test_every_reward_model_judges_validation_users(monkeypatch):
+    def begin(self, *args):
+        self.tables = SimpleNamespace(list_frame=lambda fold: fold, lists=lambda frame: (asked.append(frame), lists)[1])
+        self.scorer = SimpleNamespace(nets=[torch.nn.Identity(), torch.nn.Identity()])
+
+    asked: list[str] = []
+    items = torch.tensor([[0, 1], [1, 0], [0, 1]])
+    lists = Lists(torch.tensor([4, 4, 7]), torch.tensor([0, 1, 0]), items, items, torch.zeros(3))
+    monkeypatch.setattr(learning_curve.Judge, "__init__", begin)
+    reward = Reward(kind="personal", k=5, other_lists=2)
+    judge = learning_curve.ValidationJudge([], None, None, reward, "round1", 0)
+    assert asked == ["validation"]
+    assert judge.group == {4: "validation", 7: "validation"}
+    assert judge.scorer.models_of == {4: [0, 1], 7: [0, 1]}
+
+
+class Judge:
+    """Rewards 1 for base texts, and 1 + pairs / 10 for those of an adapter that names its number of pairs."""
+
+    row, group = {"v1": 0, "v2": 1}, {0: "validation", 1: "validation"}
+
+    def __init__(self, *args):
+        pass
+
+    def rewards(self, users, adapter):
+        return [1.0 + (int(adapter.read_text()) / 10 if adapter.name == "adapter" else 0.0)] * 2 * len(users)
+
+
+def test_the_curve_holds_every_size_against_the_same_base_texts(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    users = pl.DataFrame({"user": ["v1", "v2", "v3", "t"], "fold": ["validation"] * 3 + ["train"]})
+    seen = []
+
+    def tune(self, rows, epochs, seed, target):
+        seen.append((rows, epochs))
+        target.write_text(str(len(rows)))
+
+    for name, value in {
+        "FOLD_USERS": SimpleNamespace(read=lambda path: users),
+        "PAIRS": SimpleNamespace(read=lambda path: pl.DataFrame({"user": ["t"] * 8})),
+        "check_tuning_users": lambda *args: None,
+        "read_json": lambda path: {"beta": 0.2},
+        "ValidationJudge": Judge,
+        "Tuner": type("Tuner", (), {"__init__": lambda self, *args: None, "tune": tune}),
+    }.items():
+        monkeypatch.setattr(learning_curve, name, value)
+    monkeypatch.setitem(Judge.row, "v3", 2)  # a validation user without lists
+    sample = Sample(
+        n=5, temperature=1.0, top_p=0.9, max_tokens=4, stop=["x"], redraws=0, batch_users=2, dtype="float32"
+    )
+    curve = LearningCurve(pairs=[2, 8], users=3, samples=2, repeats=2, equal_steps=True, bootstrap=100)
+    reward, train = Reward(kind="personal", k=5, other_lists=2), TrainDpo(beta=None, learning_rate=None)
+    closing = learning_curve.run(0, sample, None, reward, DPO, train, curve, "round1")
+    report = read_json(tmp_path / "metrics" / "learning_curve" / "round1.json")
+    assert [(p["pairs"], p["gain"]) for p in report["points"]] == [(0, 0.0), (2, 0.2), (8, 0.8)]
+    assert (report["users"], report["reward_base"]) == (2, 1.0)
+    assert "beta=0.2 (search)" in closing
+    assert [(len(rows), epochs) for rows, epochs in seen] == [(2, 8), (8, 2)] * 2
+    assert set(seen[0][0]) < set(seen[1][0])
+    assert seen[0][0] != seen[2][0]  # another repeat, other pairs
+    assert (tmp_path / "metrics" / "plots" / "learning_curve_round1.csv").read_text().startswith("pairs,gain,low,high")
