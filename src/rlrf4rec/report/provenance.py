@@ -26,8 +26,8 @@ def provenance(
         "Where these numbers come from",
         (
             Note(
-                "The params and hashes below define the run; the MD5 of a file is the one that dvc.lock holds for it. "
-                "The same files give this page byte for byte."
+                "The params and hashes below define the run. MD5 is what DVC names content by. The same files give "
+                "this page byte for byte."
             ),
             Table(
                 "Data",
