@@ -120,6 +120,12 @@ def test_planted_memory_of_years_is_found(model):
     assert years["true_most_likely_chance"] == 0.25
 
 
+def test_data_without_years_or_long_titles_is_not_asked(model):
+    rows = [{"item": str(i), "title": name, "year": None, "genres": ""} for i, name in enumerate(["A", "B", "C", "D"])]
+    assert probe.titles(asker(model), rows) == {"asked": 0, "completed": 0.0}
+    assert probe.years(asker(model), rows, random.Random(0)) == {"asked": 0}
+
+
 def test_chance_of_rating_lines_is_the_commonest_value(model):
     lines = [(str(u), str(i), r, "881250949") for u, i, r in ((1, 7, "3"), (2, 7, "3"), (3, 8, "3"), (4, 9, "5"))]
     found = probe.rating_lines(asker(model), lines, random.Random(0))

@@ -21,6 +21,7 @@ from rlrf4rec.tables.interactions import ITEMS
 from rlrf4rec.texts.memory import Cut, begins_with, greedy, halves, log_probs, raw_lines, share
 
 Row = dict[str, Any]
+LONGEST = 32  # tokens of a completion; a longer answer counts as not known
 
 
 class Asker:
@@ -29,9 +30,11 @@ class Asker:
     def __init__(self, model: Any, tokenizer: Any, probe: Probe) -> None:
         self.model, self.tokenizer, self.probe = model, tokenizer, probe
 
-    def complete(self, prompts: list[str], new_tokens: int) -> list[str]:
-        """Greedy completions."""
-        return greedy(self.model, self.tokenizer, prompts, new_tokens, self.probe.batch)
+    def right(self, prompts: list[str], *answers: list[str]) -> list[list[bool]]:
+        """Whether each greedy completion begins with its answer, for one or more lists of answers."""
+        longest = max(len(self.tokenizer.encode(answer)) for some in answers for answer in some)
+        found = greedy(self.model, self.tokenizer, prompts, min(longest + 2, LONGEST), self.probe.batch)
+        return [[begins_with(text, answer) for text, answer in zip(found, some, strict=True)] for some in answers]
 
     def per_token(self, cuts: list[Cut]) -> list[float]:
         """Log-probability of each ending, per token."""
@@ -73,13 +76,15 @@ def titles(asker: Asker, shuffled: list[Row]) -> dict[str, float]:
     cuts = [halves(_describe(row), natural_title(row["title"])) for row in shuffled[3:]]
     some = [c for c in cuts if c is not None][: asker.probe.items]
     asked = [Cut(f"Movies: {context}; {c.begin}", c.end) for c in some]
+    if len(asked) < 2:  # titles of one word can't be cut
+        return {"asked": len(asked), "completed": 0.0}
     others = [Cut(a.begin, b.end) for a, b in zip(asked, asked[1:] + asked[:1], strict=True)]
-    answers = asker.complete([c.begin for c in asked], 10)
+    completed, swapped = asker.right([c.begin for c in asked], [c.end for c in asked], [c.end for c in others])
     true, other = asker.per_token(asked), asker.per_token(others)
     return {
         "asked": len(asked),
-        "completed": share([begins_with(a, c.end) for a, c in zip(answers, asked, strict=True)]),
-        "completed_other_title": share([begins_with(a, c.end) for a, c in zip(answers, others, strict=True)]),
+        "completed": share(completed),
+        "completed_other_title": share(swapped),
         "log_prob_per_token": fmean(true),
         "log_prob_per_token_other_title": fmean(other),
         "true_more_likely": share([t > o for t, o in zip(true, other, strict=True)]),
@@ -94,6 +99,8 @@ def years(asker: Asker, shuffled: list[Row], rng: random.Random) -> dict[str, fl
     """
     dated = [row for row in shuffled if row["year"]]
     some, pool = dated[: asker.probe.items], sorted({int(row["year"]) for row in dated})
+    if len(pool) < 2:
+        return {"asked": 0}
     wrong = {
         r["item"]: rng.sample([y for y in pool if y != r["year"]], min(asker.probe.years, len(pool) - 1)) for r in some
     }
@@ -139,8 +146,7 @@ def item_lines(asker: Asker, items: pl.DataFrame, rng: random.Random) -> dict[st
     good = []
     for before in (near, far):
         prompts = ["\n".join([*some, f"{ordered[place]['item']}|"]) for some, place in zip(before, places, strict=True)]
-        answers = asker.complete(prompts, 16)
-        good.append([begins_with(a, ordered[place]["title"]) for a, place in zip(answers, places, strict=True)])
+        good += asker.right(prompts, [ordered[place]["title"] for place in places])
     return {
         "asked": len(places),
         "completed": share(good[0]),
@@ -166,8 +172,7 @@ def rating_lines(asker: Asker, lines: list[tuple[str, str, str, str]], rng: rand
                 "\n".join(["\t".join(line) for line in some] + ["\t".join(row[:fields]) + "\t"])
                 for some, row in zip(before, true, strict=True)
             ]
-            answers = asker.complete(prompts, 6)
-            good = [begins_with(a, row[fields]) for a, row in zip(answers, true, strict=True)]
+            (good,) = asker.right(prompts, [row[fields] for row in true])
             report[f"{name}_completed{label}"] = share(good)
             if before is near:
                 report[f"{name}_completed_first_lines"] = share(good[:first])

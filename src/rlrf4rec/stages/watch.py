@@ -40,9 +40,8 @@ def run(seed: int, policies: dict[str, str], watch: Watch) -> str:
     for policy, adapter in policies.items():
         texts = TEXTS.read(paths.texts(policy))
         per_user[policy] = reader.measure(texts)
-        means = {
-            str(name): float(value) for name, value in per_user[policy].drop("user").mean().row(0, named=True).items()
-        }
+        averages = per_user[policy].drop("user").mean().row(0, named=True)
+        means = {str(name): float(value) for name, value in averages.items() if value is not None}
         vectors_of_texts = vectors.read_texts(paths.vectors(policy), users)
         kl, error = divergence(llm, Path(adapter), texts, prompts, kl_users, watch)
         corpus = corpus_measures(texts["text"].to_list(), vectors_of_texts)
