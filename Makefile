@@ -1,8 +1,9 @@
-# `make repro`: everything from nothing to the metrics.  `make test`: everything that is checked.
+# `make repro`: everything from nothing to the metrics and the report.  `make study`: the grid of controls after it.
+#  `make test`: everything that is checked.
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 
-.PHONY: setup repro test
+.PHONY: setup repro report study test
 .NOTPARALLEL:
 
 setup: .venv/ready
@@ -15,6 +16,12 @@ setup: .venv/ready
 
 repro: setup
 	PATH="$(BIN):$$PATH" dvc repro
+
+report: setup
+	PATH="$(BIN):$$PATH" dvc repro report
+
+study: setup
+	PATH="$(BIN):$$PATH" dvc repro studies/controls/dvc.yaml
 
 test: setup
 	$(BIN)/ruff format --check --quiet src tests

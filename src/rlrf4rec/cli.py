@@ -35,14 +35,17 @@ STAGES = (
     "train_dpo",
     "train_ranker",
     "evaluate",
+    "watch",
+    "report",
 )
+STUDY = ("protocol", "source", "train_policy", "told", "control", "evaluate_controls", "probe", "learning_curve")
 
 
 def main() -> int:
     """Run one command; 0 when it is done, 2 when the user has something to mend."""
     parser = argparse.ArgumentParser(prog="rlrf4rec", description="RLRF4Rec; `dvc repro` runs all of its stages.")
     commands = parser.add_subparsers(dest="command", required=True)
-    for stage in STAGES:
+    for stage in STAGES + STUDY:
         command = commands.add_parser(stage, help=f"run the stage {stage} (normally through dvc repro)")
         command.add_argument("entry", nargs="*", help="round, policy, backbone ... as in dvc.yaml")
     rounds = commands.add_parser("rounds", help="write the loop of T feedback rounds into params.yaml")

@@ -234,6 +234,52 @@ class TrainDpo(Block):
     learning_rate: Rate | None
 
 
+class TrainPolicy(Block):
+    """Study: supervised fine-tuning on the chosen texts; shuffled preferences take DPO's own hyperparameters."""
+
+    sft_learning_rate: Rate
+    sft_epochs: Count
+
+
+class Controls(Block):
+    """Study: the protocols, and what its re-rankers are told, as in `combine`."""
+
+    protocols: Annotated[list[Protocol], Field(min_length=1)]
+    told: Annotated[dict[str, Told], Field(min_length=1)]
+
+
+class Watch(Block):
+    """What the texts look like: users for the divergence from the base LLM, genres that count as a user's own."""
+
+    kl_users: Annotated[int, Field(ge=2)]
+    top_genres: Annotated[int, Field(ge=1, le=20)]
+    bootstrap: Annotated[int, Field(ge=100)]
+    batch: Count
+    precision: Literal["float32", "bfloat16"]
+
+
+class Probe(Block):
+    """Study: how much of the data set the LLM knows by heart: items, years and rating lines that it is asked for."""
+
+    items: Annotated[int, Field(ge=2)]
+    years: Annotated[int, Field(ge=1)]
+    lines: Annotated[int, Field(ge=2)]
+    context: Annotated[int, Field(ge=1)]
+    batch: Count
+    dtype: Literal["float32", "bfloat16"]
+
+
+class LearningCurve(Block):
+    """Study: held-out reward against the number of pairs; `equal_steps` repeats small parts to as many steps."""
+
+    pairs: Annotated[list[Count], Field(min_length=1)]
+    users: Count
+    samples: Count
+    repeats: Count
+    equal_steps: bool
+    bootstrap: Annotated[int, Field(ge=100)]
+
+
 class Variants(Block):
     """The re-rankers that are trained and evaluated: every backbone with every kind of knowledge."""
 
@@ -287,6 +333,11 @@ class Params(Block):
     tune_dpo: TuneDpo
     train_dpo: TrainDpo
     train_ranker: TrainRanker
+    train_policy: TrainPolicy
+    controls: Controls
+    probe: Probe
+    learning_curve: LearningCurve
+    watch: Watch
     evaluate: Evaluate
 
     @model_validator(mode="after")

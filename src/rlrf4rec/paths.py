@@ -17,6 +17,10 @@ FOLD_USERS = DATA / "split" / "users.parquet"
 HISTORY = DATA / "split" / "history.parquet"
 POPULARITY = DATA / "split" / "popularity.parquet"
 
+STUDY = Path("studies") / "controls" / "metrics"
+CONTROLS = STUDY / "evaluate_controls.json"
+CONTROLS_HEADLINE = STUDY / "per_user.csv"
+CANDIDATES = "candidates_test.parquet"
 VECTORS = "vectors.safetensors"
 ITEM_TEXTS = DATA / "knowledge" / "items.parquet"
 
@@ -91,6 +95,31 @@ def adapter(round_name: str) -> Path:
 def ranker(backbone: str, knowledge: str) -> Path:
     """Re-rankers of all seeds."""
     return MODELS / "train_ranker" / f"{backbone}-{knowledge}" / "ranker.safetensors"
+
+
+def protocol(name: str) -> Path:
+    """Study: candidate lists of a protocol."""
+    return DATA / "protocol" / name
+
+
+def source(name: str) -> Path:
+    """Study: vectors about users that no LLM wrote, or that are chosen among texts."""
+    return DATA / "source" / name / VECTORS
+
+
+def told(name: str) -> Path:
+    """Study: what a kind of re-ranker is told about users and items."""
+    return DATA / "told" / name / VECTORS
+
+
+def policy(method: str) -> Path:
+    """Study: LoRA adapter of another way to use the pairs."""
+    return MODELS / "train_policy" / method
+
+
+def control(protocol: str, kind: str) -> Path:
+    """Study: scores of the unlabelled test lists by re-rankers of all backbones and seeds."""
+    return DATA / "control" / f"{protocol}-{kind}" / "scores.safetensors"
 
 
 def curves(backbone: str, knowledge: str) -> Path:

@@ -43,6 +43,7 @@ def build(
             interactions, users, history, later, popularity["item"], p.list_length, p.window, p.positive_rating, seed
         )
     lists: dict[str, pl.DataFrame] = {}
+    recall: dict[str, float] = {}
     for fold in FOLDS:
         members = users.filter(pl.col("fold") == fold).select("user")
         own_later = later.join(members, on="user", how="semi", maintain_order="left")
@@ -51,6 +52,7 @@ def build(
                 own_later, history, popularity["item"], scorer, p.list_length, p.window, p.max_lists, p.positive_rating
             )
             without = counted["without_positive"]
+            recall[fold] = counted[f"recall{p.list_length}"]
         else:
             made, without = candidates.build(
                 own_later,
@@ -65,6 +67,8 @@ def build(
             )
         if not made.height or not made["label"].sum():
             raise RLRFError(f"split: no user of the {fold} fold has a list with a positive; lower positive_rating")
+        if fold == "train":
+            made = made.filter(pl.col("list") < p.max_lists)  # KAR's lists have no cap; heavy users would train alone
         lists[fold] = made
         number, with_lists = made.height // p.list_length, made["user"].n_unique()
         report[fold] = {
@@ -74,4 +78,4 @@ def build(
             "steps_without_positive": without,
             "positives_per_list": float(made["label"].sum()) / number,
         }
-    return lists, report
+    return lists, report | ({"recall": recall} if recall else {})

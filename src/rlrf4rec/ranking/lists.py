@@ -48,7 +48,7 @@ class Lists:
 
     @staticmethod
     def of(frame: pl.DataFrame, users: pl.Series, items: pl.Series) -> "Lists":
-        """From a lists table; rows of `users` and `items` give the numbers."""
+        """From a lists table; rows of `users` and `items` give the numbers. Without labels all are 0."""
         user_row = {u: i for i, u in enumerate(users)}
         item_row = {t: i for i, t in enumerate(items)}
         frame = frame.sort("user", "list", "position")
@@ -59,6 +59,8 @@ class Lists:
             torch.tensor([user_row[u] for u in heads["user"]]),
             torch.tensor(heads["list"].to_numpy()),
             torch.tensor(np.array([item_row[t] for t in frame["item"]])).view(shape),
-            torch.tensor(frame["label"].to_numpy()).view(shape),
+            torch.tensor((frame["label"] if "label" in frame.columns else frame["position"] * 0).to_numpy()).view(
+                shape
+            ),
             torch.log1p(torch.tensor(heads["activity"].to_numpy(), dtype=torch.float32)),
         )

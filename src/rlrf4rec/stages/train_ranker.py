@@ -12,7 +12,7 @@ from rlrf4rec.stages.inputs import RANKING, read_tables
 from rlrf4rec.vectors import save_tensors
 
 
-def run(seed: int, train_ranker: TrainRanker, backbone: str, knowledge: str) -> str:
+def run(seed: int, train_ranker: TrainRanker, backbone: str, kind: str) -> str:
     """Train the seeds of one re-ranker; returns the closing line.
 
     A seed starts from the same weights and sees the lists in the same order whatever the knowledge, so
@@ -21,7 +21,7 @@ def run(seed: int, train_ranker: TrainRanker, backbone: str, knowledge: str) -> 
     """
     p = train_ranker
     tables = read_tables()
-    told = tables.knowledge(knowledge)
+    told = tables.knowledge(kind)
     frame = tables.list_frame("train").join(tables.users.filter(RANKING).select("user"), on="user", how="semi")
     lists, validation = tables.lists(frame), tables.lists(tables.list_frame("validation"))
     jobs = [
@@ -37,13 +37,13 @@ def run(seed: int, train_ranker: TrainRanker, backbone: str, knowledge: str) -> 
         )
         for number in range(p.seeds)
     ]
-    trained = train_all(jobs, f"train_ranker {backbone}-{knowledge}")
-    path = paths.ranker(backbone, knowledge)
+    trained = train_all(jobs, f"train_ranker {backbone}-{kind}")
+    path = paths.ranker(backbone, kind)
     tensors = {f"{number}/{key}": value for number, t in enumerate(trained) for key, value in t.weights.items()}
-    save_tensors(path, tensors, {"backbone": backbone, "knowledge": knowledge, "seeds": str(p.seeds)})
+    save_tensors(path, tensors, {"backbone": backbone, "knowledge": kind, "seeds": str(p.seeds)})
     verdict = curves.describe([t.losses for t in trained], [t.validation for t in trained])
-    write_json(paths.curves(backbone, knowledge), verdict)
-    write_json(paths.metrics("train_ranker", f"{backbone}-{knowledge}"), verdict)
+    write_json(paths.curves(backbone, kind), verdict)
+    write_json(paths.metrics("train_ranker", f"{backbone}-{kind}"), verdict)
     mean = sum(verdict["last"]) / p.seeds
     warning = "" if verdict["trained_out"] else "; NOT trained out: raise train_ranker.epochs"
     return f"wrote {path}, {p.seeds} seeds, {len(lists)} lists, validation NDCG@5 {mean:.4f}{warning}"

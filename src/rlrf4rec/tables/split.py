@@ -61,6 +61,22 @@ class Candidate(pa.DataFrameModel):
         unique = ["user", "list", "position"]
 
 
+class Unlabelled(pa.DataFrameModel):
+    """A place of a test list without its label: all that a re-ranker needs to score it."""
+
+    user: str
+    list: int = pa.Field(ge=0)
+    position: int = pa.Field(ge=0)
+    item: str
+    begins: int = pa.Field(ge=0)
+    activity: int = pa.Field(ge=0)
+    protocol: str = pa.Field(isin=PROTOCOLS)
+
+    class Config:
+        strict = True
+        unique = ["user", "list", "position"]
+
+
 class Popularity(pa.DataFrameModel):
     """Interactions with an item in the histories of train users; every catalogue item has a row."""
 
@@ -117,6 +133,7 @@ LISTS = table(
     Rule("item", "no item is twice in a list, but for KAR's (uniform)", _SPLIT, lambda f: _twice(_checked(f))),
     Rule("label", "a positive is real", _SPLIT, lambda f: f.filter((pl.col("label") == 1) & ~pl.col("real"))),
 )
+CANDIDATES = table(Unlabelled, "protocol")
 POPULARITY = table(Popularity, "split")
 
 
