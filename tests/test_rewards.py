@@ -102,6 +102,10 @@ def test_reliability_is_high_for_signal_and_none_for_noise():
     assert signal["ndcg"] == {**nothing, "tied_lists": 1.0, "tied_users": 1.0}
     half = signal["smooth"]["split_half"]
     assert signal["smooth"]["all_lists"] == pytest.approx(2 * half / (1 + half))  # Spearman-Brown by hand
+    blurred = reliability([user_rewards(i, t, 2.0, i) for i, t in enumerate(true)])["smooth"]  # two models
+    seeds = blurred["seed_to_seed"]
+    assert blurred["all_seeds"] == pytest.approx(2 * seeds / (1 + seeds))
+    assert blurred["all_seeds"] > seeds + 0.05
     assert signal["smooth"]["tied_lists"] == 0.0
 
 

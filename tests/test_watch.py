@@ -167,11 +167,12 @@ def test_measures_of_texts_by_hand():
             ("a", 0, "likes action; not war", "stop"),
             ("a", 1, "likes Heat (1995; Action) 5/5", "length"),
             ("b", 0, "likes Foo (1995; Drama)", "length"),
-            ("b", 1, "dark", "stop"),
+            ("b", 1, "dark", "length"),
         )
     )
     assert table.columns == ["user", *MEASURES]
     a, b = table.to_dicts()
+    assert b["cut_by_length"] == 1.0
     assert (a["characters"], a["tokens"], a["cut_by_length"]) == ((21 + 29) / 2, (4 + 5) / 2, 0.5)
     assert (a["names_title"], a["names_known_title"], a["names_title_of_prompt"]) == (0.5, 0.5, 0.5)
     assert (a["names_unknown_title"], b["names_unknown_title"], b["names_title_of_prompt"]) == (0.0, 0.5, 0.0)
