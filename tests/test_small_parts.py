@@ -120,14 +120,18 @@ def test_titles_and_descriptions():
     assert item_description("Heat", 1995, "Action|Crime") == "Heat (1995). Action, Crime"
 
 
-def test_the_most_telling_ratings_lie_far_from_the_mean():
-    history = [row("a", 3, 0), row("b", 5, 1), row("c", 3, 2), row("d", 1, 3), row("e", 3, 4)]
-    assert [r["title"] for r in telling(history, 3)] == ["b", "d", "e"]
+def test_the_most_telling_ratings_are_the_highest_and_the_lowest_in_time_order():
+    history = [row("a", 3, 0), row("b", 5, 1), row("c", 2, 2), row("d", 1, 3), row("e", 5, 4), row("f", 4, 5)]
+    liked, disliked = telling(history, 2, 1)
+    assert [r["title"] for r in liked] == ["b", "e"]
+    assert [r["title"] for r in disliked] == ["d"]
+    assert [[r["title"] for r in rows] for rows in telling(history, 9, 9)] == [["b", "e", "f"], ["a", "c", "d"]]
 
 
 def test_a_prompt_ends_where_the_llm_goes_on():
-    text = write("Movies: X 5/5\nTaste: likes x\n\n", [row("Usual Suspects, The", 4.5, 0)])
-    assert text == "Movies: X 5/5\nTaste: likes x\n\nMovies: The Usual Suspects (1990; Action, War) 4.5/5\nTaste:"
+    text = write("Disliked: -\nLiked: X\nTaste: likes x\n\n", [row("Usual Suspects, The", 4.5, 0)], [])
+    own = "Disliked: -\nLiked: The Usual Suspects (1990; Action, War)\nTaste:"
+    assert text == f"Disliked: -\nLiked: X\nTaste: likes x\n\n{own}"
 
 
 def test_the_template_names_genres_against_the_usual_and_the_era():
@@ -143,15 +147,26 @@ class Tokenizer:
         return text.split()
 
 
-def test_a_prompt_too_long_loses_its_least_telling_ratings():
-    history = [row("a", 3, 0, None, ""), row("b", 5, 1, None, ""), row("c", 3, 2, None, "")]
-    whole, cut = fitting("u", "ex", history, Prompt(template="t", items=3, max_tokens=100), Tokenizer())
+def test_a_prompt_too_long_loses_disliked_ratings_first():
+    history = [row("a", 3, 0, None, ""), row("b", 5, 1, None, ""), row("c", 1, 2, None, "")]
+
+    def prompt(max_tokens):
+        return Prompt.model_construct(template="t", titles="shown", liked=3, disliked=3, max_tokens=max_tokens)
+
+    whole, cut = fitting("u", "ex", history, prompt(100), Tokenizer())
     assert (whole["items"], cut) == (3, False)
-    less, cut = fitting("u", "ex", history, Prompt.model_construct(template="t", items=3, max_tokens=6), Tokenizer())
-    assert (less["items"], cut) == (1, True)
-    assert "b 5/5" in less["prompt"]
+    less, cut = fitting("u", "ex", history, prompt(6), Tokenizer())
+    assert (less["items"], cut) == (2, True)
+    assert "Disliked: -" in less["prompt"]
+    assert "Liked: a; b" in less["prompt"]
     with pytest.raises(RLRFError, match="user u: even one rating"):
-        fitting("u", "ex", history, Prompt.model_construct(template="t", items=3, max_tokens=3), Tokenizer())
+        fitting("u", "ex", history, prompt(3), Tokenizer())
+
+
+def test_a_masked_prompt_names_no_title():
+    prompt = Prompt(template="t", titles="masked", liked=3, disliked=3, max_tokens=100)
+    row_of_user, _ = fitting("u", "ex", [row("Heat", 5, 0), row("Hate", 1, 1)], prompt, Tokenizer())
+    assert "Disliked: Movie 2 (1990; Action, War)\nLiked: Movie 1 (1990; Action, War)" in row_of_user["prompt"]
 
 
 def test_the_command_line_prints_one_line_for_a_mistake(tmp_path, monkeypatch, capsys):

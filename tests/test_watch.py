@@ -128,18 +128,16 @@ def history():
 
 
 def test_masked_titles_keep_year_genres_and_order():
-    prompt = write("Movies: X\nTaste: y\n", masked(telling(history(), 3)))
-    assert parts(prompt)[1] == (
-        "Movie 1 (1995; Action, War) 5/5; Movie 2 (1995; Drama) 4/5; Movie 3 (1990; Comedy) 1/5"
-    )
+    prompt = write("Liked: X\nTaste: y\n", *telling(masked(history()), 3, 3))
+    assert parts(prompt)[1] == "Movie 3 (1990; Comedy)\nLiked: Movie 1 (1995; Action, War); Movie 2 (1995; Drama)"
     assert history()[0]["title"] == "Heat"
     assert template_text(masked(history()), {}) == template_text(history(), {})
 
 
 def test_a_prompt_falls_into_examples_and_own_ratings():
-    assert parts(write("Movies: X\nTaste: y\n", history()[:1])) == (
-        "Movies: X\nTaste: y",
-        "Heat (1995; Action, War) 5/5",
+    assert parts(write("Disliked: -\nLiked: X\nTaste: y\n", history()[:1], [])) == (
+        "Disliked: -\nLiked: X\nTaste: y",
+        "-\nLiked: Heat (1995; Action, War)",
     )
 
 

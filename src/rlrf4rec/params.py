@@ -128,10 +128,15 @@ class Told(Block):
 
 
 class Prompt(Block):
-    """`template` is a file of few-shot examples; `items` ratings of the user are shown."""
+    """`template` is a file of few-shot examples; so many `liked` and `disliked` ratings of the user are shown.
+
+    `titles: masked` hides what the LLM could know of a film by its title; it wants examples in the same form.
+    """
 
     template: Text
-    items: Annotated[int, Field(ge=1, le=200)]
+    titles: Literal["shown", "masked"]
+    liked: Annotated[int, Field(ge=1, le=200)]
+    disliked: Annotated[int, Field(ge=0, le=200)]
     max_tokens: Annotated[int, Field(ge=16)]
 
 
@@ -173,10 +178,9 @@ class RewardModel(Block):
 
 
 class TuneReward(Block):
-    """Search of the reward model's hyperparameters by NDCG@k of validation users; ranges are [low, high]."""
+    """Search of the reward model's hyperparameters by how well it reads validation users' texts; ranges: [low, high]."""
 
     n_trials: Annotated[int, Field(ge=0)]
-    k: Count
     max_epochs: Count
     learning_rate: Annotated[list[Rate], Field(min_length=2, max_length=2)]
     weight_decay: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=2, max_length=2)]

@@ -7,7 +7,7 @@ import polars as pl
 
 Rating = dict[str, Any]  # a row of the history with its item: position, rating, title, year, genres
 ARTICLES = ("The", "A", "An", "Le", "La", "Les", "Il", "Das", "Der", "Die", "El", "L'")
-OWN_PART, ENDING = "\n\nMovies: ", "\nTaste:"
+OWN_PART, ENDING = "\n\nDisliked: ", "\nTaste:"
 
 
 def natural_title(title: str) -> str:
@@ -30,11 +30,19 @@ def item_description(title: str, year: int | None, genres: str) -> str:
     return f"{head}. {genres.replace('|', ', ')}" if genres else head
 
 
-def telling(history: list[Rating], count: int) -> list[Rating]:
-    """The `count` ratings that lie farthest from the user's mean, later ones first among equals, in time order."""
-    mean = sum(float(row["rating"]) for row in history) / len(history)
-    by_distance = sorted(history, key=lambda r: (-abs(float(r["rating"]) - mean), -int(r["position"])))
-    return sorted(by_distance[:count], key=lambda r: int(r["position"]))
+def telling(history: list[Rating], liked: int, disliked: int) -> tuple[list[Rating], list[Rating]]:
+    """At most `liked` of the highest ratings at or above the user's mean and `disliked` of the lowest below it.
+
+    Among equal ratings the later liked and the earlier disliked ones; each group in time order.
+    """
+    above, below = by_liking(history)
+    best = sorted(above, key=lambda r: (-float(r["rating"]), -int(r["position"])))[:liked]
+    worst = sorted(below, key=lambda r: (float(r["rating"]), int(r["position"])))[:disliked]
+    return _in_time(best), _in_time(worst)
+
+
+def _in_time(rows: list[Rating]) -> list[Rating]:
+    return sorted(rows, key=lambda r: int(r["position"]))
 
 
 def masked(history: list[Rating]) -> list[Rating]:
@@ -45,12 +53,13 @@ def masked(history: list[Rating]) -> list[Rating]:
     return [{**row, "title": f"Movie {int(row['position']) + 1}"} for row in history]
 
 
-def write(examples: str, shown: list[Rating]) -> str:
+def write(examples: str, liked: list[Rating], disliked: list[Rating]) -> str:
     """The few-shot examples, then the user's ratings in the same form, then `Taste:` for the LLM to go on."""
-    movies = "; ".join(
-        f"{describe(str(r['title']), r['year'], str(r['genres']))} {float(r['rating']):g}/5" for r in shown
-    )
-    return f"{examples.rstrip()}{OWN_PART}{movies}{ENDING}"
+    return f"{examples.rstrip()}{OWN_PART}{_named(disliked) or '-'}\nLiked: {_named(liked)}{ENDING}"
+
+
+def _named(rows: list[Rating]) -> str:
+    return "; ".join(describe(str(r["title"]), r["year"], str(r["genres"])) for r in rows)
 
 
 def parts(prompt: str) -> tuple[str, str]:

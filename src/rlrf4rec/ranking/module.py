@@ -8,7 +8,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from rlrf4rec.metrics.ranking import ndcg, ranked_labels
+from rlrf4rec.metrics.ranking import log_likelihood, ndcg, ranked_labels
 from rlrf4rec.ranking.lists import Lists
 from rlrf4rec.ranking.losses import LOSSES
 
@@ -123,6 +123,22 @@ def mean_ndcg(net: nn.Module, lists: Lists, texts: Tensor, k: int) -> float:
     """NDCG@k averaged over a user's lists and texts, then over users; texts [U, S, W]."""
     values = torch.stack(
         [ndcg(ranked_labels(predict(net, lists, texts[lists.user, s]), lists.label), k) for s in range(texts.shape[1])]
+    ).mean(0)
+    return float(user_means(values, lists.user).mean())
+
+
+def personal_part(net: nn.Module, lists: Lists, texts: Tensor, others: Tensor) -> float:
+    """Mean log-probability of the positives with own texts less that with those of `others` [U], in nats.
+
+    Averaged over a user's lists and texts [U, S, W], then over users. How much the net makes of what is personal in a
+    text; smooth, so that it tells apart what NDCG can't.
+    """
+    values = torch.stack(
+        [
+            log_likelihood(predict(net, lists, texts[lists.user, s]), lists.label)
+            - log_likelihood(predict(net, lists, texts[others[lists.user], s]), lists.label)
+            for s in range(texts.shape[1])
+        ]
     ).mean(0)
     return float(user_means(values, lists.user).mean())
 

@@ -9,7 +9,7 @@ from rlrf4rec import paths
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.files import write_json
 from rlrf4rec.language.models import load_tokenizer
-from rlrf4rec.language.prompts import genre_shares, telling, template_text, write
+from rlrf4rec.language.prompts import genre_shares, masked, telling, template_text, write
 from rlrf4rec.params import Prompt
 from rlrf4rec.tables.interactions import ITEMS
 from rlrf4rec.tables.split import FOLD_USERS, HISTORY
@@ -50,13 +50,20 @@ def run(prompt: Prompt) -> str:
 def fitting(
     user: str, examples: str, ratings: list[dict[str, Any]], prompt: Prompt, tokenizer: Any
 ) -> tuple[dict[str, Any], bool]:
-    """The prompt row of a user with as many of the most telling ratings as fit, and whether some did not."""
-    for count in range(min(prompt.items, len(ratings)), 0, -1):
-        text = write(examples, telling(ratings, count))
+    """The prompt row of a user with as many of the most telling ratings as fit, and whether some did not.
+
+    Where not all fit, disliked ones go first: likes say more.
+    """
+    shown = masked(ratings) if prompt.titles == "masked" else ratings
+    asked = len(sum(telling(shown, prompt.liked, prompt.disliked), []))
+    sizes = [(prompt.liked, n) for n in range(prompt.disliked, 0, -1)] + [(n, 0) for n in range(prompt.liked, 0, -1)]
+    for liked, disliked in sizes:
+        best, worst = telling(shown, liked, disliked)
+        text = write(examples, best, worst)
         tokens = len(tokenizer.encode(text))
         if tokens <= prompt.max_tokens:
-            row = {"user": user, "prompt": text, "tokens": tokens, "items": count}
-            return row, count < min(prompt.items, len(ratings))
+            count = len(best) + len(worst)
+            return {"user": user, "prompt": text, "tokens": tokens, "items": count}, count < asked
     raise RLRFError(
         f"prompt: user {user}: even one rating makes a prompt of more than max_tokens = {prompt.max_tokens}; "
         "raise prompt.max_tokens or use a shorter template"

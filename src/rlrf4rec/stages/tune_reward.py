@@ -1,4 +1,8 @@
-"""Stage tune_reward: search of the reward model's hyperparameters by the validation users' ranking metric."""
+"""Stage tune_reward: search of the reward model's hyperparameters by how well it reads validation users' texts.
+
+A trial is judged by the log-probability of validation users' positives with their own LLM texts, less that with
+another user's texts: what a judge of texts must see. NDCG of validation users can't tell trials apart.
+"""
 
 import optuna
 import polars as pl
@@ -8,14 +12,15 @@ from rlrf4rec.feedback import models
 from rlrf4rec.feedback.models import DEFAULTS, Hyperparameters
 from rlrf4rec.files import write_csv, write_json
 from rlrf4rec.params import RewardModel, TuneReward
-from rlrf4rec.ranking.module import Ranker, fit, mean_ndcg
+from rlrf4rec.ranking.module import Ranker, fit, personal_part
+from rlrf4rec.ranking.permute import permutation
 from rlrf4rec.search import study
 from rlrf4rec.seeds import derive, seeded
 from rlrf4rec.stages.inputs import TUNING, read_tables
 
 
 class Objective:
-    """One trial: trains a reward model on the tuning users, judged by validation NDCG@k after each epoch."""
+    """One trial: trains a reward model on the tuning users, judged on validation users after each epoch."""
 
     def __init__(self, seed: int, reward_model: RewardModel, space: TuneReward, policy: str) -> None:
         self.seed = derive(seed, "tune_reward")  # the same for all trials: they differ in hyperparameters alone
@@ -27,9 +32,12 @@ class Objective:
         self.validation = tables.lists(tables.list_frame("validation"))
         self.bank = models.text_bank(tables.texts(policy), tables.texts("template"), reward_model.texts)
         self.seen = self.bank[tables.rows(TUNING)]
+        self.texts = tables.texts(policy)
+        members = dict.fromkeys(self.validation.user.tolist(), "validation")
+        self.others = permutation(members, tables.users.height, self.seed)
 
     def __call__(self, trial: optuna.Trial) -> float:
-        """Best validation NDCG@k over the epochs; that epoch's number is kept with the trial."""
+        """Best personal part over the epochs; that epoch's number is kept with the trial."""
         space, net, own = self.space, self.reward_model.net, self.seed
         h = Hyperparameters(
             trial.suggest_float("learning_rate", *space.learning_rate, log=True),
@@ -42,7 +50,7 @@ class Objective:
         values: list[float] = []
 
         def report(epoch: int) -> bool:
-            values.append(mean_ndcg(model, self.validation, self.bank, space.k))
+            values.append(personal_part(model, self.validation, self.texts, self.others))
             trial.report(values[-1], epoch)
             return trial.should_prune()
 
@@ -74,6 +82,6 @@ def run(seed: int, reward_model: RewardModel, tune_reward: TuneReward, policy: s
     write_csv(paths.TUNE_REWARD_TRIALS, rows)
     write_csv(paths.plot("tune_reward", "trials"), [{k: r[k] for k in ("trial", "value", "best_so_far")} for r in rows])
     value = winner.value if winner else None
-    write_json(paths.metrics("tune_reward"), {f"validation_ndcg@{space.k}": value, "trials": len(trials), **found})
+    write_json(paths.metrics("tune_reward"), {"validation_personal_part": value, "trials": len(trials), **found})
     pruned = pl.Series([r["state"] for r in rows], dtype=pl.String).eq("PRUNED").sum()
     return f"wrote {paths.TUNE_REWARD}, {len(trials)} trials ({pruned} pruned), best {found or 'none: search is off'}"
