@@ -119,7 +119,7 @@ def test_negatives_follow_popularity():
 
 
 def test_kars_lists_are_unchecked_and_hold_every_step():
-    """Uniform negatives: own items and doubles happen, steps without a positive give a list, popularity says nothing."""
+    """Uniform negatives: own items and doubles happen, a step without a positive gives a list, no cap."""
     ratings = [1.0] * 4 + [5.0] * 36
     lists, without = build(later(40, ratings), np.full(60, 1e6), items=60, protocol="uniform", max_lists=1)
     assert without == 1

@@ -84,7 +84,7 @@ def test_vectors_must_belong_to_the_tables(tmp_path):
     texts = torch.ones(2, 4, 3)
     vectors.write_texts(path, texts, USERS)
     assert torch.equal(vectors.read_texts(path, USERS), texts)
-    with pytest.raises(RLRFError, match="do not belong to the 2 users.*dvc repro combine"):
+    with pytest.raises(RLRFError, match=r"do not belong to the 2 users.*dvc repro combine"):
         vectors.read_texts(path, USERS.reverse())
     vectors.write_texts(path, torch.full((2, 4, 3), torch.nan), USERS)
     with pytest.raises(RLRFError, match="not finite"):
@@ -148,14 +148,14 @@ class Tokenizer:
 
 
 def test_a_prompt_too_long_loses_disliked_ratings_first():
-    history = [row("a", 3, 0, None, ""), row("b", 5, 1, None, ""), row("c", 1, 2, None, "")]
+    history = [row("a", 3, 0, None, ""), row("b", 5, 1, None, ""), row("c c c", 1, 2, None, "")]
 
     def prompt(max_tokens):
         return Prompt.model_construct(template="t", titles="shown", liked=3, disliked=3, max_tokens=max_tokens)
 
     whole, cut = fitting("u", "ex", history, prompt(100), Tokenizer())
     assert (whole["items"], cut) == (3, False)
-    less, cut = fitting("u", "ex", history, prompt(6), Tokenizer())
+    less, cut = fitting("u", "ex", history, prompt(8), Tokenizer())
     assert (less["items"], cut) == (2, True)
     assert "Disliked: -" in less["prompt"]
     assert "Liked: a; b" in less["prompt"]

@@ -178,7 +178,7 @@ class RewardModel(Block):
 
 
 class TuneReward(Block):
-    """Search of the reward model's hyperparameters by how well it reads validation users' texts; ranges: [low, high]."""
+    """Search of the reward model by how well it reads validation users' texts; ranges are [low, high]."""
 
     n_trials: Annotated[int, Field(ge=0)]
     max_epochs: Count

@@ -55,7 +55,7 @@ def fitting(
     Where not all fit, disliked ones go first: likes say more.
     """
     shown = masked(ratings) if prompt.titles == "masked" else ratings
-    asked = len(sum(telling(shown, prompt.liked, prompt.disliked), []))
+    asked = sum(map(len, telling(shown, prompt.liked, prompt.disliked)))
     sizes = [(prompt.liked, n) for n in range(prompt.disliked, 0, -1)] + [(n, 0) for n in range(prompt.liked, 0, -1)]
     for liked, disliked in sizes:
         best, worst = telling(shown, liked, disliked)
