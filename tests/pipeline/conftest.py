@@ -23,7 +23,9 @@ TINY = {
     "tune_dpo": {"n_trials": 1, "pairs": 2, "holdout_users": 3, "samples": 2},
     "train_ranker": {"seeds": 2, "epochs": 2},
     "evaluate": {"bootstrap": 100},
-    "variants": {"backbone": ["prm"], "knowledge": ["none", "base", "round1"]},
+    "variants": {"backbone": ["prm"], "knowledge": ["constant", "base", "round1"]},
+    "watch": {"kl_users": 2, "bootstrap": 100},
+    "controls": {"protocols": ["retrieved"]},
 }
 
 
@@ -84,7 +86,7 @@ def tiny_repository(folder, assets):
     """A clone of the working tree with tiny params and local assets, committed."""
     listed = run(ROOT, "git", "ls-files", "-co", "--exclude-standard").stdout.splitlines()
     for name in listed:
-        if (ROOT / name).is_file() and not name.startswith(("metrics/", "dvc.lock")):
+        if (ROOT / name).is_file() and not name.startswith(("metrics/", "studies/controls/metrics/", "dvc.lock")):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
     local = {"source": "folder", "path": "", "sha256": None}
@@ -98,6 +100,7 @@ def tiny_repository(folder, assets):
         },
     }
     set_params(folder, changes)
+    (folder / "studies" / "controls" / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")  # no study has run
     run(folder, "git", "init", "-q")
     run(folder, "dvc", "config", "--local", "core.check_update", "false")
     run(folder, "git", "add", "-A")

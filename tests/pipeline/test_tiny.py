@@ -80,14 +80,19 @@ def test_the_summary_is_short_and_both_headlines_stand_side_by_side(clones):
     assert {"reward_gain_ndcg5", "end_to_end_ndcg5"} <= set(summary)
     everything = json.loads((clones[0][0] / "metrics" / "evaluate.json").read_text())
     assert len(everything["rankers"]["prm-base"]["ndcg@5"]["seeds"]) == 2
-    assert set(everything["differences"]["round1 - base"]["prm"]["ndcg@5"]) == {"difference", "low", "high", "users"}
+    found = everything["differences"]["round1 - base"]
+    assert set(found["all"]["ndcg@5"]) == {"difference", "low", "high", "p", "mde", "users", "seeds"}
+    assert "p_holm" in everything["family"]["round1 - base"]
+    assert everything["trained_out"].keys() == everything["rankers"].keys()
+    assert set(everything["personal"]) == {"base", "round1"}
 
 
 def test_an_experiment_runs_what_depends_on_its_param_and_nothing_before(clones):
     folder = clones[0][0]
     before = hashes(folder)
     log = run(folder, "dvc", "exp", "run", "-n", "beta", "-S", "train_dpo.beta=0.05").stdout
-    after = {"train_dpo@round1", "sample@round1", "encode@round1", "train_ranker@prm-round1", "evaluate"}
+    after = {"train_dpo@round1", "sample@round1", "encode@round1", "combine@round1", "combine@round1_template"}
+    after |= {"train_ranker@prm-round1", "evaluate", "watch", "report"}
     assert ran(log) == after
     assert "beta=0.05 (params.yaml)" in log
     assert "learning_rate" in log.split("beta=0.05")[1]
@@ -99,6 +104,8 @@ def test_an_experiment_runs_what_depends_on_its_param_and_nothing_before(clones)
     run(folder, "dvc", "plots", "diff", "HEAD", "--out", "plots_out")
     assert (folder / "plots_out" / "index.html").stat().st_size > 1000
     run(folder, "git", "clean", "-qfd", "plots_out")
+    compared = json.loads(run(folder, "rlrf4rec", "compare", "HEAD", "beta", "--json").stdout)
+    assert "train_dpo.beta" in json.dumps(compared)
     run(folder, "git", "checkout", "-q", ".")
     run(folder, "dvc", "checkout")
     assert hashes(folder) == before
@@ -148,5 +155,31 @@ def test_trl_trains_on_the_same_pairs_to_the_same_format(clones):
     log = run(folder, "rlrf4rec", "train_dpo", "round1", "base").stdout
     assert "6 pairs, 2 steps" in log
     assert sorted(p.name for p in adapter.iterdir()) == before
+    run(folder, "git", "checkout", "-q", ".")
+    run(folder, "dvc", "checkout", "--force")
+
+
+def test_the_study_runs_on_the_outputs_of_the_default_run(clones):
+    """A control without an LLM and the three with one, under retrieved lists; then what the study says of them."""
+    folder = clones[0][0]
+    told = dict.fromkeys(("constant", "base", "round1"))
+    everything = YAML(typ="safe").load((folder / "params.yaml").read_text())["controls"]["told"]
+    set_params(folder, {"controls": {"told": {name: everything[name] for name in told}}})
+    run(folder, "rlrf4rec", "protocol", "retrieved")
+    run(folder, "rlrf4rec", "source", "best_of_n")
+    run(folder, "rlrf4rec", "source", "profile")
+    for name in told:
+        run(folder, "rlrf4rec", "told", name, *everything[name].values())
+        run(folder, "rlrf4rec", "control", "retrieved", name)
+    log = run(folder, "rlrf4rec", "evaluate_controls").stdout
+    assert "NDCG@5 of round1 - base: retrieved" in log
+    found = json.loads((folder / "studies" / "controls" / "metrics" / "evaluate_controls.json").read_text())
+    assert set(found) == {"retrieved"}
+    assert set(found["retrieved"]["orders"]) == {"popularity", "first_stage"}
+    assert set(found["retrieved"]["personal"]) == set(told)
+    page = run(folder, "rlrf4rec", "report").stdout
+    assert "wrote data/report/index.html" in page
+    assert "retrieved" in (folder / "data" / "report" / "index.html").read_text()
+    run(folder, "git", "clean", "-qfd", "studies", "metrics")
     run(folder, "git", "checkout", "-q", ".")
     run(folder, "dvc", "checkout", "--force")
