@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from rlrf4rec.ranking import curves, nets
 from rlrf4rec.ranking.adaptor import HybridExpertAdaptor
+from rlrf4rec.ranking.dropout import Dropout
 from rlrf4rec.ranking.features import CandidateFeatures, Standardise
 from rlrf4rec.ranking.lists import Catalogue, Lists
 from rlrf4rec.ranking.losses import attention_rank, listwise_softmax
@@ -95,6 +98,8 @@ def test_equal_seeds_give_equal_weights(name):
     one, two = train(job), train(job)
     assert all(torch.equal(one.weights[k], two.weights[k]) for k in one.weights)
     assert len(one.losses) == len(one.validation) == 2
+    longer = train(replace(job, settings=replace(HOW, epochs=5)))
+    assert (len(longer.losses), len(longer.validation)) == (5, 3)
 
 
 def test_worker_processes_give_what_one_process_gives():
@@ -180,6 +185,18 @@ def test_features_hold_popularity_activity_and_their_product():
     assert features[0, 1, 96:99].tolist() == pytest.approx(
         [float(popularity), float(activity), float(popularity * activity)]
     )
+
+
+def test_dropout_drops_its_share_and_keeps_the_mean():
+    x = torch.ones(1000, 999)
+    out = Dropout(0.25)(x)
+    assert float((out == 0).float().mean()) == pytest.approx(0.25, abs=0.002)
+    assert out.unique().tolist() == [0.0, pytest.approx(4 / 3)]
+    assert float(out.mean()) == pytest.approx(1.0, abs=0.003)
+    rows = (out == 0).float()
+    assert float((rows[:-1] * rows[1:]).mean()) == pytest.approx(0.0625, abs=0.002)  # neighbours are independent
+    assert torch.equal(Dropout(0.25).eval()(x), x)
+    assert torch.equal(Dropout(0.0)(x), x)
 
 
 def test_user_means():

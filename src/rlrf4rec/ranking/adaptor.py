@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from rlrf4rec.ranking.dropout import Dropout
+
 OUT = 32
 RATIO = 6  # KAR narrows 768 to 128; an encoder of 384 narrows to 64
 
@@ -36,7 +38,7 @@ class HybridExpertAdaptor(nn.Module):
         self.gate_item = nn.Linear(width, shared + private, bias=False)
         self.private_user = nn.ModuleList(Experts(private, width) for _ in range(parts))
         self.gate_user = nn.ModuleList(nn.Linear(width, shared + private, bias=False) for _ in range(parts))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def user(self, x: Tensor) -> Tensor:
         """Vectors about users [B, parts * width] to [B, parts * 32]."""

@@ -6,7 +6,7 @@ FALL, SPREAD = 0.02, 0.05
 
 
 def describe(losses: list[list[float]], validation: list[list[float]]) -> dict[str, Any]:
-    """Training curves of all seeds, [seeds][epochs], as one verdict.
+    """Training curves of all seeds, [seeds][epochs], validation [seeds][some of the epochs], as one verdict.
 
     `late_fall`: share of the whole fall of the mean training loss that came in the last quarter of the epochs;
     `below_best`: best epoch's mean validation NDCG@5 less the last one's; `spread`: of the seeds' last values.
@@ -22,7 +22,6 @@ def describe(losses: list[list[float]], validation: list[list[float]]) -> dict[s
     late_fall = late / fall if fall > 0 else 1.0
     return {
         "last": last,
-        "best_epoch": value.index(max(value)) + 1,
         "below_best": below,
         "late_fall": late_fall,
         "spread": spread,

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from rlrf4rec.ranking.dropout import Dropout
 from rlrf4rec.ranking.features import CandidateFeatures, Standardise, numbers
 from rlrf4rec.ranking.lists import Catalogue, Lists
 
@@ -21,7 +22,7 @@ class DLCM(nn.Module):
         super().__init__()
         self.features = features
         self.gru = nn.GRU(features.width, HIDDEN, batch_first=True)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.attend = nn.Linear(HIDDEN, HIDDEN * self.K)
         self.score = nn.Linear(self.K, 1, bias=False)
 
@@ -33,6 +34,13 @@ class DLCM(nn.Module):
         return scores
 
 
+def _attention(dropout: float) -> nn.Module:
+    """A block of self-attention and feed-forward layers with the project's dropout around both."""
+    block = nn.TransformerEncoderLayer(HIDDEN, HEADS, 2 * HIDDEN, dropout, batch_first=True)
+    block.dropout, block.dropout1, block.dropout2 = (Dropout(dropout) for _ in range(3))  # type: ignore[assignment]
+    return block
+
+
 class PRM(nn.Module):
     """Personalised Re-ranking Model (Pei et al. 2019): positions, self-attention, an MLP score."""
 
@@ -41,7 +49,7 @@ class PRM(nn.Module):
         self.features = features
         self.enter = nn.Linear(features.width, HIDDEN)
         self.position = nn.Parameter(torch.zeros(length, HIDDEN))
-        self.attention = nn.TransformerEncoderLayer(HIDDEN, HEADS, 2 * HIDDEN, dropout, batch_first=True)
+        self.attention = _attention(dropout)
         self.score = nn.Sequential(nn.Linear(HIDDEN, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 1))
 
     def forward(self, lists: Lists, user_text: Tensor) -> Tensor:
@@ -58,8 +66,7 @@ class SetRank(nn.Module):
         super().__init__()
         self.features = features
         self.enter = nn.Linear(features.width, HIDDEN)
-        layers = [nn.TransformerEncoderLayer(HIDDEN, HEADS, 2 * HIDDEN, dropout, batch_first=True) for _ in range(2)]
-        self.attention = nn.Sequential(*layers)
+        self.attention = nn.Sequential(_attention(dropout), _attention(dropout))
         self.score = nn.Linear(HIDDEN, 1)
 
     def forward(self, lists: Lists, user_text: Tensor) -> Tensor:
@@ -92,7 +99,7 @@ class Match(nn.Module):
         self.item = nn.Linear(wide, width, bias=False)
         self.weight = nn.Parameter(torch.zeros(width))
         self.scale = nn.Parameter(torch.ones(1) / width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, lists: Lists, user_text: Tensor) -> Tensor:
         """Scores [B, C]; user_text [B, W]."""
