@@ -70,7 +70,6 @@ def evaluated():
         "trained_out": {
             f"{b}-{k}": {
                 "last": [0.56, 0.561],
-                "best_epoch": 12,
                 "below_best": 0.002,
                 "spread": 0.001,
                 "trained_out": True,

@@ -54,7 +54,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Trained:
-    """Weights, mean loss by epoch, validation NDCG@5 of the first, then every second epoch to the last; `scores`: of the candidates, own and permuted."""
+    """Weights, mean loss by epoch, validation NDCG@5, scores of the candidates (own and permuted texts).
+
+    Validation is looked at after the first and then every second epoch to the last.
+    """
 
     weights: dict[str, Tensor]
     losses: list[float]
