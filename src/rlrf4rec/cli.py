@@ -38,7 +38,17 @@ STAGES = (
     "watch",
     "report",
 )
-STUDY = ("protocol", "source", "train_policy", "told", "control", "evaluate_controls", "probe", "learning_curve")
+STUDY = (
+    "protocol",
+    "source",
+    "train_policy",
+    "told",
+    "control",
+    "evaluate_controls",
+    "reliability",
+    "probe",
+    "learning_curve",
+)
 
 
 def main() -> int:

@@ -1,0 +1,63 @@
+"""Stage reliability (study): would another re-ranker reward the same texts? Reward models of every net, compared.
+
+For each net, models of both halves and two seeds with the default run's hyperparameters score the base LLM's texts of
+validation users; agreement is corrected for the noise of few lists.
+"""
+
+import polars as pl
+
+from rlrf4rec import paths
+from rlrf4rec.feedback import models
+from rlrf4rec.feedback.models import DEFAULTS, Hyperparameters
+from rlrf4rec.feedback.reliability import across_backbones
+from rlrf4rec.feedback.reliability import reliability as of_rewards
+from rlrf4rec.feedback.rewards import UserRewards
+from rlrf4rec.files import read_json, write_json
+from rlrf4rec.params import Reward, RewardModel, TrainReward
+from rlrf4rec.progress import track
+from rlrf4rec.search import study
+from rlrf4rec.seeds import derive
+from rlrf4rec.stages.inputs import TUNING, Tables, read_tables
+from rlrf4rec.stages.score import score_users
+
+NETS = ("match", "dlcm", "prm", "setrank")
+SEEDS = 2
+
+
+def run(seed: int, reward: Reward, reward_model: RewardModel, train_reward: TrainReward) -> str:
+    """Train, score and compare; returns the closing line."""
+    tables = read_tables()
+    values, _ = study.join(train_reward.model_dump(), read_json(paths.TUNE_REWARD), vars(DEFAULTS))
+    rewards = {
+        net: _rewards(tables, net, Hyperparameters(**values), reward, reward_model, seed)
+        for net in track(list(NETS), "reliability")
+    }
+    report = {
+        "users": len(rewards[NETS[0]]),
+        "nets": {net: of_rewards(found) for net, found in rewards.items()},
+        "across": across_backbones(rewards),
+    }
+    write_json(paths.metrics("reliability"), report)
+    shown = ", ".join(f"{pair} {v['disattenuated']:.2f}" for pair, v in report["across"][reward.kind].items())
+    return f"wrote {paths.metrics('reliability')}; {reward.kind}, disattenuated: {shown}"
+
+
+def _rewards(
+    tables: Tables, net: str, h: Hyperparameters, reward: Reward, p: RewardModel, seed: int
+) -> list[UserRewards]:
+    """Rewards of validation users' base texts under models of one net, halves and seeds averaged later."""
+    catalogue, texts = tables.catalogue(), tables.texts("base")
+    bank = models.text_bank(texts, tables.texts("template"), p.texts)
+    frame = tables.list_frame("train")
+    trained = {}
+    for half in ("A", "B"):
+        members = tables.users.filter(TUNING & (pl.col("half") == half)).select("user")
+        lists = tables.lists(frame.join(members, on="user", how="semi"))
+        seen = bank[tables.rows(TUNING & (pl.col("half") == half))]
+        for number in range(SEEDS):
+            own = derive(seed, "reliability", net, half, number)
+            model = models.new(net, catalogue, seen, lists.item.shape[1], p.dropout, h.width, own)
+            models.train(model, net, lists, bank, h, p.batch, own)
+            trained[f"{half}-{number}"] = model.eval().requires_grad_(False)
+    validation = tables.lists(tables.list_frame("validation"))
+    return score_users(tables, validation, trained, texts, reward, seed, f"reliability {net}")
