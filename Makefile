@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 
-.PHONY: setup repro report study test
+.PHONY: setup repro report study browser test
 .NOTPARALLEL:
 
 setup: .venv/ready
@@ -23,7 +23,13 @@ report: setup
 study: setup
 	PATH="$(BIN):$$PATH" dvc repro studies/controls/dvc.yaml
 
-test: setup
+# The report's browser test needs a Chromium; without one it is skipped and says so.
+browser:
+	@command -v chromium chromium-browser google-chrome >/dev/null \
+	  || { [ "$$(id -u)" = 0 ] && apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium >/dev/null; } \
+	  || echo "no Chromium and no way to install one: the browser test will be skipped"
+
+test: setup browser
 	$(BIN)/ruff format --check --quiet src tests
 	$(BIN)/ruff check --quiet src tests
 	$(BIN)/mypy
