@@ -3,6 +3,8 @@
 They score the test lists without having seen their labels; `evaluate_controls` alone reads those.
 """
 
+from typing import Any
+
 import torch
 
 from rlrf4rec import paths, vectors
@@ -47,7 +49,7 @@ def run(seed: int, variants: Variants, train_ranker: TrainRanker, protocol: str,
     scores = {f"{b}/{n}/{texts}": s for (b, n), t in zip(work, trained, strict=True) for texts, s in t.scores.items()}
     path = paths.control(protocol, kind)
     save_tensors(path, scores, {"protocol": protocol, "knowledge": kind, "lists": str(len(candidates))})
-    verdicts = {}
+    verdicts: dict[str, Any] = {}
     for backbone in variants.backbone:
         own = [t for (b, _), t in zip(work, trained, strict=True) if b == backbone]
         verdicts[backbone] = curves.describe([t.losses for t in own], [t.validation for t in own])

@@ -4,6 +4,7 @@ The only reader of the protocols' test labels. `popularity` and `first_stage` ar
 by the items' counts, and (retrieved lists) as they were retrieved.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,8 @@ TUNED = "round1"
 def run(seed: int, variants: Variants, train_ranker: TrainRanker, controls: Controls, evaluate: Evaluate) -> str:
     """Write the study's metrics and its headline table; returns the closing line."""
     read = read_tables()
-    report, rows = {}, []
+    report: dict[str, Any] = {}
+    rows: list[dict[str, Any]] = []
     for protocol in controls.protocols:
         tables = Tables(read.users, read.items, read.popularity, paths.protocol(protocol))
         report[protocol], table = _protocol(tables, protocol, seed, variants, train_ranker, controls, evaluate)
@@ -52,7 +54,8 @@ def _protocol(
     """The report of one protocol, and its rows of the headline table."""
     lists = tables.lists(tables.list_frame("test"))
     kinds, backbones, names = list(controls.told), variants.backbone, metric_names(evaluate.ks)
-    own, permuted, over_lists = [], [], {}
+    own, permuted = [], []
+    over_lists: dict[str, list[pl.DataFrame]] = {}
     for kind in kinds:
         scores, _ = load_tensors(paths.control(protocol, kind))
         for backbone in backbones:
@@ -133,7 +136,7 @@ def _orders(lists: Lists, tables: Tables, protocol: str, ks: list[int], names: l
 
 
 def _rows(
-    mine: pl.DataFrame, backbones: list[str], kinds: list[str], protocol: str, headline: list[str]
+    mine: pl.DataFrame, backbones: Sequence[str], kinds: list[str], protocol: str, headline: list[str]
 ) -> list[dict[str, Any]]:
     """Rows of the study's headline table: the mean over backbones per user and seed, five decimals."""
     users, rows = mine["user"].unique().sort().to_list(), []

@@ -4,6 +4,8 @@ For each net, models of both halves and two seeds with the default run's hyperpa
 validation users; agreement is corrected for the noise of few lists.
 """
 
+from typing import Any
+
 import polars as pl
 
 from rlrf4rec import paths
@@ -32,7 +34,7 @@ def run(seed: int, reward: Reward, reward_model: RewardModel, train_reward: Trai
         net: _rewards(tables, net, Hyperparameters(**values), reward, reward_model, seed)
         for net in track(list(NETS), "reliability")
     }
-    report = {
+    report: dict[str, Any] = {
         "users": len(rewards[NETS[0]]),
         "nets": {net: of_rewards(found) for net, found in rewards.items()},
         "across": across_backbones(rewards),
