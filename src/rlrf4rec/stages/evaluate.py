@@ -59,7 +59,8 @@ def run(
     EXAMPLES.write(_examples(tables, variants, train_ranker, tuned[-1]), paths.EXAMPLES)
     resamples = evaluate.bootstrap
     headline = [name for name in blocks.HEADLINE if name in names]
-    found = blocks.differences(mean["own"], variants.backbone, _pairs(variants), names, resamples, own_seed)
+    compared = headline or names[:1]
+    found = blocks.differences(mean["own"], variants.backbone, _pairs(variants), compared, resamples, own_seed)
     claims = {name: found[name] for name in _claims(tuned[-1]) if name in found}
     with_policy = [k for k in variants.knowledge if k in policies]
     report: dict[str, Any] = {
@@ -81,7 +82,7 @@ def run(
         "rankers": blocks.rankers(mean["own"], variants.backbone, variants.knowledge, names),
         "differences": found,
         "personal": blocks.personal(
-            mean["own"], mean["permuted"], variants.backbone, with_policy, headline, resamples, own_seed
+            mean["own"], mean["permuted"], variants.backbone, with_policy, compared, resamples, own_seed
         ),
         "family": blocks.family(claims, headline[0]) if headline else {},
         "trained_out": {
