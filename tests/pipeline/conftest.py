@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent.parent
 USERS = 40
 TINY = {
     "interactions": {"min_interactions": 20},
-    "split": {"validation_share": 0.2, "test_share": 0.25, "max_lists": 4},
+    "split": {"validation_share": 0.2, "max_lists": 4},
     "prompt": {"liked": 2, "disliked": 1},
     "sample": {"n": 2, "max_tokens": 8, "batch_users": 8},
     "reward": {"other_lists": 4},
