@@ -11,6 +11,8 @@ PLUMBING = {
     "errors",
     "files",
     "param_faults",
+    "param_study",
+    "param_types",
     "params",
     "paths",
     "progress",

@@ -7,32 +7,33 @@ score texts, that train reward models, and that run DPO. A hyperparameter that i
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.param_faults import explain
-
-Probability = Annotated[float, Field(gt=0, le=1)]
-Share = Annotated[float, Field(gt=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
-Rate = Annotated[float, Field(gt=0, le=1)]
-Dropout = Annotated[float, Field(ge=0, lt=1)]
-Decay = Annotated[float, Field(ge=0, le=10)]
-Beta = Annotated[float, Field(gt=0, le=10)]
-Text = Annotated[str, Field(min_length=1)]
-Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-Width = Annotated[int, Field(ge=1, le=4096)]
-RewardKind = Literal["ndcg", "map", "smooth", "personal"]
-Backbone = Literal["dlcm", "prm", "setrank"]
-Protocol = Literal["uniform", "popularity", "retrieved"]
-
-
-class Block(BaseModel):
-    """Strict and frozen: no unknown keys, no coercion."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+from rlrf4rec.param_study import Controls as Controls
+from rlrf4rec.param_study import LearningCurve as LearningCurve
+from rlrf4rec.param_study import Probe as Probe
+from rlrf4rec.param_study import Told as Told
+from rlrf4rec.param_study import TrainPolicy as TrainPolicy
+from rlrf4rec.param_types import (
+    Backbone,
+    Beta,
+    Block,
+    Count,
+    Decay,
+    Dropout,
+    Hash,
+    Probability,
+    Protocol,
+    Rate,
+    RewardKind,
+    Share,
+    Text,
+    Width,
+)
 
 
 class Round(Block):
@@ -117,14 +118,6 @@ class Knowledge(Block):
     max_tokens: Annotated[int, Field(ge=1, le=4096)]
     batch: Count
     dtype: Literal["float32", "bfloat16"]
-
-
-class Told(Block):
-    """What a kind of re-ranker is told: folders of vectors for the two places about the user, and for the items."""
-
-    text: Text
-    beside: Text
-    items: Text
 
 
 class Prompt(Block):
@@ -238,20 +231,6 @@ class TrainDpo(Block):
     learning_rate: Rate | None
 
 
-class TrainPolicy(Block):
-    """Study: supervised fine-tuning on the chosen texts; shuffled preferences take DPO's own hyperparameters."""
-
-    sft_learning_rate: Rate
-    sft_epochs: Count
-
-
-class Controls(Block):
-    """Study: the protocols, and what its re-rankers are told, as in `combine`."""
-
-    protocols: Annotated[list[Protocol], Field(min_length=1)]
-    told: Annotated[dict[str, Told], Field(min_length=1)]
-
-
 class Watch(Block):
     """What the texts look like: users for the divergence from the base LLM, genres that count as a user's own."""
 
@@ -260,28 +239,6 @@ class Watch(Block):
     bootstrap: Annotated[int, Field(ge=100)]
     batch: Count
     precision: Literal["float32", "bfloat16"]
-
-
-class Probe(Block):
-    """Study: how much of the data set the LLM knows by heart: items, years and rating lines that it is asked for."""
-
-    items: Annotated[int, Field(ge=2)]
-    years: Annotated[int, Field(ge=1)]
-    lines: Annotated[int, Field(ge=2)]
-    context: Annotated[int, Field(ge=1)]
-    batch: Count
-    dtype: Literal["float32", "bfloat16"]
-
-
-class LearningCurve(Block):
-    """Study: held-out reward against the number of pairs; `equal_steps` repeats small parts to as many steps."""
-
-    pairs: Annotated[list[Count], Field(min_length=1)]
-    users: Count
-    samples: Count
-    repeats: Count
-    equal_steps: bool
-    bootstrap: Annotated[int, Field(ge=100)]
 
 
 class Variants(Block):

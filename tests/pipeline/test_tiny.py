@@ -107,7 +107,7 @@ def test_an_experiment_runs_what_depends_on_its_param_and_nothing_before(clones)
     compared = json.loads(run(folder, "rlrf4rec", "compare", "HEAD", "beta", "--json").stdout)
     assert "train_dpo.beta" in json.dumps(compared)
     run(folder, "git", "checkout", "-q", ".")
-    run(folder, "dvc", "checkout")
+    run(folder, "dvc", "checkout", "dvc.yaml")
     assert hashes(folder) == before
     assert ran(run(folder, "dvc", "repro").stdout) == set()
 
@@ -156,7 +156,7 @@ def test_trl_trains_on_the_same_pairs_to_the_same_format(clones):
     assert "6 pairs, 2 steps" in log
     assert sorted(p.name for p in adapter.iterdir()) == before
     run(folder, "git", "checkout", "-q", ".")
-    run(folder, "dvc", "checkout", "--force")
+    run(folder, "dvc", "checkout", "--force", "dvc.yaml")
 
 
 def test_the_study_runs_on_the_outputs_of_the_default_run(clones):
@@ -182,4 +182,4 @@ def test_the_study_runs_on_the_outputs_of_the_default_run(clones):
     assert "retrieved" in (folder / "data" / "report" / "index.html").read_text()
     run(folder, "git", "clean", "-qfd", "studies", "metrics")
     run(folder, "git", "checkout", "-q", ".")
-    run(folder, "dvc", "checkout", "--force")
+    run(folder, "dvc", "checkout", "--force", "dvc.yaml")

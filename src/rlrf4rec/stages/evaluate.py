@@ -58,8 +58,7 @@ def run(
     metrics_table(evaluate.ks, per_list=False).write(mean["own"], paths.PER_USER)
     EXAMPLES.write(_examples(tables, variants, train_ranker, tuned[-1]), paths.EXAMPLES)
     resamples = evaluate.bootstrap
-    headline = [name for name in blocks.HEADLINE if name in names]
-    compared = headline or names[:1]
+    compared = [name for name in blocks.HEADLINE if name in names] or names[:1]
     found = blocks.differences(mean["own"], variants.backbone, _pairs(variants), compared, resamples, own_seed)
     claims = {name: found[name] for name in _claims(tuned[-1]) if name in found}
     with_policy = [k for k in variants.knowledge if k in policies]
@@ -84,7 +83,7 @@ def run(
         "personal": blocks.personal(
             mean["own"], mean["permuted"], variants.backbone, with_policy, compared, resamples, own_seed
         ),
-        "family": blocks.family(claims, headline[0]) if headline else {},
+        "family": blocks.family(claims, compared[0]),
         "trained_out": {
             f"{b}-{k}": read_json(paths.curves(b, k)) for b in variants.backbone for k in variants.knowledge
         },

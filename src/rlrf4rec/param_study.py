@@ -1,0 +1,51 @@
+"""Params of the study of controls, and of what re-rankers are told."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from rlrf4rec.param_types import Block, Count, Protocol, Rate, Text
+
+
+class Told(Block):
+    """What a kind of re-ranker is told: folders of vectors for the two places about the user, and for the items."""
+
+    text: Text
+    beside: Text
+    items: Text
+
+
+class TrainPolicy(Block):
+    """Study: supervised fine-tuning on the chosen texts; shuffled preferences take DPO's own hyperparameters."""
+
+    sft_learning_rate: Rate
+    sft_epochs: Count
+
+
+class Controls(Block):
+    """Study: the protocols, and what its re-rankers are told, as in `combine`."""
+
+    protocols: Annotated[list[Protocol], Field(min_length=1)]
+    told: Annotated[dict[str, Told], Field(min_length=1)]
+
+
+class Probe(Block):
+    """Study: how much of the data set the LLM knows by heart: items, years and rating lines that it is asked for."""
+
+    items: Annotated[int, Field(ge=2)]
+    years: Annotated[int, Field(ge=1)]
+    lines: Annotated[int, Field(ge=2)]
+    context: Annotated[int, Field(ge=1)]
+    batch: Count
+    dtype: Literal["float32", "bfloat16"]
+
+
+class LearningCurve(Block):
+    """Study: held-out reward against the number of pairs; `equal_steps` repeats small parts to as many steps."""
+
+    pairs: Annotated[list[Count], Field(min_length=1)]
+    users: Count
+    samples: Count
+    repeats: Count
+    equal_steps: bool
+    bootstrap: Annotated[int, Field(ge=100)]

@@ -1,0 +1,25 @@
+"""Types of params: numbers in their ranges, choices, and the strict block that all blocks are."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Probability = Annotated[float, Field(gt=0, le=1)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0, le=1)]
+Dropout = Annotated[float, Field(ge=0, lt=1)]
+Decay = Annotated[float, Field(ge=0, le=10)]
+Beta = Annotated[float, Field(gt=0, le=10)]
+Text = Annotated[str, Field(min_length=1)]
+Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Width = Annotated[int, Field(ge=1, le=4096)]
+RewardKind = Literal["ndcg", "map", "smooth", "personal"]
+Backbone = Literal["dlcm", "prm", "setrank"]
+Protocol = Literal["uniform", "popularity", "retrieved"]
+
+
+class Block(BaseModel):
+    """Strict and frozen: no unknown keys, no coercion."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
