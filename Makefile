@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 
-.PHONY: setup repro report study browser test
+.PHONY: setup repro report study curve browser test
 .NOTPARALLEL:
 
 setup: .venv/ready
@@ -22,6 +22,9 @@ report: setup
 
 study: setup
 	PATH="$(BIN):$$PATH" dvc repro studies/controls/dvc.yaml
+
+curve: setup
+	PATH="$(BIN):$$PATH" dvc repro studies/learning_curve/dvc.yaml
 
 # The report's browser test needs a Chromium; without one it is skipped and says so.
 browser:

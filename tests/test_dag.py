@@ -14,8 +14,9 @@ from rlrf4rec.params import Params, load
 ROOT = Path(__file__).parent.parent
 DAG = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
 CONTROLS = YAML(typ="safe").load((ROOT / "studies" / "controls" / "dvc.yaml").read_text())["stages"]
-ALL = [*((DAG, stage) for stage in DAG), *((CONTROLS, stage) for stage in CONTROLS)]
-NAMES = [f"{'study-' if dag is CONTROLS else ''}{stage}" for dag, stage in ALL]
+CURVE = YAML(typ="safe").load((ROOT / "studies" / "learning_curve" / "dvc.yaml").read_text())["stages"]
+ALL = [(dag, stage) for dag in (DAG, CONTROLS, CURVE) for stage in dag]
+NAMES = [f"{'' if dag is DAG else 'study-'}{stage}" for dag, stage in ALL]
 
 
 def body(dag, stage):
@@ -24,7 +25,7 @@ def body(dag, stage):
 
 def test_stages_are_those_of_the_command_line():
     assert tuple(DAG) == STAGES
-    assert set(STUDY) <= set(CONTROLS) <= set(STUDY + STAGES)
+    assert set(STUDY) <= set(CONTROLS) | set(CURVE) <= set(STUDY + STAGES)
 
 
 @pytest.mark.parametrize(("dag", "stage"), ALL, ids=NAMES)

@@ -70,8 +70,9 @@ def _protocol(
     resamples, own_seed = evaluate.bootstrap, derive(seed, "evaluate_controls")
     headline = [name for name in blocks.HEADLINE if name in names]
     pairs = [(k, a) for a in ("constant", "base", "template") if a in kinds for k in kinds if k != a]
-    found = blocks.differences(mine, backbones, pairs, headline, resamples, own_seed)
-    extra = blocks.differences(mine, backbones, _feedback(kinds), headline, resamples, own_seed)
+    pooled, pooled_others = _pooled(mine, names), _pooled(others, names)  # each backbone's seeds are in `rankers`
+    found = blocks.differences(pooled, ["all"], pairs, headline, resamples, own_seed)
+    extra = blocks.differences(pooled, ["all"], _feedback(kinds), headline, resamples, own_seed)
     claims = [f"{TUNED} - base", f"{TUNED} - shuffled", f"{TUNED} - constant", "base - constant", "sft - base"]
     claims += [f"{TUNED}_template - template", f"{TUNED}_template - base_template"]
     everything = found | extra
@@ -82,7 +83,7 @@ def _protocol(
         "over_lists": {k: {n: float(np.mean([f[n][0] for f in v])) for n in names} for k, v in over_lists.items()},
         "orders": _orders(lists, tables, protocol, evaluate.ks, names),
         "differences": everything,
-        "personal": blocks.personal(mine, others, backbones, kinds, headline, resamples, own_seed),
+        "personal": blocks.personal(pooled, pooled_others, ["all"], kinds, headline, resamples, own_seed),
         "family": blocks.family({c: everything[c] for c in claims if c in everything}, headline[0]),
         "trained_out": {
             f"{b}-{k}": v
@@ -91,6 +92,12 @@ def _protocol(
         },
     }
     return report, _rows(mine, backbones, kinds, protocol, headline)
+
+
+def _pooled(per_user: pl.DataFrame, names: list[str]) -> pl.DataFrame:
+    """The mean over backbones: seed s of every backbone averaged, as one backbone `all`."""
+    mean = per_user.group_by("knowledge", "seed", "user", maintain_order=True).agg(pl.col(names).mean())
+    return mean.select(pl.lit("all").alias("backbone"), "knowledge", "seed", "user", *names)
 
 
 def _feedback(kinds: list[str]) -> list[tuple[str, str]]:
