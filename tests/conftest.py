@@ -32,3 +32,14 @@ def llama():
         return LlamaForCausalLM(config).eval()
 
     return make
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """A small repository of its own in an empty folder, for `rlrf4rec compare`."""
+    from compared import begin
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("COLUMNS", raising=False)
+    begin(tmp_path)
+    return tmp_path

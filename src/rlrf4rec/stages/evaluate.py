@@ -43,7 +43,7 @@ def run(
 ) -> str:
     """Evaluate policies and re-rankers on the test users; returns the closing line."""
     tables = read_tables()
-    own_seed, tuned = derive(seed, "evaluate"), list(policies)[1:]
+    own_seed, resamples, tuned = derive(seed, "evaluate"), evaluate.bootstrap, list(policies)[1:]
     gains = _policy_rewards(tables, list(policies), reward, own_seed)
     POLICY_REWARDS.write(gains, paths.POLICY_REWARDS)
     frame = tables.list_frame("test")
@@ -57,7 +57,6 @@ def run(
     mean = {t: f.group_by(keys, maintain_order=True).agg(pl.col(names).mean()) for t, f in per_list.items()}
     metrics_table(evaluate.ks, per_list=False).write(mean["own"], paths.PER_USER)
     EXAMPLES.write(_examples(tables, variants, train_ranker, tuned[-1]), paths.EXAMPLES)
-    resamples = evaluate.bootstrap
     compared = [name for name in blocks.HEADLINE if name in names] or names[:1]
     found = blocks.differences(mean["own"], variants.backbone, _pairs(variants), compared, resamples, own_seed)
     claims = {name: found[name] for name in _claims(tuned[-1]) if name in found}
