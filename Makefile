@@ -1,9 +1,9 @@
 # `make repro`: everything from nothing to the metrics and the report.  `make study`: the grid of controls after it.
-#  `make test`: everything that is checked.
+#  `make test`: everything that is checked.  `make test-faults`: an hour of kills, full disks and broken files.
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 
-.PHONY: setup repro report study curve browser test
+.PHONY: setup repro report study curve bench exp browser test test-faults audit
 .NOTPARALLEL:
 
 setup: .venv/ready
@@ -26,6 +26,13 @@ study: setup
 curve: setup
 	PATH="$(BIN):$$PATH" dvc repro studies/learning_curve/dvc.yaml
 
+# A recipe of recipes/ as an experiment: make exp RECIPE=smoke
+exp: setup
+	PATH="$(BIN):$$PATH" rlrf4rec exp $(or $(RECIPE),default)
+
+bench: setup
+	PATH="$(BIN):$$PATH" dvc repro --force studies/bench/dvc.yaml
+
 # The report's browser test needs a Chromium; without one it is skipped and says so.
 browser:
 	@command -v chromium chromium-browser google-chrome >/dev/null \
@@ -37,3 +44,12 @@ test: setup browser
 	$(BIN)/ruff check --quiet src tests
 	$(BIN)/mypy
 	PATH="$(BIN):$$PATH" pytest
+
+test-faults: setup
+	PATH="$(BIN):$$PATH" pytest -m faults
+
+# Asks a service of known vulnerabilities about every pinned version; the tests hold the floors that need no network.
+audit:
+	$(PYTHON) -m venv .venv/audit
+	.venv/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	.venv/audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip

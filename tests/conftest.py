@@ -1,4 +1,8 @@
 import logging
+import shutil
+import signal
+import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -7,6 +11,15 @@ from transformers import LlamaConfig, LlamaForCausalLM
 for name in ("lightning.pytorch", "lightning.fabric"):
     logging.getLogger(f"{name}.utilities.rank_zero").setLevel(logging.ERROR)
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path_factory, monkeypatch):
+    """The store of a test is its own."""
+    folder = tmp_path_factory.mktemp("state")
+    monkeypatch.setenv("DVC_ROOT", str(folder))
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)  # given back: a stopped command silences it
+    return folder
 
 
 @pytest.fixture
@@ -43,3 +56,24 @@ def repository(tmp_path, monkeypatch):
     monkeypatch.delenv("COLUMNS", raising=False)
     begin(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def stage(tmp_path, monkeypatch):
+    """`rlrf4rec interactions` in an empty folder with the committed params and a body of the test's own."""
+    from rlrf4rec.cli import main
+    from rlrf4rec.stages import interactions
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.setattr("sys.argv", ["rlrf4rec", "interactions"])
+    shutil.copy(Path(__file__).parent.parent / "params.yaml", tmp_path)
+    handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+
+    def call(body):
+        monkeypatch.setattr(interactions, "run", lambda interactions: body())
+        return main()
+
+    yield call
+    for each, handler in handlers.items():
+        signal.signal(each, handler)

@@ -8,9 +8,15 @@ SRC = Path(__file__).parent.parent / "src"
 # Plumbing that decides how outputs are named, written and reported, never what is in them.
 PLUMBING = {
     "cli",
+    "estimate",
     "errors",
     "files",
+    "interrupts",
+    "logs",
+    "machine",
+    "param_data",
     "param_faults",
+    "param_models",
     "param_study",
     "param_types",
     "params",
@@ -19,6 +25,7 @@ PLUMBING = {
     "rounds",
     "store",
     "tables.contract",
+    "versions",
 }
 
 

@@ -34,6 +34,23 @@ def effect(value, half, **more):
     }
 
 
+def benchmarked():
+    """metrics/bench.json."""
+    memory = {"peak_mb": 1300.0, "loaded_mb": 1258.0}
+    plain = {"texts": 40, "cpu_s": 60.0, "cpu_s_per": 1.5, "peak_mb": 2768.0, "loaded_mb": 1258.0}
+    times = {"ratio": 7.5, "low": 7.1, "high": 7.9}
+    own = {"texts": 40, "cpu_s": 8.0, "cpu_s_per": 0.2, "share_of_matmul_limit": 0.37, **memory}
+    pairs = {"pairs": 8, "cpu_s": 16.0, "cpu_s_per": 2.0, **memory}
+    versions = {"torch": "2.13.0", "transformers": "5.23.0", "trl": "1.16.0"}
+    return {
+        "machine": {"cpu": "A CPU", "cores": 2, "matmul_gflop_per_cpu_s": 200, **versions},
+        "sampling": {"here": own, "transformers": plain, "others": {"transformers": times}},
+        "dpo": {"here": pairs, "trl": {**pairs, "cpu_s_per": 15.0}, "others": {"trl": times}},
+        "interactions": {"interactions": 25_000_000, "users": 160_000, "wall_s": 31.2, "peak_mb": 4096.0},
+        "scaling": {"users": {"sizes": [4, 8, 16, 32], "cpu_s": [1.0, 2.0, 4.0, 8.0], "exponent": 1.0}},
+    }
+
+
 def evaluated():
     """metrics/evaluate.json of a run without a gain but for the template."""
     seeds = [-0.004, -0.001, 0.0, 0.002, 0.003]
@@ -148,6 +165,7 @@ def _write_tables(data, users, shown):
                     "stop": "stop",
                     "redraws": 0,
                     "temperature": 1.0,
+                    "top_k": 0,
                     "top_p": 0.95,
                     "max_tokens": 8,
                     "seed": 1,

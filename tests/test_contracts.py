@@ -26,6 +26,7 @@ def texts():
             "stop": ["stop", "length"],
             "redraws": [0, 0],
             "temperature": [1.0, 1.0],
+            "top_k": [0, 0],
             "top_p": [0.9, 0.9],
             "max_tokens": [3, 3],
             "seed": [1, 1],

@@ -15,7 +15,8 @@ ROOT = Path(__file__).parent.parent
 DAG = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
 CONTROLS = YAML(typ="safe").load((ROOT / "studies" / "controls" / "dvc.yaml").read_text())["stages"]
 CURVE = YAML(typ="safe").load((ROOT / "studies" / "learning_curve" / "dvc.yaml").read_text())["stages"]
-ALL = [(dag, stage) for dag in (DAG, CONTROLS, CURVE) for stage in dag]
+BENCH = YAML(typ="safe").load((ROOT / "studies" / "bench" / "dvc.yaml").read_text())["stages"]
+ALL = [(dag, stage) for dag in (DAG, CONTROLS, CURVE, BENCH) for stage in dag]
 NAMES = [f"{'' if dag is DAG else 'study-'}{stage}" for dag, stage in ALL]
 
 
@@ -25,7 +26,7 @@ def body(dag, stage):
 
 def test_stages_are_those_of_the_command_line():
     assert tuple(DAG) == STAGES
-    assert set(STUDY) <= set(CONTROLS) | set(CURVE) <= set(STUDY + STAGES)
+    assert set(STUDY) <= set(CONTROLS) | set(CURVE) | set(BENCH) <= set(STUDY + STAGES)
 
 
 @pytest.mark.parametrize(("dag", "stage"), ALL, ids=NAMES)

@@ -1,6 +1,6 @@
+import dataset
 import pytest
 
-from rlrf4rec.datasets import atomic
 from rlrf4rec.errors import RLRFError
 
 INTER = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
@@ -15,7 +15,7 @@ def folder(tmp_path, inter=INTER + RATINGS, item=ITEM + '7\tA "Q" Film\t1995\tAc
 
 
 def test_reads_tables_in_time_order_and_keeps_ids_as_text(tmp_path):
-    raw = atomic.read(folder(tmp_path), 1)
+    raw = dataset.tables(folder(tmp_path), 1)
     assert raw.interactions.rows() == [
         ("01", "8", 3.0, 50),
         ("01", "7", 5.0, 100),
@@ -30,7 +30,7 @@ def test_reads_tables_in_time_order_and_keeps_ids_as_text(tmp_path):
 def test_everything_left_out_is_counted(tmp_path):
     ratings = RATINGS + "2\t8\t5\t30\n3\t7\t5\t1\n2\t99\t5\t1\n2\t9\t5\t1\n"
     items = ITEM + "7\tA\t1995\tAction\n8\tB\t1990\tWar\n9\t\t1990\tWar\n"
-    raw = atomic.read(folder(tmp_path, INTER + ratings, items), 2)
+    raw = dataset.tables(folder(tmp_path, INTER + ratings, items), 2)
     assert raw.counts == {
         "interactions_read": 8,
         "items_read": 3,
@@ -54,14 +54,14 @@ def test_everything_left_out_is_counted(tmp_path):
 )
 def test_bad_files_name_file_line_and_column(tmp_path, inter, words):
     with pytest.raises(RLRFError) as error:
-        atomic.read(folder(tmp_path, inter), 1)
+        dataset.tables(folder(tmp_path, inter), 1)
     assert words in str(error.value)
 
 
 def test_missing_or_doubled_files_are_named(tmp_path):
     with pytest.raises(RLRFError, match=r"expected one \.inter file, found 0"):
-        atomic.read(tmp_path, 1)
+        dataset.tables(tmp_path, 1)
     folder(tmp_path)
     (tmp_path / "y.inter").write_text(INTER)
     with pytest.raises(RLRFError, match="found 2"):
-        atomic.read(tmp_path, 1)
+        dataset.tables(tmp_path, 1)

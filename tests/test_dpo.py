@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -38,12 +39,16 @@ def test_loss_by_hand():
     assert loss.tolist() == pytest.approx([-math.log(1 / (1 + math.exp(-0.5))), math.log(2)])
 
 
-def plain(model, prompt, completion):
+def row(model, prompt, completion):
     """Log-probability of a completion in a row of its own."""
-    logits = model(torch.tensor([prompt + completion])).logits[0, :-1].double()
+    logits = model(torch.tensor([prompt + completion])).logits[0, :-1]
     ids = torch.tensor(prompt + completion)[1:]
-    each = torch.log_softmax(logits, -1).gather(1, ids[:, None])[:, 0]
-    return float(each[len(prompt) - 1 :].sum())
+    return torch.log_softmax(logits, -1).gather(1, ids[:, None])[len(prompt) - 1 :].sum()
+
+
+def plain(model, prompt, completion):
+    """The same as a number."""
+    return float(row(model, prompt, completion).detach())
 
 
 def test_packed_rows_give_the_log_probs_of_separate_rows(llama):
@@ -53,6 +58,37 @@ def test_packed_rows_give_the_log_probs_of_separate_rows(llama):
         for i, pair in enumerate(PAIRS):
             assert float(packed.chosen[i]) == pytest.approx(plain(llama(), pair.prompt, pair.chosen), abs=1e-4)
             assert float(packed.rejected[i]) == pytest.approx(plain(llama(), pair.prompt, pair.rejected), abs=1e-4)
+
+
+def test_a_prefix_of_all_prompts_stands_once_and_nothing_is_padded():
+    batch = pack([TokenPair([1, 5, 6], [7, 2], [8]), TokenPair([1, 5], [9], [10, 2])])
+    assert batch.prefix == 2
+    assert batch.tokens.tolist() == [[1, 5, 6, 7, 2, 8, 9, 10, 2]]
+    assert batch.positions.tolist() == [[0, 1, 2, 3, 4, 3, 2, 2, 3]]
+    assert batch.places.tolist() == [2, 3, 2, 1, 1, 7]
+    assert batch.targets.tolist() == [7, 2, 8, 9, 10, 2]
+    assert batch.lengths == (2, 1, 1, 2)
+    assert batch.visible[0].int().tolist() == [
+        [1, 1, 1, 0, 0, 0],
+        [1, 1, 1, 1, 0, 0],
+        [1, 1, 1, 1, 1, 0],
+        [1, 1, 1, 0, 0, 1],
+    ]
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 128])
+def test_packed_rows_give_the_gradients_of_separate_rows(llama, monkeypatch, chunk):
+    monkeypatch.setattr("rlrf4rec.alignment.packed.CHUNK", chunk)
+    one, two = llama(NAME), llama()
+    packed = completion_log_probs(one, pack(PAIRS))
+    separate = LogProbs(
+        torch.stack([row(two, pair.prompt, pair.chosen) for pair in PAIRS]),
+        torch.stack([row(two, pair.prompt, pair.rejected) for pair in PAIRS]),
+    )
+    for log_probs in (packed, separate):
+        dpo_loss(log_probs, LogProbs(torch.zeros(4), torch.zeros(4)), 0.1)[0].mean().backward()
+    for (name, a), b in zip(one.named_parameters(), two.parameters(), strict=True):
+        assert torch.allclose(a.grad, b.grad, atol=1e-5), name
 
 
 def test_a_pair_does_not_depend_on_its_batch(llama):
@@ -65,14 +101,14 @@ def test_a_pair_does_not_depend_on_its_batch(llama):
 
 def tuned(llama, settings=SETTINGS, seed=0):
     policy = new_policy(llama(NAME), 4, 8, 0.0, seed)
-    reference = reference_log_probs(policy, PAIRS, 2, "float32", "test")
+    reference = reference_log_probs(policy, PAIRS, 2, "float32", "test", None)
     return policy, reference, Dpo(policy, PAIRS, reference, settings)
 
 
 def test_training_lowers_the_loss_moves_every_adapter_weight_and_no_other(llama):
     policy, _, dpo = tuned(llama)
     before = {name: p.detach().clone() for name, p in policy.named_parameters()}
-    steps = module.train(dpo, "test")
+    steps = module.train(dpo, "test", None)
     assert len(steps) == 12
     assert steps[0].loss == pytest.approx(math.log(2), abs=1e-5)  # a fresh adapter is the reference
     assert steps[-1].loss < 0.3
@@ -87,22 +123,80 @@ def test_one_batch_of_4_is_two_of_2_accumulated(llama):
     def gradients(rows):
         policy, _, dpo = tuned(llama)
         for part in rows:
-            (dpo.training_step(torch.tensor(part)) * len(part) / 4).backward()
+            (dpo.judge(torch.tensor(part)).loss.sum() / 4).backward()
         return torch.cat([p.grad.flatten() for p in policy.parameters() if p.requires_grad])
 
     assert torch.allclose(gradients([[0, 1, 2, 3]]), gradients([[0, 1], [2, 3]]), atol=1e-6)
 
 
+@pytest.mark.parametrize("batch", [1, 2, 3])
+def test_training_with_accumulated_batches_is_training_with_large_ones(llama, batch):
+    """Five pairs in steps of 4 (of 3), so that the last step of an epoch is not full."""
+
+    def train(batch, accumulate):
+        settings = replace(SETTINGS, batch=batch, accumulate=accumulate, epochs=3)
+        policy = new_policy(llama(NAME), 4, 8, 0.0, 0)
+        pairs = [*PAIRS, TokenPair([1, 5], [40, 2], [41, 42, 2])]
+        dpo = Dpo(policy, pairs, reference_log_probs(policy, pairs, 2, "float32", "test", None), settings)
+        return module.train(dpo, "test", None), [p.detach() for p in policy.parameters() if p.requires_grad]
+
+    accumulate = 1 if batch == 3 else 4 // batch
+    (steps, weights), (expected, whole) = train(batch, accumulate), train(batch * accumulate, 1)
+    assert len(steps) == 6
+    assert [s.loss for s in steps] == pytest.approx([s.loss for s in expected], abs=1e-5)
+    assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(weights, whole, strict=True))
+
+
 def test_training_is_reproducible(llama):
-    losses = [[s.loss for s in module.train(tuned(llama)[2], "test")] for _ in range(2)]
+    losses = [[s.loss for s in module.train(tuned(llama)[2], "test", None)] for _ in range(2)]
     assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize("kill_after", [1, 5, 11])
+def test_a_killed_training_goes_on_and_ends_the_same_to_the_bit(llama, monkeypatch, kill_after):
+    monkeypatch.setattr("rlrf4rec.store.EVERY", 0.0)
+
+    def train(identity, kill):
+        policy = new_policy(llama(NAME), 4, 8, 0.3, 0)  # with dropout: the random generator matters
+        reference = reference_log_probs(policy, PAIRS, 2, "float32", "test", identity)
+        dpo = Dpo(policy, PAIRS, reference, SETTINGS)
+        real, seen = dpo.training_step, []
+
+        def step(rows):
+            if len(seen) == kill:
+                raise RuntimeError("killed")
+            seen.append(rows.tolist())
+            return real(rows)
+
+        dpo.training_step = step
+        steps = module.train(dpo, "test", identity)
+        return steps, [p.detach().clone() for p in policy.parameters() if p.requires_grad], len(seen)
+
+    steps, weights, _ = train("whole", None)
+    with pytest.raises(RuntimeError, match="killed"):
+        train("killed", kill_after)
+    again, same, done = train("killed", None)
+    assert done == 12 - kill_after
+    assert again == steps
+    assert all(torch.equal(a, b) for a, b in zip(weights, same, strict=True))
+
+
+def test_reference_log_probs_are_kept(llama, monkeypatch):
+    policy = new_policy(llama(NAME), 4, 8, 0.0, 0)
+    first = reference_log_probs(policy, PAIRS, 2, "float32", "test", "llm")
+    monkeypatch.setattr(module, "completion_log_probs", None)  # not called again
+    again = reference_log_probs(policy, PAIRS, 2, "float32", "test", "llm")
+    assert torch.equal(first.chosen, again.chosen)
+    assert torch.equal(first.rejected, again.rejected)
+    with pytest.raises(TypeError):
+        reference_log_probs(policy, PAIRS, 2, "float32", "test", "another LLM")
 
 
 def test_halfway_is_called_once_in_the_middle(llama):
     calls = []
     policy, reference, _ = tuned(llama)
     dpo = Dpo(policy, PAIRS, reference, SETTINGS, lambda: calls.append(len(dpo.steps)))
-    module.train(dpo, "test")
+    module.train(dpo, "test", None)
     assert calls == [6]
 
 
@@ -115,7 +209,7 @@ def test_adapter_files_are_equal_and_merge_to_the_tuned_policy(llama, tmp_path):
     base = tmp_path / "base"
     llama().save_pretrained(base)
     policy, _, dpo = tuned(llama)
-    module.train(dpo, "test")
+    module.train(dpo, "test", None)
     for name in ("one", "two"):
         save_adapter(policy, base, tmp_path / name)
     assert sorted(p.name for p in (tmp_path / "one").iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
@@ -145,12 +239,12 @@ def test_trl_gives_the_same_loss_on_the_same_batch_and_the_same_adapter_format(l
     for state in ("fresh", "moved"):
         policy, reference, dpo = tuned(llama)
         if state == "moved":
-            module.train(dpo, "test")
+            module.train(dpo, "test", None)
         run = trl_engine.trainer(policy, fast, PAIRS, reference, SETTINGS, str(tmp_path))
         policy.eval()
         batch = run.data_collator([run.train_dataset[i] for i in range(4)])
         theirs = float(run.compute_loss(run.model, batch))
-        ours = float(dpo.training_step(torch.arange(4)))
+        ours = float(dpo.judge(torch.arange(4)).loss.mean())
         assert ours == pytest.approx(theirs, abs=1e-5)
     losses = []
     for engine in ("trl", "lightning"):
@@ -158,7 +252,7 @@ def test_trl_gives_the_same_loss_on_the_same_batch_and_the_same_adapter_format(l
         if engine == "trl":
             steps = trl_engine.train(policy, fast, PAIRS, reference, SETTINGS)
         else:
-            steps = module.train(dpo, "test")
+            steps = module.train(dpo, "test", None)
         save_adapter(policy, tmp_path, tmp_path / engine)
         losses.append([len(steps), steps[0].loss])
         assert steps[-1].loss < 0.4

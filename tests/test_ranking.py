@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from rlrf4rec.ranking import curves, nets
+from rlrf4rec.ranking import curves, nets, parallel
 from rlrf4rec.ranking.adaptor import HybridExpertAdaptor
 from rlrf4rec.ranking.dropout import Dropout
 from rlrf4rec.ranking.features import CandidateFeatures, Standardise
@@ -113,6 +113,25 @@ def test_worker_processes_give_what_one_process_gives():
         assert all(torch.equal(ours.weights[k], theirs.weights[k]) for k in ours.weights)
         assert all(torch.equal(ours.scores[k], theirs.scores[k]) for k in ("own", "permuted"))
         assert not torch.equal(ours.scores["own"], ours.scores["permuted"])
+
+
+def test_trained_rerankers_are_taken_from_the_store(monkeypatch):
+    catalogue, texts, lists = world()
+    jobs = [Job("prm", catalogue, lists, lists, texts, torch.arange(USERS), HOW, seed, lists) for seed in (1, 2, 3)]
+    first = train_all(jobs[:2], "test")
+    submitted, real = [], parallel.ProcessPoolExecutor.submit
+    monkeypatch.setattr(
+        parallel.ProcessPoolExecutor, "submit", lambda self, f, job: submitted.append(job.seed) or real(self, f, job)
+    )
+    again = train_all(jobs, "test")
+    assert submitted == [3]
+    for kept, new in zip(first, again, strict=False):
+        assert (kept.losses, kept.validation) == (new.losses, new.validation)
+        assert kept.weights.keys() == new.weights.keys()
+        assert all(torch.equal(kept.weights[k], new.weights[k]) for k in kept.weights)
+        assert torch.equal(kept.scores["own"], new.scores["own"])
+    train_all([replace(jobs[0], texts=texts + 1)], "test")
+    assert submitted == [3, 1]
 
 
 def test_a_second_place_about_the_user_is_read_and_a_constant_one_changes_nothing():

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import polars as pl
 import pytest
-from made_up_run import BACKBONES, HOSTILE, REACHED, effect, evaluated, run_stage, write_json, write_run
+from made_up_run import BACKBONES, HOSTILE, REACHED, benchmarked, effect, evaluated, run_stage, write_json, write_run
 
 from rlrf4rec import paths
 from rlrf4rec.errors import RLRFError
@@ -237,7 +237,7 @@ def test_everything_on_the_page_is_escaped():
 
 def test_the_page_of_a_run(small_run):
     closing = run_stage()
-    assert closing == "wrote data/report/index.html, 8 sections from 18 files"
+    assert closing == "wrote data/report/index.html, 9 sections from 18 files"
     html = (small_run / "data/report/index.html").read_text()
     for heading in (
         "Headline",
@@ -285,6 +285,7 @@ def test_optional_metrics_are_shown_when_they_are_there(small_run):
     assert "make study" in text
     assert "metrics/watch.json is not there" in text
     assert "metrics/probe.json is not there" in text
+    assert "make bench` does" in text
     write_json(paths.metrics("watch"), {"base": {"distinct_2": 0.41}, "round1": {"distinct_2": 0.39}})
     lines = ["policy,measure,users,difference,low,high", "round1,distinct_2,9,-0.02,-0.03,-0.01"]
     paths.plot("watch", "changes").write_text("\n".join(lines))
@@ -292,12 +293,17 @@ def test_optional_metrics_are_shown_when_they_are_there(small_run):
     write_json(paths.metrics("learning_curve", "round1"), {"users": 40, "reward": "personal", "points": points})
     write_json(paths.metrics("probe"), {"titles": {"completed": 0.02, "chance": 0.01}})
     write_json(report.STUDY, {"uniform": evaluated()})
+    write_json(paths.metrics("bench"), benchmarked())
     run_stage()
     text = words((small_run / "data/report/index.html").read_text())
     assert "distinct 2 0.41 0.39" in text
     assert "distinct 2 round1 -0.0200 [-0.0300, -0.0100] 9" in text
     assert "45 pairs +0.0450, 90 pairs +0.0900, 180 pairs +0.1800." in text
     assert "titles: completed 0.02" in text
+    assert "reaches 200 GFLOP in a CPU-second here; sampling reaches 37% of that." in text
+    assert "plain generate of transformers 1.5 7.5 [7.1, 7.9] 2768 1258" in text
+    assert "users 4, 8, 16, 32 1, 2, 4, 8 1.00" in text
+    assert "users go through the stage interactions in 31 s with at most 4.0 GiB of memory." in text
     assert "make study" not in text
 
 

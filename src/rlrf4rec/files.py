@@ -2,30 +2,70 @@
 
 import csv
 import hashlib
+import itertools
 import json
 import os
-import tempfile
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rlrf4rec.errors import RLRFError
+from rlrf4rec.errors import InputError, explain
+
+_numbers = itertools.count()
+
+
+@contextmanager
+def partial(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; a file that is still there at the end is removed.
+
+    Its name holds machine and process: `sweep` can tell what a killed process has left behind.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{_machine()}.{os.getpid()}.{next(_numbers)}.partial")
+    try:
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; on success it takes the place of `path`, on failure it goes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
     try:
-        yield temporary
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        with partial(path) as temporary:
+            yield temporary
+            temporary.replace(path)
+    except Exception as error:
+        if fault := explain(error, path):
+            raise fault from error
+        raise
+
+
+def sweep(folder: Path) -> int:
+    """Remove what killed processes of this machine have left half-written below `folder`; returns how many files."""
+    removed = 0
+    for path in folder.rglob(".*.partial"):
+        machine, process = path.name.split(".")[-4:-2]
+        if machine == _machine() and not _alive(int(process)):
+            path.unlink(missing_ok=True)
+            removed += 1
+    return removed
+
+
+def _machine() -> str:
+    return socket.gethostname().replace(".", "-")
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -35,15 +75,15 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; RLRFError if the file is missing or is not one."""
+    """Read a JSON object; InputError if the file is missing or is not one."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise RLRFError(f"{path}: missing; run the stage that writes it with dvc repro") from None
+        raise InputError(f"{path}: missing; run the stage that writes it with dvc repro") from None
     except ValueError as error:
-        raise RLRFError(f"{path}: not valid JSON ({error}); delete it and run dvc repro") from None
+        raise InputError(f"{path}: not valid JSON ({error}); delete it and run dvc repro") from None
     if not isinstance(content, dict):
-        raise RLRFError(f"{path}: expected a JSON object, found {type(content).__name__}")
+        raise InputError(f"{path}: expected a JSON object, found {type(content).__name__}")
     return content
 
 

@@ -49,3 +49,14 @@ class LearningCurve(Block):
     repeats: Count
     equal_steps: bool
     bootstrap: Annotated[int, Field(ge=100)]
+
+
+class Bench(Block):
+    """Benchmarks: users and pairs of a measurement, how many times the arms run in turn, size of a large data set."""
+
+    users: Annotated[int, Field(ge=8)]
+    batch_users: Count
+    pairs: Annotated[int, Field(ge=8)]
+    turns: Annotated[int, Field(ge=1)]
+    interactions: Count
+    interacting_users: Count

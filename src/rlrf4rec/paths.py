@@ -52,6 +52,11 @@ def texts(policy: str) -> Path:
     return DATA / "sample" / policy / "texts.parquet"
 
 
+def answers(policy: str) -> Path:
+    """What a server answered, when it sampled the texts of a policy."""
+    return DATA / "sample" / policy / "answers.parquet"
+
+
 def vectors(name: str) -> Path:
     """Vectors of a source of texts about users, or of the texts about items (`items`)."""
     return DATA / "encode" / name / VECTORS

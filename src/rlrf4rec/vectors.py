@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from rlrf4rec.errors import RLRFError
+from rlrf4rec.errors import InputError
 from rlrf4rec.files import atomic, fingerprint
 
 
@@ -55,7 +55,7 @@ def read_knowledge(path: Path, users: pl.Series, items: pl.Series) -> Knowledge:
     texts = _checked(path, tensors, "texts", 3, metadata.get("users"), users)
     described = _checked(path, tensors, "items", 2, metadata.get("items"), items)
     if texts.shape[2] % described.shape[1]:
-        raise RLRFError(f"{path}: shapes {tuple(texts.shape)} and {tuple(described.shape)} do not fit together")
+        raise InputError(f"{path}: shapes {tuple(texts.shape)} and {tuple(described.shape)} do not fit together")
     return Knowledge(texts, described)
 
 
@@ -65,25 +65,25 @@ def _checked(
     tensor = tensors.get(name)
     if tensor is None or tensor.dim() != dimensions or tensor.shape[0] != len(rows) or identity != keys_hash(rows):
         shape = "missing" if tensor is None else tuple(tensor.shape)
-        raise RLRFError(
+        raise InputError(
             f"{path}: {name} {shape} do not belong to the {len(rows)} {rows.name}s of the tables; "
             f"run `dvc repro {path.parent.parent.name}`"
         )
     if not torch.isfinite(tensor).all():
-        raise RLRFError(f"{path}: {name} holds values that are not finite; run `dvc repro {path.parent.parent.name}`")
+        raise InputError(f"{path}: {name} holds values that are not finite; run `dvc repro {path.parent.parent.name}`")
     return tensor
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a safetensors file; RLRFError when it is missing or broken."""
+    """Tensors and metadata of a safetensors file; InputError when it is missing or broken."""
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             return tensors, json.loads((file.metadata() or {}).get("about", "{}"))
     except FileNotFoundError:
-        raise RLRFError(f"{path}: missing; run `dvc repro` (or `dvc pull`)") from None
+        raise InputError(f"{path}: missing; run `dvc repro` (or `dvc pull`)") from None
     except SafetensorError as error:
-        raise RLRFError(f"{path}: not a readable safetensors file ({error}); run `dvc repro`") from None
+        raise InputError(f"{path}: not a readable safetensors file ({error}); run `dvc repro`") from None
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:

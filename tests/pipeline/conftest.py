@@ -2,8 +2,11 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,40 +14,73 @@ from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parent.parent.parent
 USERS = 40
+TOKEN = "hf_" + "PlantedTokenThatNoFileMayHold"
+
+
+def smoke():
+    """The params that the recipe `smoke` sets, by block."""
+    blocks = {}
+    for key, value in YAML(typ="safe").load((ROOT / "recipes" / "smoke.yaml").read_text())["set"].items():
+        block, name = key.split(".")
+        blocks.setdefault(block, {})[name] = value
+    return blocks
+
+
 TINY = {
-    "interactions": {"min_interactions": 20},
-    "split": {"validation_share": 0.2, "max_lists": 4},
-    "prompt": {"liked": 2, "disliked": 1},
-    "sample": {"n": 2, "max_tokens": 8, "batch_users": 8},
-    "reward": {"other_lists": 4},
-    "tune_reward": {"n_trials": 2, "max_epochs": 3},
-    "train_reward": {"seeds": 2},
-    "pair": {"max_pairs": 6},
-    "tune_dpo": {"n_trials": 1, "pairs": 2, "holdout_users": 3, "samples": 2},
-    "train_ranker": {"seeds": 2, "epochs": 2},
-    "evaluate": {"bootstrap": 100},
-    "variants": {"backbone": ["prm"], "knowledge": ["constant", "base", "round1"]},
-    "watch": {"kl_users": 2, "bootstrap": 100},
+    **smoke(),
+    "interactions": {"min_interactions": 20},  # of the part of the data set that is used here
+    "store": {"seconds": 0},  # so that a kill finds pieces of even the shortest work
     "controls": {"protocols": ["retrieved"]},
 }
 
 
-def run(folder, *command, check=True):
-    """Run a command in a folder with one thread; its output on failure."""
-    environment = {
+def environment(threads=1):
+    """What a command gets: this Python's programs first, so many threads, a name for Git."""
+    found = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "OMP_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": str(threads),
+        "PYTHONUNBUFFERED": "1",
+        "HF_TOKEN": TOKEN,
+        "ENDPOINT_API_KEY": TOKEN[::-1],
         "GIT_AUTHOR_NAME": "a",
         "GIT_AUTHOR_EMAIL": "a@b",
         "GIT_COMMITTER_NAME": "a",
         "GIT_COMMITTER_EMAIL": "a@b",
     }
-    environment.pop("DVC_ROOT", None)
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    found.pop("DVC_ROOT", None)
+    return found
+
+
+def run(folder, *command, check=True, threads=1):
+    """Run a command in a folder; its output on failure."""
+    done = subprocess.run(command, cwd=folder, env=environment(threads), capture_output=True, text=True)
     if check and done.returncode:
         pytest.fail(f"{' '.join(command)}:\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}")
     return done
+
+
+def killed_repro(folder, stage, delay, threads=1, target=None):
+    """`dvc repro`, killed with all its processes `delay` seconds after `stage` has begun; True if it was killed."""
+    lines = []
+    with subprocess.Popen(
+        ["dvc", "repro", *([target] if target else [])],
+        cwd=folder,
+        env=environment(threads),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        timer = threading.Timer(delay, os.killpg, (process.pid, signal.SIGKILL))
+        for line in process.stdout:
+            lines.append(line)
+            if line.startswith(f"Running stage '{stage}'"):
+                timer.start()
+    timer.cancel()
+    if process.returncode not in (0, -signal.SIGKILL):
+        pytest.fail("".join(lines)[-4000:])
+    return process.returncode != 0
 
 
 def ran(output):
@@ -72,13 +108,16 @@ def assets(tmp_path_factory):
     whole = folder / "data" / "raw" / "dataset"
     part = folder / "part"
     part.mkdir()
-    shutil.copy(whole / "ml-100k.item", part)
     kept, lines = {}, (whole / "ml-100k.inter").read_text().splitlines(keepends=True)
     for line in lines[1:]:
         user = line.split("\t")[0]
         if user in kept or len(kept) < USERS:
             kept.setdefault(user, []).append(line)
-    (part / "ml-100k.inter").write_text(lines[0] + "".join(line for rows in kept.values() for line in rows[:60]))
+    rows = [line for user in kept.values() for line in user[:60]]
+    (part / "ml-100k.inter").write_text(lines[0] + "".join(rows))
+    rated = {line.split("\t")[1] for line in rows}
+    head, *items = (whole / "ml-100k.item").read_text().splitlines(keepends=True)
+    (part / "ml-100k.item").write_text(head + "".join(line for line in items if line.split("\t")[0] in rated))
     return folder
 
 
@@ -100,9 +139,42 @@ def tiny_repository(folder, assets):
         },
     }
     set_params(folder, changes)
-    (folder / "studies" / "controls" / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")  # no study has run
+    recipe = folder / "recipes" / "smoke.yaml"
+    recipe.write_text(recipe.read_text().replace("min_interactions: 250", "min_interactions: 20"))
+    for study in ("bench", "controls"):  # neither has run
+        (folder / "studies" / study / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
     run(folder, "git", "init", "-q")
     run(folder, "dvc", "config", "--local", "core.check_update", "false")
     run(folder, "git", "add", "-A")
     run(folder, "git", "commit", "-qm", "tiny")
     return folder
+
+
+@pytest.fixture(scope="session")
+def clones(tmp_path_factory, assets):
+    """Two clones in different folders, run from nothing side by side; the log of the first.
+
+    The first runs through; the second is killed in the middle of three stages. Each has one thread: with another number
+    of threads last bits differ on some processors.
+    """
+    folders = [tiny_repository(tmp_path_factory.mktemp(name) / "r", assets) for name in ("one", "two-elsewhere")]
+
+    def killed(folder):
+        for stage, delay in (("sample@base", 6.0), ("tune_dpo", 12.0), ("train_ranker@prm-base", 5.0)):
+            assert killed_repro(folder, stage, delay), stage
+        return run(folder, "dvc", "repro").stdout
+
+    with ThreadPoolExecutor(2) as pool:
+        second = pool.submit(killed, folders[1])
+        log = run(folders[0], "dvc", "repro").stdout
+        second.result()
+    for folder in folders:
+        run(folder, "git", "add", "-A")
+        run(folder, "git", "commit", "-qm", "run")
+    return folders, log
+
+
+def hashes(folder):
+    """MD5 of every output of every stage, as dvc.lock has it."""
+    lock = YAML(typ="safe").load((folder / "dvc.lock").read_text())
+    return {(s, out["path"]): out["md5"] for s, entry in lock["stages"].items() for out in entry["outs"]}

@@ -1,48 +1,64 @@
 """The whole loop, run by `dvc repro` as a user runs it. One run in two folders serves all tests."""
 
 import json
-from concurrent.futures import ThreadPoolExecutor
+import shutil
 
 import polars as pl
 import pytest
+import torch
 from ruamel.yaml import YAML
+from safetensors.torch import load
 
-from .conftest import ran, run, set_params, tiny_repository
+from rlrf4rec.language import nucleus
+from rlrf4rec.language.generate import Settings, common_prefix, generate, prefix_cache
+from rlrf4rec.language.models import load_llm
+from rlrf4rec.language.shared_attention import NAME
+from rlrf4rec.language.tokenizer import load_tokenizer
 
-pytestmark = pytest.mark.timeout(900)
+from .conftest import TOKEN, hashes, ran, run, set_params
 
-
-@pytest.fixture(scope="module")
-def clones(tmp_path_factory, assets):
-    """Two clones in different folders, each run from nothing, side by side; the logs of their runs."""
-    folders = [tiny_repository(tmp_path_factory.mktemp(name) / "r", assets) for name in ("one", "two-elsewhere")]
-    with ThreadPoolExecutor(2) as pool:
-        logs = list(pool.map(lambda f: run(f, "dvc", "repro").stdout, folders))
-    for folder in folders:
-        run(folder, "git", "add", "-A")
-        run(folder, "git", "commit", "-qm", "run")
-    return folders, logs
-
-
-def hashes(folder):
-    lock = YAML(typ="safe").load((folder / "dvc.lock").read_text())
-    return {(s, out["path"]): out["md5"] for s, entry in lock["stages"].items() for out in entry["outs"]}
+pytestmark = pytest.mark.timeout(1800)
 
 
 def test_every_stage_runs_and_ends_with_its_line(clones):
-    folders, logs = clones
+    folders, log = clones
     stages = run(folders[0], "dvc", "stage", "list", "--name-only").stdout.split()
-    assert ran(logs[0]) == set(stages)
+    assert ran(log) == set(stages)
     for stage in stages:
         name = stage.split("@")[0]
-        assert any(
-            line.startswith(name) and ": wrote " in line and line.endswith(" s") for line in logs[0].splitlines()
-        )
+        assert any(line.startswith(name) and ": wrote " in line and line.endswith(" s") for line in log.splitlines())
 
 
-def test_two_clones_give_byte_equal_outputs(clones):
-    one, two = (hashes(f) for f in clones[0])
+def test_another_folder_and_three_kills_give_byte_equal_outputs(clones):
+    one, two = (hashes(folder) for folder in clones[0])
+    assert {stage for stage, path in one if one[stage, path] != two.get((stage, path))} == set()
     assert one == two
+
+
+def test_with_two_threads_texts_are_the_same_and_vectors_to_their_last_bits(clones, tmp_path):
+    """Some processors split sums by threads; what is trained on such vectors may then differ in its last bits too."""
+    copy = tmp_path / "r"
+    shutil.copytree(clones[0][0], copy, symlinks=True, ignore=shutil.ignore_patterns(".rlrf4rec", "cache"))
+    run(copy, "chmod", "-R", "u+w", "data")
+    texts, vectors = "data/sample/base/texts.parquet", "data/encode/base/vectors.safetensors"
+    before = {path: (copy / path).read_bytes() for path in (texts, vectors)}
+    for command in (("sample", "base", "models/pretrained/no_adapter.json"), ("encode", "base")):
+        run(copy, "rlrf4rec", *command, threads=2)
+    assert (copy / texts).read_bytes() == before[texts]
+    one, two = load(before[vectors]), load((copy / vectors).read_bytes())
+    assert one.keys() == two.keys()
+    for name in one:
+        assert torch.allclose(one[name], two[name], atol=1e-5), name
+
+
+def test_a_planted_token_is_in_no_file_of_the_run(clones):
+    """Every stage had it in its environment: logs, store, params, lock, metrics, tables and report are looked at."""
+    folders, log = clones
+    planted = [TOKEN.encode(), TOKEN[::-1].encode()]
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    assert any(path.suffix == ".log" for path in files)
+    assert [path for path in files for token in planted if token in path.read_bytes()] == []
+    assert TOKEN not in log
 
 
 def test_a_second_run_does_nothing(clones):
@@ -112,6 +128,63 @@ def test_an_experiment_runs_what_depends_on_its_param_and_nothing_before(clones)
     assert ran(run(folder, "dvc", "repro").stdout) == set()
 
 
+def test_the_smoke_recipe_is_what_ran_and_runs_as_an_experiment(clones):
+    folder = clones[0][0]
+    before = hashes(folder)
+    printed = run(folder, "rlrf4rec", "exp", "smoke").stdout
+    assert printed.startswith("smoke: ")
+    assert ran(printed) == set()
+    assert "smoke" in run(folder, "dvc", "exp", "list", "--name-only").stdout.split()
+    assert hashes(folder) == before
+    assert run(folder, "git", "status", "--porcelain").stdout == ""
+
+
+def test_a_shown_prompt_is_the_one_that_was_sampled_from(clones):
+    folder = clones[0][0]
+    row = pl.read_parquet(folder / "data" / "prompt" / "prompts.parquet").row(0, named=True)
+    shown = run(folder, "rlrf4rec", "show-prompt", row["user"])
+    assert shown.stdout == row["prompt"] + "\n"
+    assert f"user {row['user']}: {row['tokens']} tokens of at most 1024" in shown.stderr
+    unknown = run(folder, "rlrf4rec", "show-prompt", "nobody", check=False)
+    assert unknown.returncode == 2
+    assert "no user 'nobody' among" in unknown.stderr
+    assert "it fits" in run(folder, "rlrf4rec", "estimate").stdout
+
+
+def test_prompt_and_answer_are_parted_at_a_token(clones):
+    """An answer's tokens are the same alone as behind its prompt: what a server wrote can be taken for sampled."""
+    folder = clones[0][0]
+    tokenizer = load_tokenizer(folder / "models" / "pretrained" / "llm")
+    prompts = pl.read_parquet(folder / "data" / "prompt" / "prompts.parquet")
+    texts = pl.read_parquet(folder / "data" / "sample" / "base" / "texts.parquet").join(prompts, on="user")
+    for prompt, text in texts.select("prompt", "text").iter_rows():
+        assert tokenizer.encode(f"{prompt} {text}") == tokenizer.encode(prompt) + tokenizer.encode(f" {text}")
+
+
+def test_on_real_prompts_logits_and_texts_are_those_of_the_whole_text_at_once(clones):
+    """The LLM with everything shared against transformers' own forward of prompt and text, at every new token."""
+    folder = clones[0][0]
+    llm, steps = folder / "models" / "pretrained" / "llm", 6
+    tokenizer, plain, shared = load_tokenizer(llm), load_llm(llm, torch.float32), load_llm(llm, torch.float32, NAME)
+    texts = pl.read_parquet(folder / "data" / "prompt" / "prompts.parquet")["prompt"].head(3)
+    prompts = [tokenizer.encode(text) for text in texts]
+    seen, head = [], shared.get_output_embeddings()
+    head.register_forward_hook(lambda module, given, logits: seen.append(logits))
+    uniform = torch.stack([nucleus.uniforms([(i, s) for s in range(2)], steps) for i in range(len(prompts))])
+    prefix = prefix_cache(shared, prompts[0][: common_prefix(prompts)], steps)
+    drawn = generate(shared, prompts, uniform, prefix, Settings(1.0, 0, 0.95, steps, frozenset()))
+    for row, prompt in enumerate(prompts):
+        for sample in range(2):
+            with torch.inference_mode():
+                logits = plain(torch.tensor([prompt + drawn[row][sample]])).logits[0, len(prompt) - 1 : -1]
+            own = torch.stack([step[2 * row + sample] for step in seen])
+            assert torch.allclose(own, logits, atol=2e-3), (own - logits).abs().max()
+            again = [
+                int(nucleus.sample(logits[i][None], uniform[row, sample, i][None], 1.0, 0.95)) for i in range(steps)
+            ]
+            assert again == drawn[row][sample]
+
+
 def test_pairs_of_another_kind_of_reward_leave_sampling_alone(clones):
     folder = clones[0][1]
     set_params(folder, {"reward": {"kind": "ndcg"}})
@@ -141,7 +214,7 @@ def test_a_corrupted_table_is_named_and_nothing_after_it_is_touched(clones):
     path.chmod(0o644)
     path.write_bytes(good[: len(good) // 2])
     failed = run(folder, "rlrf4rec", "encode", "base", check=False)
-    assert failed.returncode == 2
+    assert failed.returncode == 4
     assert "data/sample/base/texts.parquet: not a readable Parquet file" in failed.stderr
     assert "Traceback" not in failed.stderr
     path.write_bytes(good)
@@ -150,10 +223,13 @@ def test_a_corrupted_table_is_named_and_nothing_after_it_is_touched(clones):
 def test_trl_trains_on_the_same_pairs_to_the_same_format(clones):
     folder = clones[0][1]
     set_params(folder, {"dpo": {"engine": "trl"}})
+    pairs = folder / "data" / "pair" / "round1" / "pairs.parquet"
+    pairs.chmod(0o644)
+    pl.read_parquet(pairs).head(2).write_parquet(pairs)
     adapter = folder / "models" / "train_dpo" / "round1"
     before = sorted(p.name for p in adapter.iterdir())
     log = run(folder, "rlrf4rec", "train_dpo", "round1", "base").stdout
-    assert "6 pairs, 2 steps" in log
+    assert "2 pairs, 1 steps" in log
     assert sorted(p.name for p in adapter.iterdir()) == before
     run(folder, "git", "checkout", "-q", ".")
     run(folder, "dvc", "checkout", "--force", "dvc.yaml")

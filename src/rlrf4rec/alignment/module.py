@@ -2,22 +2,35 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import lightning as L
+import polars as pl
 import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from peft import PeftModel
 from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
+from rlrf4rec import store
+from rlrf4rec.alignment.checkpoint import Checkpoint, Step
 from rlrf4rec.alignment.loss import LogProbs, dpo_loss
 from rlrf4rec.alignment.packed import TokenPair, completion_log_probs, pack
 from rlrf4rec.progress import Progress
 
+CODE = ("alignment", "language/models")  # the modules that decide what DPO gives, as `store.code` takes them
+LOG_PROBS = {"pair": pl.Int64, "chosen": pl.Float32, "rejected": pl.Float32}
+
 
 @dataclass(frozen=True)
 class Settings:
-    """How DPO trains; `warmup` is the share of steps with a rising rate, after which it falls linearly to 0."""
+    """How DPO trains.
+
+    `batch` pairs go through the LLM at once, and a step of the optimiser takes `accumulate` such batches. `warmup` is
+    the share of steps with a rising rate, after which it falls linearly to 0.
+    """
 
     beta: float
     learning_rate: float
@@ -28,31 +41,41 @@ class Settings:
     max_grad_norm: float
     precision: str
     seed: int
+    device: str = "cpu"
+    accumulate: int = 1
+
+    @property
+    def step_pairs(self) -> int:
+        """Pairs of a step of the optimiser."""
+        return self.batch * self.accumulate
 
 
 @dataclass(frozen=True)
-class Step:
-    """What one optimiser step saw, averaged over its pairs."""
+class Judged:
+    """Losses and margins of pairs, and how far their texts moved from the reference, in nats; [pairs] each."""
 
-    step: int
-    loss: float
-    margin: float
-    accuracy: float
-    chosen: float
-    rejected: float
+    loss: Tensor
+    margin: Tensor
+    chosen: Tensor
+    rejected: Tensor
+
+    def detached(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The four without their graph."""
+        return self.loss.detach(), self.margin.detach(), self.chosen.detach(), self.rejected.detach()
 
 
 class PairData(L.LightningDataModule):
-    """Shuffled batches of pair numbers."""
+    """Pair numbers of each step, shuffled anew in each epoch; the steps of all epochs in a row, from `begin` on."""
 
-    def __init__(self, pairs: int, batch: int, seed: int) -> None:
+    def __init__(self, pairs: int, step_pairs: int, epochs: int, seed: int, begin: int) -> None:
         super().__init__()
-        self.pairs, self.batch, self.seed = pairs, batch, seed
+        generator = torch.Generator().manual_seed(seed)
+        orders = [torch.randperm(pairs, generator=generator) for _ in range(epochs)]
+        self.batches = [rows for order in orders for rows in order.split(step_pairs)][begin:]
 
     def train_dataloader(self) -> DataLoader[Tensor]:
         """Batches of row numbers."""
-        generator = torch.Generator().manual_seed(self.seed)
-        return DataLoader(torch.arange(self.pairs), self.batch, shuffle=True, generator=generator)  # type: ignore[arg-type]
+        return DataLoader(self.batches, batch_size=None)  # type: ignore[arg-type]
 
 
 class Dpo(L.LightningModule):
@@ -68,48 +91,70 @@ class Dpo(L.LightningModule):
     ) -> None:
         """`halfway` is called once after half of the steps; an exception of it ends the training."""
         super().__init__()
+        self.automatic_optimization = False
         self.halfway = halfway
         self.policy, self.pairs, self.reference, self.settings = policy, pairs, reference, settings
         self.steps: list[Step] = []
+        self.checkpoint: Checkpoint | None = None
         self.progress: Progress | None = None
-        self.total = -(-len(pairs) // settings.batch) * settings.epochs
+        self.total = -(-len(pairs) // settings.step_pairs) * settings.epochs
 
-    def training_step(self, rows: Tensor) -> Tensor:
-        """DPO loss of a batch of pairs."""
+    def training_step(self, rows: Tensor) -> None:
+        """One step of the optimiser on the mean loss of its pairs, which go through the LLM in batches."""
+        optimizer = cast(LightningOptimizer, self.optimizers())
+        optimizer.zero_grad()
+        seen = []
+        for batch in rows.split(self.settings.batch):
+            judged = self.judge(batch.cpu())
+            self.manual_backward(judged.loss.sum() / len(rows))
+            seen.append(judged.detached())
+        self.clip_gradients(optimizer.optimizer, self.settings.max_grad_norm, "norm")
+        optimizer.step()
+        cast(LambdaLR, self.lr_schedulers()).step()
+        loss, margin, chosen, rejected = (torch.cat(values) for values in zip(*seen, strict=True))
+        accuracy = (margin > 0).float()
+        means = [float(values.mean()) for values in (loss, margin, accuracy, chosen, rejected)]
+        self.steps.append(Step(len(self.steps), *means))
+        if self.progress:
+            self.progress.advance(len(rows), f"loss {means[0]:.3f}, margin {means[1]:+.3f}")
+
+    def log_probs(self, rows: Tensor) -> tuple[LogProbs, LogProbs]:
+        """Log-probabilities of the pairs `rows` under the policy and, as they were before, under the reference."""
         batch = pack([self.pairs[i] for i in rows.tolist()]).to(self.device)
         policy = completion_log_probs(self.policy.get_base_model(), batch)  # type: ignore[arg-type]
-        rows = rows.cpu()
-        reference = LogProbs(self.reference.chosen[rows].to(self.device), self.reference.rejected[rows].to(self.device))
+        chosen, rejected = (values[rows].to(self.device) for values in (self.reference.chosen, self.reference.rejected))
+        return policy, LogProbs(chosen, rejected)
+
+    def judge(self, rows: Tensor) -> Judged:
+        """The DPO losses of the pairs `rows`."""
+        policy, reference = self.log_probs(rows)
         losses, margins = dpo_loss(policy, reference, self.settings.beta)
-        loss = losses.mean()
-        self.steps.append(
-            Step(
-                len(self.steps),
-                float(loss.detach()),
-                float(margins.detach().mean()),
-                float((margins.detach() > 0).float().mean()),
-                float((policy.chosen - reference.chosen).detach().mean()),
-                float((policy.rejected - reference.rejected).detach().mean()),
-            )
-        )
-        if self.progress:
-            self.progress.advance(len(rows), f"loss {self.steps[-1].loss:.3f}, margin {self.steps[-1].margin:+.3f}")
-        return loss
+        return Judged(losses, margins, policy.chosen - reference.chosen, policy.rejected - reference.rejected)
+
+    def on_train_batch_start(self, *args: object) -> None:
+        """Bring the random generator to where it was, after the loader has drawn its own numbers from it."""
+        if self.checkpoint:
+            self.checkpoint.restore_generator()
 
     def on_train_batch_end(self, *args: object) -> None:
-        """Call `halfway` when it is time."""
+        """Keep a checkpoint and call `halfway` when it is time."""
+        if self.checkpoint and len(self.steps) < self.total:
+            self.checkpoint.keep(self.policy, self.optimizers().optimizer, self.steps)  # type: ignore[union-attr]
         if self.halfway and len(self.steps) == self.total // 2:
             self.halfway()
             self.policy.train()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW with linear warm-up and decay, stepped with every batch."""
+        """AdamW with linear warm-up and decay."""
         s = self.settings
         optimizer = torch.optim.AdamW(
             [p for p in self.policy.parameters() if p.requires_grad], lr=s.learning_rate, weight_decay=s.weight_decay
         )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate(self.total, s.warmup))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        if self.checkpoint:
+            self.checkpoint.restore(self.policy, optimizer)
+        factor, done = rate(self.total, s.warmup), len(self.steps)
+        schedule = LambdaLR(optimizer, lambda step: factor(done + step))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule}}
 
 
 def rate(total: int, warmup: float) -> Callable[[int], float]:
@@ -125,40 +170,66 @@ def rate(total: int, warmup: float) -> Callable[[int], float]:
 
 
 @torch.no_grad()
-def reference_log_probs(policy: PeftModel, pairs: list[TokenPair], batch: int, precision: str, what: str) -> LogProbs:
-    """Log-probabilities of all pairs under the policy as it stands, [pairs], on the CPU."""
+def reference_log_probs(
+    policy: PeftModel, pairs: list[TokenPair], batch: int, precision: str, what: str, identity: str | None
+) -> LogProbs:
+    """Log-probabilities of all pairs under the policy as it stands, [pairs], on the CPU.
+
+    `identity` names the policy in the store, where they are kept as batches finish; None keeps nothing.
+    """
     policy.eval()
-    if torch.cuda.is_available():
-        policy.cuda()
+    key = store.digest(store.code(*CODE), identity, pairs, batch, precision)
+    shelf = store.Rows("log_probs", key, ["pair"]) if identity else None
+    found = shelf.load() if shelf else None
+    known = {} if found is None else {pair: (chosen, rejected) for pair, chosen, rejected in found.iter_rows()}
     progress = Progress(len(pairs), what)
-    parts = []
     with torch.autocast(policy.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-        for begin in range(0, len(pairs), batch):
-            some = pairs[begin : begin + batch]
-            parts.append(completion_log_probs(policy.get_base_model(), pack(some).to(policy.device)))  # type: ignore[arg-type]
-            progress.advance(len(some))
+        for rows in torch.arange(len(pairs)).split(batch):
+            if int(rows[0]) not in known:
+                packed = pack([pairs[row] for row in rows]).to(policy.device)
+                some = completion_log_probs(policy.get_base_model(), packed)  # type: ignore[arg-type]
+                columns = {"pair": rows.tolist(), "chosen": some.chosen.tolist(), "rejected": some.rejected.tolist()}
+                fresh = pl.DataFrame(columns, schema=LOG_PROBS)
+                known.update({pair: (chosen, rejected) for pair, chosen, rejected in fresh.iter_rows()})
+                if shelf:
+                    shelf.add(fresh)
+            progress.advance(len(rows))
     progress.close()
-    return LogProbs(torch.cat([p.chosen.cpu() for p in parts]), torch.cat([p.rejected.cpu() for p in parts]))
+    if shelf:
+        shelf.flush()
+    values = torch.tensor([known[pair] for pair in range(len(pairs))])
+    return LogProbs(values[:, 0], values[:, 1])
 
 
-def train(module: Dpo, what: str) -> list[Step]:
-    """Run DPO with Lightning; the policy is changed in place."""
+def train(module: Dpo, what: str, identity: str | None) -> list[Step]:
+    """Run DPO with Lightning; the policy is changed in place.
+
+    `identity` names the LLM below the adapter; with it a killed training goes on from its last checkpoint in the
+    store. None keeps no checkpoints.
+    """
     s = module.settings
-    module.progress = Progress(len(module.pairs) * s.epochs, what)
+    if identity:
+        kind = type(module).__name__
+        begin = [p for p in module.policy.parameters() if p.requires_grad]
+        key = store.digest(store.code(*CODE), identity, kind, begin, module.pairs, module.reference, s)
+        module.checkpoint = Checkpoint(key)
+        module.steps = module.checkpoint.steps()
+    data = PairData(len(module.pairs), s.step_pairs, s.epochs, s.seed, len(module.steps))
+    module.progress = Progress(sum(len(rows) for rows in data.batches), what)
     module.policy.train()
     trainer = L.Trainer(
-        max_epochs=s.epochs,
+        max_epochs=1,
+        accelerator="gpu" if s.device == "cuda" else "cpu",
         devices=1,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         precision="bf16-mixed" if s.precision == "bfloat16" else "32-true",
-        gradient_clip_val=s.max_grad_norm,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(s.seed)
-        trainer.fit(module, datamodule=PairData(len(module.pairs), s.batch, s.seed))
+        trainer.fit(module, datamodule=data)
     module.progress.close()
     module.policy.eval()
     return module.steps

@@ -1,17 +1,21 @@
-"""Prompt, chosen and rejected in one row, the prompt computed once.
+"""A batch of preference pairs in one row, what they share computed once.
 
-A row is [prompt, padded | chosen, padded | rejected, padded]. Prompt tokens attend causally among themselves,
-which needs no mask; completion tokens attend to their prompt and to the tokens before them, chosen never to
-rejected; both continue at the position after the prompt. Log-probabilities equal those of two separate rows.
+The row is [prefix | prompt, chosen, rejected of pair 1 | of pair 2 | ...]: the tokens that all prompts begin with stand
+once, each pair's prompt follows without them, and nothing is padded. All tokens attend to the prefix and to their own
+pair's prompt up to themselves; completion tokens attend to their own completion besides, chosen never to rejected.
+Chosen and rejected both continue at the position after the prompt. Log-probabilities and gradients equal those of two
+separate rows per pair.
 
-Shapes: B pairs, P tokens of the longest prompt, K tokens of the longest completion, H heads, D head width.
+Shapes: T tokens of the row, L of the prefix, B pairs, M completion tokens.
 """
 
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
@@ -20,7 +24,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from rlrf4rec.alignment.loss import LogProbs
 
 NAME = "packed_pairs"
-IGNORED = -100
+CHUNK = 128  # completion tokens whose logits over the vocabulary live at the same time
 
 
 @dataclass(frozen=True)
@@ -34,15 +38,17 @@ class TokenPair:
 
 @dataclass(frozen=True)
 class Packed:
-    """tokens, positions [B, P + 2K]; visible bool [B, 1, 2K, P + 2K] of the completions; for each completion
-    token the place whose output predicts it and its id, [B, 2, K], ids IGNORED where padded; prompt = P."""
+    """tokens, positions [1, T]; prefix = L; for each pair what its S tokens see of prefix and pair, bool [S, L + S];
+    for each completion token the place whose output predicts it and its id, [M]; lengths of the completions, chosen
+    and rejected in turn, 2B numbers that add up to M."""
 
     tokens: Tensor
     positions: Tensor
-    visible: Tensor
+    prefix: int
+    visible: tuple[Tensor, ...]
     places: Tensor
     targets: Tensor
-    prompt: int
+    lengths: tuple[int, ...]
 
     def to(self, device: torch.device) -> "Packed":
         """The same batch on another device."""
@@ -50,37 +56,52 @@ class Packed:
             self,
             tokens=self.tokens.to(device),
             positions=self.positions.to(device),
-            visible=self.visible.to(device),
+            visible=tuple(mask.to(device) for mask in self.visible),
             places=self.places.to(device),
             targets=self.targets.to(device),
         )
 
 
+def _shared_prefix(prompts: list[list[int]]) -> int:
+    """How many tokens all prompts begin with."""
+    return sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, zip(*prompts, strict=False)))
+
+
 def pack(pairs: list[TokenPair]) -> Packed:
-    """Pack a batch of pairs."""
-    prompt = max(len(p.prompt) for p in pairs)
-    longest = max(max(len(p.chosen), len(p.rejected)) for p in pairs)
-    width = prompt + 2 * longest
-    tokens = torch.zeros(len(pairs), width, dtype=torch.long)
-    positions = torch.zeros(len(pairs), width, dtype=torch.long)
-    visible = torch.zeros(len(pairs), 1, 2 * longest, width, dtype=torch.bool)
-    places = torch.zeros(len(pairs), 2, longest, dtype=torch.long)
-    targets = torch.full((len(pairs), 2, longest), IGNORED)
-    causal = torch.ones(longest, longest, dtype=torch.bool).tril()
-    for row, pair in enumerate(pairs):
-        n = len(pair.prompt)
-        tokens[row, :n] = torch.tensor(pair.prompt)
-        positions[row, :n] = torch.arange(n)
-        visible[row, 0, :, :n] = True
-        for side, ids in enumerate((pair.chosen, pair.rejected)):
-            begin = prompt + side * longest
-            own = slice(begin, begin + longest)
-            tokens[row, begin : begin + len(ids)] = torch.tensor(ids)
-            positions[row, own] = n + torch.arange(longest)
-            visible[row, 0, side * longest : (side + 1) * longest, own] = causal
-            places[row, side, : len(ids)] = torch.tensor([n - 1, *range(begin, begin + len(ids) - 1)])
-            targets[row, side, : len(ids)] = torch.tensor(ids)
-    return Packed(tokens, positions, visible, places, targets, prompt)
+    """Pack a batch of pairs; no prompt is empty."""
+    prefix = _shared_prefix([pair.prompt for pair in pairs])
+    tokens, positions = pairs[0].prompt[:prefix], list(range(prefix))
+    visible: list[Tensor] = []
+    places: list[int] = []
+    for pair in pairs:
+        rest = pair.prompt[prefix:]
+        last = len(tokens) + len(rest) - 1 if rest else prefix - 1
+        tokens = tokens + rest
+        positions += range(prefix, len(pair.prompt))
+        for completion in (pair.chosen, pair.rejected):
+            places += [last, *range(len(tokens), len(tokens) + len(completion) - 1)]
+            tokens = tokens + completion
+            positions += range(len(pair.prompt), len(pair.prompt) + len(completion))
+        visible.append(_visible(prefix, len(rest), len(pair.chosen), len(pair.rejected)))
+    targets = [token for pair in pairs for token in pair.chosen + pair.rejected]
+    lengths = tuple(len(ids) for pair in pairs for ids in (pair.chosen, pair.rejected))
+    return Packed(
+        torch.tensor([tokens]),
+        torch.tensor([positions]),
+        prefix,
+        tuple(visible),
+        torch.tensor(places),
+        torch.tensor(targets),
+        lengths,
+    )
+
+
+def _visible(prefix: int, rest: int, chosen: int, rejected: int) -> Tensor:
+    """What a pair's tokens see of the prefix and of the pair, bool [S, L + S]."""
+    size = rest + chosen + rejected
+    seen = torch.ones(size, size, dtype=torch.bool).tril()
+    seen[rest + chosen :, rest : rest + chosen] = False
+    return torch.cat([torch.ones(size, prefix, dtype=torch.bool), seen], dim=1)
 
 
 def packed_attention(
@@ -97,13 +118,20 @@ def packed_attention(
     if packed is None:
         out, _ = sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
         return out, None
-    p = packed.prompt
     groups = query.shape[1] // key.shape[1]
-    key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
-    causal = torch.ones(p, p, dtype=torch.bool, device=query.device).tril()
-    first = _attend(query[:, :, :p] * scaling, key[:, :, :p], value[:, :, :p], causal)
-    second = _attend(query[:, :, p:] * scaling, key, value, packed.visible)
-    return torch.cat([first, second], dim=2).transpose(1, 2).contiguous(), None
+    query, key, value = query * scaling, key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
+    size = packed.prefix
+    first_key, first_value = key[:, :, :size], value[:, :, :size]
+    causal = torch.ones(size, size, dtype=torch.bool, device=query.device).tril()
+    outs = [_attend(query[:, :, :size], first_key, first_value, causal)]
+    begin = size
+    for visible in packed.visible:
+        own = slice(begin, begin + len(visible))
+        keys = torch.cat([first_key, key[:, :, own]], dim=2)
+        values = torch.cat([first_value, value[:, :, own]], dim=2)
+        outs.append(_attend(query[:, :, own], keys, values, visible))
+        begin = own.stop
+    return torch.cat(outs, dim=2).transpose(1, 2).contiguous(), None
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, visible: Tensor) -> Tensor:
@@ -117,17 +145,21 @@ ALL_MASK_ATTENTION_FUNCTIONS.register(NAME, sdpa_mask)
 
 
 def completion_log_probs(model: PreTrainedModel, batch: Packed) -> LogProbs:
-    """Log-probabilities of a packed batch; logits are computed at the completions alone.
+    """Log-probabilities of a packed batch, [B] each; logits are computed at the completions alone.
 
     model: a causal LM loaded with the attention `NAME`, its adapter layers in place.
     """
     assert model.config._attn_implementation == NAME, "load the model with this module's attention"
     hidden = model.base_model(
         input_ids=batch.tokens, position_ids=batch.positions, use_cache=False, packed=batch
-    ).last_hidden_state
-    real = batch.targets != IGNORED
-    pair = torch.arange(len(hidden), device=hidden.device)[:, None, None].expand_as(batch.places)
-    logits = model.get_output_embeddings()(hidden[pair[real], batch.places[real]]).float()
-    each = torch.log_softmax(logits, dim=-1).gather(1, batch.targets[real][:, None])[:, 0]
-    sums = torch.zeros(batch.targets.shape, device=hidden.device, dtype=each.dtype).masked_scatter(real, each).sum(-1)
-    return LogProbs(sums[:, 0], sums[:, 1])
+    ).last_hidden_state[0, batch.places]
+    head = model.get_output_embeddings()
+    chunks = zip(hidden.split(CHUNK), batch.targets.split(CHUNK), strict=True)
+    each = torch.cat([checkpoint(_log_probs, head, h, t, use_reentrant=False) for h, t in chunks])
+    sums = torch.stack([part.sum() for part in each.split(batch.lengths)])
+    return LogProbs(sums[0::2], sums[1::2])
+
+
+def _log_probs(head: nn.Module, hidden: Tensor, targets: Tensor) -> Tensor:
+    """Log-probabilities of target tokens, [M]; computed again in the backward pass, not kept until then."""
+    return torch.log_softmax(head(hidden).float(), dim=-1).gather(1, targets[:, None])[:, 0]

@@ -4,28 +4,48 @@ import json
 import shutil
 from pathlib import Path
 
-import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from torch import nn
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
+from rlrf4rec.errors import RLRFError
+from rlrf4rec.language.models import check_adapter
 from rlrf4rec.seeds import seeded
 
 
-def new_policy(model: PreTrainedModel, rank: int, alpha: int, dropout: float, seed: int) -> PeftModel:
-    """A fresh adapter on all linear layers but the output; its update is zero."""
+def new_policy(
+    model: PreTrainedModel, rank: int, alpha: int, dropout: float, seed: int, target: str | list[str] = "all-linear"
+) -> PeftModel:
+    """A fresh adapter on the linear layers `target` (`all-linear`: all but the output); its update is zero."""
+    if isinstance(target, list):
+        check_target(model, target)
     config = LoraConfig(
         r=rank,
         lora_alpha=alpha,
         lora_dropout=dropout,
-        target_modules="all-linear",
+        target_modules=target,
         task_type="CAUSAL_LM",  # type: ignore[arg-type]
     )
     with seeded(seed):
         return get_peft_model(model, config)  # type: ignore[return-value]
 
 
+def check_target(model: PreTrainedModel, target: list[str]) -> None:
+    """RLRFError unless every name of `target` is that of linear layers of this LLM, the output not among them."""
+    output = model.get_output_embeddings()
+    linear = [(name, m) for name, m in model.named_modules() if isinstance(m, nn.Linear | Conv1D)]
+    known = {name.split(".")[-1] for name, m in linear if m is not output}
+    if strange := [name for name in target if name not in known]:
+        raise RLRFError(
+            f"dpo.lora_target: {strange[0]!r} is no linear layer of this LLM that can carry an adapter; "
+            f"it has {', '.join(sorted(known))}"
+        )
+
+
 def load_policy_for_training(model: PreTrainedModel, adapter: Path) -> PeftModel:
     """The adapter of a former round, to be trained on."""
+    check_adapter(adapter)
     return PeftModel.from_pretrained(model, str(adapter), is_trainable=True)
 
 
@@ -43,8 +63,3 @@ def save_adapter(policy: PeftModel, base: Path, target: Path) -> None:
     (temporary / "README.md").unlink(missing_ok=True)
     shutil.rmtree(target, ignore_errors=True)
     temporary.replace(target)
-
-
-def to_precision(model: PreTrainedModel, precision: str) -> PreTrainedModel:
-    """Cast the frozen base; LoRA weights stay in fp32 and meet it under autocast."""
-    return model.to(torch.bfloat16 if precision == "bfloat16" else torch.float32)  # type: ignore[arg-type]

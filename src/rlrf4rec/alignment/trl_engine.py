@@ -3,13 +3,13 @@
 import tempfile
 from typing import Any
 
-import torch
 from datasets import Dataset
 from peft import PeftModel
 from trl import DPOConfig, DPOTrainer  # type: ignore[attr-defined]
 
+from rlrf4rec.alignment.checkpoint import Step
 from rlrf4rec.alignment.loss import LogProbs
-from rlrf4rec.alignment.module import Settings, Step
+from rlrf4rec.alignment.module import Settings
 from rlrf4rec.alignment.packed import TokenPair
 from rlrf4rec.errors import RLRFError
 
@@ -49,13 +49,14 @@ def trainer(
         beta=s.beta,
         learning_rate=s.learning_rate,
         per_device_train_batch_size=s.batch,
+        gradient_accumulation_steps=s.accumulate,
         num_train_epochs=s.epochs,
         warmup_steps=s.warmup,
         lr_scheduler_type="linear",
         weight_decay=s.weight_decay,
         max_grad_norm=s.max_grad_norm,
         bf16=s.precision == "bfloat16",
-        use_cpu=not torch.cuda.is_available(),
+        use_cpu=s.device == "cpu",
         gradient_checkpointing=False,
         precompute_ref_log_probs=True,
         max_length=None,

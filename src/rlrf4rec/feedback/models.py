@@ -1,12 +1,14 @@
 """Reward models: cross-fitted over the two halves of the tuning users, several seeds each."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from rlrf4rec.errors import RLRFError
+from rlrf4rec import store
+from rlrf4rec.errors import InputError
 from rlrf4rec.ranking import nets
 from rlrf4rec.ranking.lists import Catalogue, Lists
 from rlrf4rec.ranking.module import Ranker, fit
@@ -47,10 +49,18 @@ def new(net: str, catalogue: Catalogue, seen: Tensor, length: int, dropout: floa
 def train(
     net: nn.Module, name: str, lists: Lists, texts: Tensor, h: Hyperparameters, batch: int, seed: int
 ) -> list[float]:
-    """Train one reward model; returns the losses by epoch."""
+    """Train one reward model, or take the trained one from the store; returns the losses by epoch."""
+    code = store.code("feedback/models", "ranking", "metrics/ranking")
+    key = store.digest(code, net.state_dict(), name, lists, texts, h, batch, seed)
+    if found := store.load_tensors("train_reward", key):
+        net.load_state_dict(found[0])
+        net.eval()
+        return list(json.loads(found[1]["losses"]))
     with seeded(derive(seed, "dropout")):
         ranker = Ranker(net, name, lists, texts, h.learning_rate, h.weight_decay, derive(seed, "text"))
-        return fit(ranker, h.epochs, batch, derive(seed, "shuffle"))
+        losses = fit(ranker, h.epochs, batch, derive(seed, "shuffle"))
+    store.save_tensors("train_reward", key, net.state_dict(), {"losses": json.dumps(losses)})
+    return losses
 
 
 def save(path: Path, models: dict[str, nn.Module], net: str, width: int) -> None:
@@ -77,7 +87,7 @@ def load(path: Path, catalogue: Catalogue, length: int) -> dict[str, nn.Module]:
         try:
             model.load_state_dict(state)
         except RuntimeError as error:
-            raise RLRFError(
+            raise InputError(
                 f"{path}: weights do not fit the catalogue ({error}); run `dvc repro train_reward`"
             ) from None
         models[name] = model.eval().requires_grad_(False)

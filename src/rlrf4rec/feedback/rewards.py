@@ -10,13 +10,16 @@ Shapes: M models, S texts of a user, L lists of a user, O lists of others, C can
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import lightning as L
 import numpy as np
+import polars as pl
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from rlrf4rec import store
 from rlrf4rec.metrics.ranking import average_precision, log_likelihood, ndcg, ranked_labels
 from rlrf4rec.progress import Progress
 from rlrf4rec.ranking.lists import Lists
@@ -82,6 +85,7 @@ class Scorer(L.LightningModule):
 
     def __init__(self, nets: list[nn.Module], models_of: dict[int, list[int]], lists: Lists, k: int) -> None:
         super().__init__()
+        self.shelf: store.Rows | None = None
         self.nets = nn.ModuleList(nets)
         self.models_of, self.lists, self.k = models_of, lists, k
         self.progress: Progress | None = None
@@ -99,13 +103,11 @@ class Scorer(L.LightningModule):
         smooth = log_likelihood(scores, labels)
         if self.progress:
             self.progress.advance()
-        return UserRewards(
-            task.user,
-            ndcg(ranked, self.k),
-            average_precision(ranked, self.k),
-            smooth[:, :, :own],
-            smooth[:, :, own:],
-        )
+        own_smooth, others = smooth[:, :, :own], smooth[:, :, own:]
+        found = UserRewards(task.user, ndcg(ranked, self.k), average_precision(ranked, self.k), own_smooth, others)
+        if self.shelf:
+            self.shelf.add(_to_row(found))
+        return found
 
 
 def tasks(lists: Lists, texts: Tensor, group: dict[int, str], other_lists: int, seed: int) -> list[Task]:
@@ -131,11 +133,40 @@ def tasks(lists: Lists, texts: Tensor, group: dict[int, str], other_lists: int, 
 
 
 def score(scorer: Scorer, work: list[Task], what: str) -> list[UserRewards]:
-    """Run the scorer over all tasks."""
-    scorer.progress = Progress(len(work), what)
-    trainer = L.Trainer(
-        accelerator="cpu", devices=1, logger=False, enable_checkpointing=False, enable_progress_bar=False
+    """Run the scorer over all tasks; users are kept in the store as they are scored."""
+    code = store.code("feedback", "metrics/ranking", "ranking")
+    nets = [str(scorer.nets), scorer.nets.state_dict()]
+    key = store.digest(code, nets, scorer.models_of, scorer.lists, scorer.k, work)
+    scorer.shelf = store.Rows("score", key, ["user"])
+    found = scorer.shelf.load()
+    done = {} if found is None else {row["user"]: _from_row(row) for row in found.iter_rows(named=True)}
+    missing = [task for task in work if task.user not in done]
+    if missing:
+        scorer.progress = Progress(len(missing), what)
+        trainer = L.Trainer(
+            accelerator="cpu", devices=1, logger=False, enable_checkpointing=False, enable_progress_bar=False
+        )
+        fresh: list[UserRewards] = trainer.predict(scorer, datamodule=ScoreData(missing))  # type: ignore[assignment]
+        done.update({rewards.user: rewards for rewards in fresh})
+        scorer.progress.close()
+    scorer.shelf.flush()
+    return [done[task.user] for task in work]
+
+
+VALUES = ("ndcg", "map", "smooth", "others")
+
+
+def _to_row(rewards: UserRewards) -> pl.DataFrame:
+    """A user's rewards as a row of the store: values in one list each, with their shapes."""
+    tensors = {name: getattr(rewards, name) for name in VALUES}
+    shapes = {f"{name}_shape": [list(tensor.shape)] for name, tensor in tensors.items()}
+    values = {
+        name: pl.Series([tensor.flatten().tolist()], dtype=pl.List(pl.Float64)) for name, tensor in tensors.items()
+    }
+    return pl.DataFrame({"user": [rewards.user], **values, **shapes})
+
+
+def _from_row(row: dict[str, Any]) -> UserRewards:
+    return UserRewards(
+        row["user"], *(torch.tensor(row[name], dtype=torch.float64).view(row[f"{name}_shape"]) for name in VALUES)
     )
-    done: list[UserRewards] = trainer.predict(scorer, datamodule=ScoreData(work))  # type: ignore[assignment]
-    scorer.progress.close()
-    return done

@@ -1,12 +1,19 @@
 """Encoding texts as a LightningModule run with `Trainer.predict`: mean pooling over tokens, unit length."""
 
+from typing import Any
+
 import lightning as L
+import polars as pl
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel
 
+from rlrf4rec import store
+from rlrf4rec.files import fingerprint
 from rlrf4rec.progress import Progress
+
+SCHEMA: dict[str, Any] = {"text": pl.String, "vector": pl.List(pl.Float32)}
 
 
 class TextData(L.LightningDataModule):
@@ -25,8 +32,11 @@ class TextData(L.LightningDataModule):
 class Encoder(L.LightningModule):
     """Sentence vectors: mean of the last hidden states over the tokens, scaled to length 1."""
 
-    def __init__(self, model: PreTrainedModel, tokenizer: object, texts: list[str], max_tokens: int) -> None:
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: object, texts: list[str], max_tokens: int, shelf: store.Rows | None
+    ) -> None:
         super().__init__()
+        self.shelf = shelf
         self.model, self.tokenizer, self.texts, self.max_tokens = model, tokenizer, texts, max_tokens
         self.progress: Progress | None = None
 
@@ -44,22 +54,46 @@ class Encoder(L.LightningModule):
         pooled = (hidden * mask).sum(dim=1) / mask.sum(dim=1)
         if self.progress:
             self.progress.advance(len(batch))
-        return torch.nn.functional.normalize(pooled, dim=-1).cpu()
+        vectors = torch.nn.functional.normalize(pooled, dim=-1).cpu()
+        if self.shelf:
+            self.shelf.add(
+                pl.DataFrame({"text": [self.texts[row] for row in batch], "vector": vectors.tolist()}, SCHEMA)
+            )
+        return vectors
 
 
 def encode_texts(
-    model: PreTrainedModel, tokenizer: object, texts: list[str], max_tokens: int, batch: int, what: str
+    model: PreTrainedModel,
+    tokenizer: object,
+    texts: list[str],
+    max_tokens: int,
+    batch: int,
+    what: str,
+    identity: str | None,
 ) -> Tensor:
-    """Vectors of `texts`, float32 [texts, width]; equal texts are encoded once."""
+    """Vectors of `texts`, float32 [texts, width]; equal texts are encoded once.
+
+    `identity` names the encoder in the store, where vectors are kept as batches finish; None keeps nothing. They
+    are kept for these texts alone: a vector's last bits depend on the texts beside it in its batch, so vectors of
+    other work would make the result depend on what ran before.
+    """
     distinct = sorted(set(texts))
-    data = TextData(distinct, batch)
-    encoder = Encoder(model, tokenizer, distinct, max_tokens)
-    encoder.progress = Progress(len(distinct), what)
-    trainer = L.Trainer(
-        logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator="auto", devices=1
-    )
-    pieces = trainer.predict(encoder, datamodule=data)
-    encoder.progress.close()
-    vectors = torch.cat(pieces)  # type: ignore[arg-type]
-    place = {distinct[row]: i for i, row in enumerate(r for rows in data.batches for r in rows)}
-    return vectors[torch.tensor([place[text] for text in texts])]
+    key = fingerprint([identity, max_tokens, batch, distinct])
+    shelf = store.Rows("encode", key, ["text"]) if identity else None
+    found = shelf.load() if shelf else None
+    vectors = {} if found is None else {text: torch.tensor(vector) for text, vector in found.iter_rows()}
+    missing = [text for text in distinct if text not in vectors]
+    if missing:
+        encoder = Encoder(model, tokenizer, missing, max_tokens, shelf)
+        encoder.progress = Progress(len(missing), what)
+        data = TextData(missing, batch)
+        trainer = L.Trainer(
+            logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator="auto", devices=1
+        )
+        pieces = trainer.predict(encoder, datamodule=data)
+        encoder.progress.close()
+        rows = (row for some in data.batches for row in some)
+        vectors.update(zip((missing[row] for row in rows), torch.cat(pieces), strict=True))  # type: ignore[arg-type]
+    if shelf:
+        shelf.flush()
+    return torch.stack([vectors[text] for text in texts])

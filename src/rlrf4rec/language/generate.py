@@ -15,6 +15,7 @@ class Settings:
     """Every setting of the sampler, none taken from a checkpoint's generation defaults."""
 
     temperature: float
+    top_k: int
     top_p: float
     max_tokens: int
     stop: frozenset[int]
@@ -66,18 +67,20 @@ def generate(
     last = hidden[torch.arange(batch), lengths - 1].repeat_interleave(samples, dim=0)
     cache.phase = "new"
     positions = (start + lengths).repeat_interleave(samples)
-    uniform = uniform.flatten(0, 1).to(model.device)
+    uniform = uniform.flatten(0, 1)
     head = model.get_output_embeddings()
     stop = torch.tensor(sorted(settings.stop))
-    done = torch.zeros(batch * samples, dtype=torch.bool)
-    columns: list[Tensor] = []
+    active = torch.arange(batch * samples)
+    rows: list[list[int]] = [[] for _ in active]
     for step in range(settings.max_tokens):
-        token = nucleus.sample(head(last), uniform[:, step], settings.temperature, settings.top_p).cpu()
-        columns.append(torch.where(done, -1, token))
-        done = done | torch.isin(token, stop)
-        if bool(done.all()) or step + 1 == settings.max_tokens:
+        draw = uniform[active, step].to(model.device)
+        token = nucleus.sample(head(last), draw, settings.temperature, settings.top_k, settings.top_p).cpu()
+        for row, drawn in zip(active.tolist(), token.tolist(), strict=True):
+            rows[row].append(drawn)
+        going = ~torch.isin(token, stop)
+        active, token = active[going], token[going]
+        if not len(active) or step + 1 == settings.max_tokens:
             break
-        cache.step = step
-        last = _hidden(model, token[:, None], (positions + step)[:, None], cache)[:, 0]
-    rows = [[t for t in row if t >= 0] for row in torch.stack(columns, dim=1).tolist()]
+        cache.step, cache.active = step, active.to(model.device)
+        last = _hidden(model, token[:, None], (positions[active] + step)[:, None], cache)[:, 0]
     return [rows[i * samples : (i + 1) * samples] for i in range(batch)]

@@ -1,76 +1,125 @@
-"""Loading the LLM (with a LoRA adapter merged) and the encoder from local folders; converting GGUF files."""
+"""Loading the LLM (with a LoRA adapter) and the encoder from local folders.
 
+Weights are read from safetensors alone: a pickle can run code when it is read.
+"""
+
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel
-from transformers.utils import logging
+from transformers import AutoModel, AutoModelForCausalLM, PreTrainedModel
 
-from rlrf4rec.errors import RLRFError
+from rlrf4rec.errors import InputError, RLRFError
+from rlrf4rec.files import fingerprint, sha256
+from rlrf4rec.language.tokenizer import UNREADABLE, unreadable
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-logging.disable_progress_bar()
-logging.set_verbosity_error()
 
 
-def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer of a model folder."""
-    try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise RLRFError(f"{folder}: no tokenizer: {error}; run `dvc repro fetch_models`") from None
+@dataclass(frozen=True)
+class Place:
+    """Where the LLM runs, whether its weights are held in four bits, and whether its own code may run."""
+
+    device: str = "cpu"
+    four_bit: bool = False
+    trusted: bool = False
+
+    def identity(self, folder: Path) -> str:
+        """Names the LLM of a folder as it is loaded here, for the store."""
+        return fingerprint([sha256(folder), vars(self)])
+
+    @classmethod
+    def of(cls, device: str, quantization: str, trust_remote_code: str | None) -> "Place":
+        """The place that the params block `llm` asks for; RLRFError when the machine has no such one."""
+        gpu = torch.cuda.is_available()
+        if device == "cuda" and not gpu:
+            raise RLRFError("llm.device: cuda, but PyTorch finds no GPU on this machine; set it to auto or cpu")
+        chosen = "cuda" if gpu and device != "cpu" else "cpu"
+        if quantization == "4bit" and chosen == "cpu":
+            raise RLRFError("llm.quantization: 4bit needs a GPU, and the LLM would run on the CPU; set it to none")
+        if quantization == "4bit" and find_spec("bitsandbytes") is None:
+            raise RLRFError(
+                "llm.quantization: 4bit needs bitsandbytes, which is not installed; "
+                "install this package with its extra `quantization`, or set the param to none"
+            )
+        return cls(chosen, quantization == "4bit", trust_remote_code is not None)
 
 
-def load_llm(folder: Path, dtype: torch.dtype, attention: str = "sdpa") -> PreTrainedModel:
-    """The causal LM of a folder, in eval mode."""
+CPU = Place()
+
+
+def accelerator(model: PreTrainedModel) -> str:
+    """Lightning's name of the device that a model is on."""
+    return "gpu" if model.device.type == "cuda" else "cpu"
+
+
+def load_llm(folder: Path, dtype: torch.dtype, attention: str = "sdpa", place: Place = CPU) -> PreTrainedModel:
+    """The causal LM of a folder, in eval mode; parameters in `dtype`, the tables of rotary positions in float32."""
+    extra: dict[str, Any] = {}
+    if place.four_bit:
+        from transformers import BitsAndBytesConfig
+
+        extra["device_map"] = {"": place.device}
+        extra["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+        )
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, attn_implementation=attention, local_files_only=True, use_safetensors=True
+            folder,
+            dtype=dtype,
+            attn_implementation=attention,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=place.trusted,
+            **extra,
         )
-    except (OSError, ValueError) as error:
-        raise RLRFError(f"{folder}: no causal language model: {error}; run `dvc repro fetch_models`") from None
-    return model.eval()
+    except UNREADABLE as error:
+        raise unreadable(folder, "no causal language model", error, place.trusted) from None
+    return model.eval() if place.four_bit else model.to(place.device).eval()  # type: ignore[arg-type]
 
 
-def load_policy(folder: Path, adapter: Path, dtype: torch.dtype, attention: str = "sdpa") -> PreTrainedModel:
-    """The LLM with the adapter's update merged in fp32 and then cast; a file as `adapter` means none."""
-    model = load_llm(folder, torch.float32, attention)
-    if adapter.is_dir():
-        from peft import PeftModel
+def load_policy(
+    folder: Path, adapter: Path, dtype: torch.dtype, attention: str = "sdpa", place: Place = CPU
+) -> PreTrainedModel:
+    """The LLM with an adapter; a file as `adapter` means none.
 
-        model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
-    return model.to(dtype).eval()  # type: ignore[arg-type]
+    The adapter's update is merged in fp32 and then cast. Weights of four bits stay as they are and the adapter beside
+    them: that is what it was trained with.
+    """
+    if adapter.is_file():
+        return load_llm(folder, dtype, attention, place)
+    check_adapter(adapter)
+    from peft import PeftModel
+
+    if place.four_bit:
+        beside = PeftModel.from_pretrained(load_llm(folder, dtype, attention, place), str(adapter))
+        return beside.get_base_model().eval()  # type: ignore[return-value, operator]
+    model = load_llm(folder, torch.float32, attention, place)
+    merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+    for parameter in merged.parameters():
+        parameter.data = parameter.data.to(dtype)
+    return merged.eval()
+
+
+def check_adapter(adapter: Path) -> None:
+    """InputError unless the folder holds an adapter as safetensors: without them PEFT would read a pickle."""
+    if not adapter.exists():
+        raise InputError(f"{adapter}: missing; run the stage that writes it with dvc repro (or `dvc pull`)")
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        if not (adapter / name).is_file():
+            raise InputError(
+                f"{adapter / name}: missing; an adapter is read from these two files alone, never from a pickle "
+                "(.bin): run the stage that writes it again with dvc repro, or save the adapter as safetensors"
+            )
 
 
 def load_encoder(folder: Path) -> PreTrainedModel:
-    """The text encoder of a folder, in eval mode."""
+    """The text encoder of a folder, in eval mode; its own code never runs."""
     try:
-        return AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True).eval()
-    except (OSError, ValueError) as error:
-        raise RLRFError(f"{folder}: no encoder: {error}; run `dvc repro fetch_models`") from None
-
-
-def convert(source: Path, target: Path, dtype: torch.dtype, causal: bool, gguf: str | None = None) -> None:
-    """Write a model and its tokenizer as safetensors in `dtype`, from a folder or a GGUF file in it.
-
-    A GGUF model is dequantised into a fresh model without quantisation settings, which can be saved.
-    """
-    kind = AutoModelForCausalLM if causal else AutoModel
-    extra = {"gguf_file": gguf} if gguf else {}
-    try:
-        model = kind.from_pretrained(source, dtype=torch.float32, local_files_only=True, **extra)
-        tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True, **extra)
-    except Exception as error:  # readers of broken model files raise anything
-        raise RLRFError(f"{source.name}: not a model that transformers can read: {error}") from None
-    if gguf:
-        config = model.config
-        if hasattr(config, "quantization_config"):
-            del config.quantization_config
-        config._name_or_path = ""
-        fresh = kind.from_config(config)
-        fresh.load_state_dict(model.state_dict())
-        model = fresh
-    model.generation_config = GenerationConfig() if causal else None
-    model.to(dtype).save_pretrained(target)  # type: ignore[arg-type]
-    tokenizer.save_pretrained(target)
+        return AutoModel.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, trust_remote_code=False
+        ).eval()
+    except UNREADABLE as error:
+        raise unreadable(folder, "no encoder", error, False) from None

@@ -1,4 +1,4 @@
-"""Exact top-p sampling without sorting the vocabulary.
+"""Exact top-k and top-p sampling without sorting the vocabulary.
 
 A token drawn from the full distribution is kept if it lies in the nucleus and drawn again if not.
 That is rejection sampling, so kept tokens follow the renormalised nucleus exactly; at least top_p of
@@ -22,16 +22,19 @@ def uniforms(keys: list[tuple[int, ...]], steps: int) -> Tensor:
     return torch.from_numpy(np.stack(rows))
 
 
-def sample(logits: Tensor, uniform: Tensor, temperature: float, top_p: float) -> Tensor:
-    """Draw one token per row from softmax(logits / temperature) restricted to its nucleus.
+def sample(logits: Tensor, uniform: Tensor, temperature: float, top_k: int, top_p: float) -> Tensor:
+    """Draw one token per row from softmax(logits / temperature) restricted to its top k, and those to their nucleus.
 
-    The nucleus holds the tokens before which less than top_p of the probability lies, tokens in order of
-    falling probability, equal ones by index (Holtzman et al. 2020).
+    The top k (Fan et al. 2018) are the k most likely tokens; 0 keeps all. The nucleus (Holtzman et al. 2020) holds
+    the tokens before which less than top_p of the top k's probability lies. Tokens stand in order of falling
+    probability, equal ones by index.
 
-    logits: [rows, vocabulary]; uniform: [rows, DRAWS] in [0, 1); temperature > 0; 0 < top_p <= 1.
+    logits: [rows, vocabulary]; uniform: [rows, DRAWS] in [0, 1); temperature > 0; top_k >= 0; 0 < top_p <= 1.
     Returns int64 [rows].
     """
     probability = torch.softmax(logits.float() / temperature, dim=-1)
+    if 0 < top_k < probability.shape[1]:
+        probability = _top(probability, top_k)
     token = _draw(probability, uniform[:, 0])
     if top_p == 1.0:
         return token
@@ -43,6 +46,17 @@ def sample(logits: Tensor, uniform: Tensor, temperature: float, top_p: float) ->
         rest = probability[waiting]
         token[waiting] = _draw(rest, uniform[waiting, draw]) if draw < DRAWS else rest.argmax(dim=-1)
     return token
+
+
+def _top(probability: Tensor, k: int) -> Tensor:
+    """The k largest of each row, equal ones by index, scaled to a sum of 1; the others are 0."""
+    least = probability.topk(k, dim=1, sorted=False).values.amin(dim=1, keepdim=True)
+    kept = probability > least
+    room = k - kept.sum(dim=1, keepdim=True)
+    equal = probability == least
+    kept |= equal & (equal.cumsum(dim=1) <= room)
+    top = torch.where(kept, probability, 0.0)
+    return top / top.sum(dim=1, keepdim=True)
 
 
 def _draw(probability: Tensor, uniform: Tensor) -> Tensor:

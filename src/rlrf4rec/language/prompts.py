@@ -53,22 +53,18 @@ def masked(history: list[Rating]) -> list[Rating]:
     return [{**row, "title": f"Movie {int(row['position']) + 1}"} for row in history]
 
 
-def write(examples: str, liked: list[Rating], disliked: list[Rating]) -> str:
-    """The few-shot examples, then the user's ratings in the same form, then `Taste:` for the LLM to go on."""
-    return f"{examples.rstrip()}{OWN_PART}{_named(disliked) or '-'}\nLiked: {_named(liked)}{ENDING}"
-
-
-def _named(rows: list[Rating]) -> str:
+def named(rows: list[Rating]) -> str:
+    """Ratings as a prompt has them, parted by semicolons."""
     return "; ".join(describe(str(r["title"]), r["year"], str(r["genres"])) for r in rows)
 
 
 def parts(prompt: str) -> tuple[str, str]:
-    """The few-shot examples and the user's own ratings of a prompt of `write`."""
+    """The few-shot examples and the user's own ratings of a prompt; what a chat's form puts around them is left out."""
     examples, _, own = prompt.rpartition(OWN_PART)
-    return examples, own.removesuffix(ENDING)
+    return examples, own.partition(ENDING)[0]
 
 
-def template_text(history: list[Rating], genre_share: dict[str, float]) -> str:
+def template_text(history: list[Rating], genre_share: dict[str, float], domain: str = "films") -> str:
     """The profile that needs no LLM: liked and disliked genres and the era of the history, as a sentence.
 
     A rating is liked at or above the user's mean. Liked genres are those with the largest share among the
@@ -80,7 +76,7 @@ def template_text(history: list[Rating], genre_share: dict[str, float]) -> str:
     likes = top_genres(liked, genre_share, 3)
     against = {g: share - of_liked.get(g, 0.0) for g, share in of_disliked.items() if g not in likes}
     dislikes = _top({g: lift for g, lift in against.items() if lift > 0}, 2)
-    text = f"likes {_words(likes) or 'all kinds of'} films{_era(liked)}"
+    text = f"likes {_words(likes) or 'all kinds of'} {domain}{_era(liked)}"
     return f"{text}; not {_words(dislikes)}" if dislikes else text
 
 

@@ -1,8 +1,8 @@
 """Sampling texts from a policy as a LightningModule run with `Trainer.predict`.
 
 A text depends on the policy, its prompt, the settings, the seed and its sample index: its random numbers
-come from a key of these alone. Prompts are batched by length and batches are kept in the store as they
-finish, so a killed stage goes on where it was.
+come from a key of these alone. Texts are kept in the store as batches finish and are named by the same key,
+so a killed stage goes on where it was, and more samples, more users or changed prompts cost only what is new.
 """
 
 import hashlib
@@ -19,25 +19,35 @@ from rlrf4rec.errors import RLRFError
 from rlrf4rec.files import fingerprint
 from rlrf4rec.language import nucleus
 from rlrf4rec.language.generate import Settings, common_prefix, generate, prefix_cache
+from rlrf4rec.language.models import accelerator
 from rlrf4rec.language.shared_attention import SharedCache
 from rlrf4rec.progress import Progress
 
+SCHEMA: dict[str, Any] = {"prompt": pl.String, "sample": pl.Int64, "tokens": pl.List(pl.Int64), "redraws": pl.Int64}
+# The modules that decide which text is drawn, as `store.code` takes them.
+CODE = ("language/generate", "language/models", "language/nucleus", "language/sampler", "language/shared_attention")
+
+Batch = tuple[list[int], list[int]]  # rows of the prompts, and the sample indices that each of them gets
+
 
 class PromptData(L.LightningDataModule):
-    """Batches of prompts, the longest last."""
+    """Batches of what is missing: prompts that miss the same samples, the longest last."""
 
-    def __init__(self, prompts: list[list[int]], batch_users: int) -> None:
+    def __init__(self, prompts: list[list[int]], missing: dict[int, tuple[int, ...]], batch_users: int) -> None:
+        """`missing`: the sample indices that are wanted of a row of `prompts`."""
         super().__init__()
-        order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), prompts[i]))
-        self.batches = [order[i : i + batch_users] for i in range(0, len(order), batch_users)]
+        self.batches: list[Batch] = []
+        for samples in sorted(set(missing.values())):
+            rows = sorted((r for r in missing if missing[r] == samples), key=lambda r: (len(prompts[r]), prompts[r]))
+            self.batches += [(rows[i : i + batch_users], list(samples)) for i in range(0, len(rows), batch_users)]
 
-    def predict_dataloader(self) -> DataLoader[list[int]]:
-        """One element per batch: rows of the prompt list."""
-        return DataLoader(self.batches, batch_size=None, collate_fn=list)  # type: ignore[arg-type]
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """Batches as they are."""
+        return DataLoader(self.batches, batch_size=None, collate_fn=lambda batch: batch)  # type: ignore[arg-type]
 
 
 class Sampler(L.LightningModule):
-    """Samples n token lists for each prompt of a batch; the result of a batch is a table of its rows."""
+    """Samples token lists for prompts; the result of a batch is a table of prompt, sample, tokens, redraws."""
 
     def __init__(
         self,
@@ -53,60 +63,58 @@ class Sampler(L.LightningModule):
         """`blank`: tokens that are white space; `identity`: names the policy in the store, None keeps nothing."""
         super().__init__()
         self.model, self.prompts, self.settings = model, prompts, settings
-        self.n, self.seed, self.redraws, self.blank, self.identity = n, seed, redraws, blank, identity
+        self.n, self.seed, self.redraws, self.blank = n, seed, redraws, blank
+        self.names = [_name(prompt) for prompt in prompts]
+        self.shelf: store.Rows | None = None
+        if identity is not None:
+            asked = {**vars(settings), "stop": sorted(settings.stop), "dtype": str(model.dtype)}
+            key = fingerprint([identity, asked, seed, redraws])
+            self.shelf = store.Rows("sample", key, ["prompt", "sample"])
         self.prefix_length = common_prefix(prompts)
         self.prefix: SharedCache | None = None
         self.progress: Progress | None = None
+        self.fresh = 0
 
-    def predict_step(self, rows: list[int]) -> pl.DataFrame:
-        """Table row, sample, tokens, redraws of the batch's prompts."""
-        key = self._key(rows)
-        finished = store.load("sample", key) if key else None
-        if finished is None:
-            finished = self._sample(rows)
-            if key:
-                store.save("sample", key, finished)
+    def predict_step(self, batch: Batch) -> pl.DataFrame:
+        """Table prompt, sample, tokens, redraws of the batch."""
+        drawn = self._sample(*batch)
+        self.fresh += drawn.height
+        if self.shelf:
+            self.shelf.add(drawn)
         if self.progress:
-            self.progress.advance(len(rows))
-        return finished
+            self.progress.advance(drawn.height)
+        return drawn
 
-    def _key(self, rows: list[int]) -> str | None:
-        if self.identity is None:
-            return None
-        settings = {**vars(self.settings), "stop": sorted(self.settings.stop), "dtype": str(self.model.dtype)}
-        more = [self.n, self.seed, self.redraws, self.prefix_length, torch.get_num_threads()]
-        return fingerprint([self.identity, settings, more, rows, [self.prompts[r] for r in rows]])
-
-    def _sample(self, rows: list[int]) -> pl.DataFrame:
+    def _sample(self, rows: list[int], samples: list[int]) -> pl.DataFrame:
         if self.prefix is None:
             tokens = self.prompts[0][: self.prefix_length]
             self.prefix = prefix_cache(self.model, tokens, self.settings.max_tokens)
         prompts = [self.prompts[row] for row in rows]
-        texts = self._draw(prompts, 0)
-        redraws = [[0] * self.n for _ in prompts]
+        texts = self._draw(prompts, samples, 0)
+        redraws = [[0] * len(samples) for _ in prompts]
         for attempt in range(1, self.redraws + 1):
             empty = [i for i, user in enumerate(texts) if any(self._is_blank(t) for t in user)]
             if not empty:
                 break
-            again = self._draw([prompts[i] for i in empty], attempt)
+            again = self._draw([prompts[i] for i in empty], samples, attempt)
             for i, user in zip(empty, again, strict=True):
-                for sample, tokens in enumerate(user):
-                    if self._is_blank(texts[i][sample]):
-                        texts[i][sample], redraws[i][sample] = tokens, attempt
+                for place, tokens in enumerate(user):
+                    if self._is_blank(texts[i][place]):
+                        texts[i][place], redraws[i][place] = tokens, attempt
         drawn = [
-            {"row": row, "sample": sample, "tokens": texts[i][sample], "redraws": redraws[i][sample]}
+            {"prompt": self.names[row], "sample": sample, "tokens": texts[i][place], "redraws": redraws[i][place]}
             for i, row in enumerate(rows)
-            for sample in range(self.n)
+            for place, sample in enumerate(samples)
         ]
-        schema: dict[str, Any] = {"row": pl.Int64, "sample": pl.Int64, "tokens": pl.List(pl.Int64), "redraws": pl.Int64}
-        return pl.DataFrame(drawn, schema=schema)
+        return pl.DataFrame(drawn, schema=SCHEMA)
 
-    def _draw(self, prompts: list[list[int]], attempt: int) -> list[list[list[int]]]:
+    def _draw(self, prompts: list[list[int]], samples: list[int], attempt: int) -> list[list[list[int]]]:
         assert self.prefix is not None
         uniform = torch.stack(
             [
                 nucleus.uniforms(
-                    [(self.seed, _hash(prompt), sample, attempt) for sample in range(self.n)], self.settings.max_tokens
+                    [(self.seed, int(_name(prompt)[:16], 16), sample, attempt) for sample in samples],
+                    self.settings.max_tokens,
                 )
                 for prompt in prompts
             ]
@@ -117,23 +125,37 @@ class Sampler(L.LightningModule):
         return all(t in self.blank or t in self.settings.stop for t in tokens)
 
 
-def _hash(tokens: list[int]) -> int:
-    return int.from_bytes(hashlib.sha256(repr(tokens).encode()).digest()[:8], "big")
+def _name(prompt: list[int]) -> str:
+    return hashlib.sha256(repr(prompt).encode()).hexdigest()
 
 
 def sample_texts(sampler: Sampler, batch_users: int, what: str) -> pl.DataFrame:
     """Run the sampler over all its prompts; returns row, sample, tokens, redraws, ordered by row and sample.
 
-    RLRFError when an answer stays blank after all redraws.
+    Only what is not in the store is sampled; `sampler.fresh` counts it. RLRFError when an answer stays blank after
+    all redraws.
     """
-    data = PromptData(sampler.prompts, batch_users)
-    sampler.progress = Progress(len(sampler.prompts), what)
-    trainer = L.Trainer(
-        logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator="auto", devices=1
+    wanted = pl.DataFrame({"row": range(len(sampler.names)), "prompt": sampler.names}).join(
+        pl.DataFrame({"sample": range(sampler.n)}), how="cross"
     )
-    pieces = trainer.predict(sampler, datamodule=data)
-    sampler.progress.close()
-    texts = pl.concat(pieces).sort("row", "sample")  # type: ignore[arg-type]
+    known = sampler.shelf.load() if sampler.shelf else None
+    known = pl.DataFrame(schema=SCHEMA) if known is None else known
+    missing = _missing(wanted.join(known, on=["prompt", "sample"], how="anti", maintain_order="left"))
+    pieces = [known]
+    if missing:
+        sampler.progress = Progress(sum(len(samples) for samples in missing.values()), what)
+        trainer = L.Trainer(
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            accelerator=accelerator(sampler.model),
+            devices=1,
+        )
+        pieces += trainer.predict(sampler, datamodule=PromptData(sampler.prompts, missing, batch_users))  # type: ignore[arg-type, operator]
+        sampler.progress.close()
+    if sampler.shelf:
+        sampler.shelf.flush()
+    texts = wanted.join(pl.concat(pieces), on=["prompt", "sample"], how="left", maintain_order="left").drop("prompt")
     blank = [t["row"] for t in texts.iter_rows(named=True) if sampler._is_blank(t["tokens"])]
     if blank:
         raise RLRFError(
@@ -141,6 +163,12 @@ def sample_texts(sampler: Sampler, batch_users: int, what: str) -> pl.DataFrame:
             "look at the prompt, or raise sample.redraws or sample.temperature"
         )
     return texts
+
+
+def _missing(wanted: pl.DataFrame) -> dict[int, tuple[int, ...]]:
+    """Sample indices that are wanted, by row; of equal prompts only the first row."""
+    once = wanted.unique(["prompt", "sample"], keep="first", maintain_order=True)
+    return {row: tuple(samples) for row, samples in once.group_by("row", maintain_order=True).agg("sample").iter_rows()}
 
 
 def token_texts(tokenizer: Any) -> list[str]:

@@ -5,7 +5,9 @@ cache keeps each part once; scores against the parts are joined before one softm
 of plain causal attention. It works for every transformers model that takes its attention function from
 `ALL_ATTENTION_FUNCTIONS`.
 
-Shapes: B prompts, N samples each, H query heads, K key heads, G = H / K, D head width,
+Rows that have ended take no part any more: only `active` rows come in, and only in here they stand beside the others.
+
+Shapes: B prompts, N samples each, R of the B * N rows active, H query heads, K key heads, G = H / K, D head width,
 P tokens of common prefix, U tokens of the longest own part, T tokens generated at most.
 """
 
@@ -13,6 +15,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 NAME = "shared_prefix"
@@ -26,6 +29,7 @@ class SharedCache:
     phase: str = "prefix"
     step: int = 0
     samples: int = 1
+    active: Tensor | None = None  # int64 [R], rows of the B * N that come in
     own_padding: Tensor | None = None  # bool [B, U], True where a shorter prompt is padded
     prefix: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
     own: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
@@ -34,25 +38,23 @@ class SharedCache:
 
 def _prefill(query: Tensor, key: Tensor, value: Tensor, scaling: float, prefix: tuple[Tensor, Tensor] | None) -> Tensor:
     """Plain causal attention of [B, H, L, D] queries over an optional shared prefix and themselves."""
-    rows, heads, length, width = query.shape
+    rows, length = query.shape[0], query.shape[2]
     if prefix is not None:
         key = torch.cat([prefix[0].expand(rows, -1, -1, -1), key], dim=2)
         value = torch.cat([prefix[1].expand(rows, -1, -1, -1), value], dim=2)
-    group = heads // key.shape[1]
     visible = torch.ones(length, key.shape[2], dtype=torch.bool, device=query.device).tril(key.shape[2] - length)
-    hidden = torch.zeros(visible.shape, dtype=query.dtype, device=query.device).masked_fill(~visible, float("-inf"))
-    q = (query * scaling).reshape(rows, -1, group * length, width)
-    weights = torch.softmax(q @ key.transpose(2, 3) + hidden.repeat(group, 1), dim=-1)
-    return (weights @ value).view(rows, heads, length, width)
+    return scaled_dot_product_attention(query, key, value, visible, scale=scaling, enable_gqa=True)
 
 
 def _decode(query: Tensor, layer: int, cache: SharedCache, scaling: float) -> Tensor:
-    """One new token per row: [B * N, H, 1, D] queries over prefix, own prompt and the tokens so far."""
+    """One new token per row: [R, H, 1, D] queries over prefix, own prompt and the tokens so far."""
     own_key, own_value = cache.own[layer]
     new_key, new_value = (x[:, :, : cache.step + 1] for x in cache.new[layer])
     batch, kv_heads, own_length, width = own_key.shape
-    rows, heads = query.shape[0], query.shape[1]
+    assert cache.active is not None
+    rows, heads = batch * cache.samples, query.shape[1]
     group = heads // kv_heads
+    query = query.new_zeros(rows, heads, 1, width).index_copy_(0, cache.active, query)
     q = query.view(batch, cache.samples, kv_heads, group, width) * scaling
     q_own = q.transpose(1, 2).reshape(batch, kv_heads, cache.samples * group, width)
     q_new = q.reshape(rows, kv_heads, group, width)
@@ -78,7 +80,7 @@ def _decode(query: Tensor, layer: int, cache: SharedCache, scaling: float) -> Te
         shared = w_prefix.transpose(0, 1).reshape(kv_heads, -1, prefix_length) @ cache.prefix[layer][1][0]
         out = out + shared.view(kv_heads, batch, cache.samples * group, width).transpose(0, 1)
     out = out.view(batch, kv_heads, cache.samples, group, width).transpose(1, 2)
-    return out.reshape(rows, heads, 1, width)
+    return out.reshape(rows, heads, 1, width)[cache.active]
 
 
 def shared_attention(
@@ -103,10 +105,10 @@ def shared_attention(
         out = _prefill(query, key, value, scaling, cache.prefix.get(layer))
     else:
         if layer not in cache.new:
-            shape = (key.shape[0], key.shape[1], cache.steps, key.shape[3])
+            shape = (len(cache.own[layer][0]) * cache.samples, key.shape[1], cache.steps, key.shape[3])
             cache.new[layer] = (key.new_zeros(shape), value.new_zeros(shape))
-        cache.new[layer][0][:, :, cache.step] = key[:, :, 0]
-        cache.new[layer][1][:, :, cache.step] = value[:, :, 0]
+        cache.new[layer][0][cache.active, :, cache.step] = key[:, :, 0]
+        cache.new[layer][1][cache.active, :, cache.step] = value[:, :, 0]
         out = _decode(query, layer, cache, scaling)
     return out.transpose(1, 2).contiguous(), None
 

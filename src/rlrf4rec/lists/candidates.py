@@ -57,6 +57,8 @@ def build(
     later: interactions after the history, ordered by user and time, with `activity`.
     seen: all interactions (user, item) of the same users. Returns the lists and how many steps had no positive.
     """
+    if len(catalogue.items) < length:
+        raise RLRFError(f"split: {len(catalogue.items)} items are fewer than a list holds; lower split.list_length")
     own: dict[str, set[str]] = {str(u[0]): set(rows["item"]) for u, rows in seen.group_by("user")}
     made: list[pl.DataFrame] = []
     without = 0

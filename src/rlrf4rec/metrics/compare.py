@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from rlrf4rec.errors import RLRFError
+from rlrf4rec.errors import InputError
 from rlrf4rec.metrics.statistics import Array, holm, minimum_detectable_effect, paired_interval, permutation_test
 from rlrf4rec.seeds import derive
 
@@ -72,7 +72,7 @@ def by_user_and_seed(per_user: pl.DataFrame, backbone: str, knowledge: str, metr
     if missing.height or found.height != full.height:
         what = f"{missing.height} of {full.height} values are missing" if missing.height else "a user is there twice"
         where = f", first user {missing['user'][0]}, seed {missing['seed'][0]}" if missing.height else ""
-        raise RLRFError(f"{metric} of {backbone} with {knowledge}: {what}{where}; run `dvc repro evaluate`")
+        raise InputError(f"{metric} of {backbone} with {knowledge}: {what}{where}; run `dvc repro evaluate`")
     return found[metric].to_numpy().reshape(len(keys[0]), len(keys[1]))
 
 

@@ -4,9 +4,10 @@ Small nets gain little from threads; processes use every core, and a result depe
 of cores nor on what runs beside it.
 """
 
+import json
 import os
 import warnings
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
 
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rlrf4rec import store
 from rlrf4rec.progress import Progress
 from rlrf4rec.ranking.lists import Catalogue, Lists
 from rlrf4rec.seeds import seeded
@@ -103,16 +105,47 @@ def _start() -> None:
 
 
 def train_all(jobs: list[Job], what: str) -> list[Trained]:
-    """Train all jobs, as many at once as there are cores."""
-    workers = min(len(jobs), len(os.sched_getaffinity(0)))
-    progress = Progress(len(jobs), what)
-    done = []
-    with ProcessPoolExecutor(workers, get_context("spawn"), _start) as pool:
-        for weights, losses, validation, scores in pool.map(_numpy_train, jobs):
-            done.append(Trained(_tensors(weights), losses, validation, _tensors(scores)))
-            progress.advance(1, f"loss {losses[-1]:.3f}")
-    progress.close()
-    return done
+    """Train all jobs that are not in the store, as many at once as there are cores."""
+    code = store.code("ranking", "metrics/ranking")
+    keys = [store.digest(code, job) for job in jobs]
+    done = {key: found for key in keys if (found := _load(key))}
+    missing = {key: job for key, job in zip(keys, jobs, strict=True) if key not in done}
+    if missing:
+        progress = Progress(len(missing), what)
+        workers = min(len(missing), len(os.sched_getaffinity(0)))
+        with ProcessPoolExecutor(workers, get_context("spawn"), _start) as pool:
+            futures = {pool.submit(_numpy_train, job): key for key, job in missing.items()}
+            try:
+                for future in as_completed(futures):
+                    weights, losses, validation, scores = future.result()
+                    trained = Trained(_tensors(weights), losses, validation, _tensors(scores))
+                    done[futures[future]] = trained
+                    _save(futures[future], trained)
+                    progress.advance(1, f"loss {losses[-1]:.3f}")
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        progress.close()
+    return [done[key] for key in keys]
+
+
+def _save(key: str, trained: Trained) -> None:
+    tensors = {f"weights/{name}": tensor for name, tensor in trained.weights.items()}
+    tensors |= {f"scores/{name}": tensor for name, tensor in trained.scores.items()}
+    curves = {"losses": json.dumps(trained.losses), "validation": json.dumps(trained.validation)}
+    store.save_tensors("train_ranker", key, tensors, curves)
+
+
+def _load(key: str) -> Trained | None:
+    found = store.load_tensors("train_ranker", key)
+    if found is None:
+        return None
+    tensors, curves = found
+    weights, scores = (
+        {name.split("/", 1)[1]: tensor for name, tensor in tensors.items() if name.startswith(part)}
+        for part in ("weights/", "scores/")
+    )
+    return Trained(weights, json.loads(curves["losses"]), json.loads(curves["validation"]), scores)
 
 
 Arrays = dict[str, np.ndarray]

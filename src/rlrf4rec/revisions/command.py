@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlrf4rec.errors import RLRFError
+from rlrf4rec.errors import ParamsError
 
 if TYPE_CHECKING:
     from rlrf4rec.revisions.comparison import Asked
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     from rlrf4rec.revisions.comparison import Asked
 
     if not Path("dvc.yaml").is_file():
-        raise RLRFError("no dvc.yaml in this folder; run the comparison where the pipeline's dvc.yaml lies")
+        raise ParamsError("no dvc.yaml in this folder; run the comparison where the pipeline's dvc.yaml lies")
     a = git.resolve(args.rev_a)
     asked = Asked(args.metric, args.knowledge, args.fail_if_worse)
     if not args.all_experiments:
@@ -60,9 +60,9 @@ def run(args: argparse.Namespace) -> int:
             old, new = with_all_metrics(old), with_all_metrics(new)
         return _one(old, new, asked, args)
     if args.full:
-        raise RLRFError("--full compares two revisions; leave --all-experiments or --full out")
+        raise ParamsError("--full compares two revisions; leave --all-experiments or --full out")
     if args.rev_b:
-        raise RLRFError(f"--all-experiments compares them with {args.rev_a}; leave {args.rev_b} out")
+        raise ParamsError(f"--all-experiments compares them with {args.rev_a}; leave {args.rev_b} out")
     return _all(state.load(a), asked, args)
 
 

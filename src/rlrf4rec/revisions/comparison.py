@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from rlrf4rec.errors import RLRFError
+from rlrf4rec.errors import InputError, RLRFError
 from rlrf4rec.metrics.compare import with_holm
 from rlrf4rec.revisions import git, state
 from rlrf4rec.revisions.changes import Changes, changes, other_metric_code, reasons, unfit
@@ -52,7 +52,7 @@ class Tried:
 
 
 def compare(a: State, b: State, asked: Asked) -> Comparison:
-    """Everything that is reported of B against A; RLRFError for a filter or metric that no shared row has."""
+    """Everything that is reported of B against A; ParamsError for a filter or metric that no shared row has."""
     refused = reasons(a, b)
     rows, left_out = ([], []) if refused else differences(a, b)
     bad = [] if refused else [row for metric in asked.fail_if_worse for row in worse(rows, metric, left_out)]
@@ -78,7 +78,7 @@ def of_experiments(a: State, asked: Asked) -> Asked:
 def try_all(a: State, asked: Asked) -> tuple[list[Tried], list[str]]:
     """Every experiment that started from HEAD against `a`, by name, and sentences about those left out.
 
-    RLRFError when HEAD has no experiment. `p_holm` of the rows is adjusted once more: over all rows of all experiments.
+    InputError when HEAD has no experiment. `p_holm` of the rows is adjusted again: over all rows of all experiments.
     """
     head = git.resolve("HEAD").commit
     known = git.experiments()
@@ -88,7 +88,7 @@ def try_all(a: State, asked: Asked) -> tuple[list[Tried], list[str]]:
     if others:
         told.append(f"experiments of other commits, to be compared by name: {', '.join(others)}")
     if not own:
-        raise RLRFError(
+        raise InputError(
             "; ".join([f"no experiment of HEAD ({head:.7}); `dvc exp run -n NAME -S ...` makes one", *told])
         )
     tried = [_try(a, Revision(e.name, e.commit), asked) for e in own]

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from rlrf4rec.errors import RLRFError
+from rlrf4rec.errors import InputError, ParamsError
 from rlrf4rec.metrics import compare
 from rlrf4rec.metrics.statistics import Array
 from rlrf4rec.revisions.changes import other_judges
@@ -44,21 +44,21 @@ def differences(a: State, b: State) -> tuple[list[Row], list[str]]:
 
 
 def worse(rows: list[Row], metric: str, left_out: list[str]) -> list[Row]:
-    """Rows of `metric` whose interval lies wholly below zero; RLRFError when no row is of that metric."""
+    """Rows of `metric` whose interval lies wholly below zero; ParamsError when no row is of that metric."""
     own = [row for row in rows if row["metric"] == metric]
     if not own:
         known = ", ".join(sorted({row["metric"] for row in rows})) or "there are none"
-        raise RLRFError("; ".join([f"metric {metric!r}: not among the compared ones: {known}", *left_out]))
+        raise ParamsError("; ".join([f"metric {metric!r}: not among the compared ones: {known}", *left_out]))
     return [row for row in own if row["high"] < 0]
 
 
 def chosen(rows: list[Row], metrics: list[str], knowledge: list[str]) -> list[Row]:
-    """Rows of the named metrics and knowledge (all where none is named); RLRFError for a name that no row has."""
+    """Rows of the named metrics and knowledge (all where none is named); ParamsError for a name that no row has."""
     for column, names in (("metric", metrics), ("knowledge", knowledge)):
         known = sorted({row[column] for row in rows})
         for name in names:
             if name not in known:
-                raise RLRFError(
+                raise ParamsError(
                     f"{column} {name!r}: not among the compared ones: {', '.join(known) or 'there are none'}"
                 )
     return [
@@ -77,7 +77,7 @@ def _row(a: State, b: State, key: Key, backbones: list[str]) -> Row:
     old = [a.cells[metric, backbone, knowledge] for backbone in backbones]
     new = [b.cells[metric, backbone, knowledge] for backbone in backbones]
     if len({cell.users for cell in (*old, *new)}) > 1:
-        raise RLRFError(
+        raise InputError(
             f"{PER_USER}: {metric} with {knowledge}: other users in A, B or another backbone; "
             "run `dvc repro evaluate` in both revisions"
         )

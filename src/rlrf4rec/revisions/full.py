@@ -6,7 +6,7 @@ from dataclasses import replace
 import polars as pl
 
 from rlrf4rec import paths
-from rlrf4rec.errors import RLRFError
+from rlrf4rec.errors import InputError
 from rlrf4rec.revisions.differences import FROZEN
 from rlrf4rec.revisions.git import Revision
 from rlrf4rec.revisions.state import Cell, State
@@ -20,7 +20,7 @@ def with_all_metrics(state: State) -> State:
     try:
         frame = pl.read_parquet(io.BytesIO(_read(state.revision)))
     except pl.exceptions.PolarsError as error:
-        raise RLRFError(f"{state.revision.label}: {TABLE} is not a readable Parquet file ({error})") from None
+        raise InputError(f"{state.revision.label}: {TABLE} is not a readable Parquet file ({error})") from None
     rewards = {key: cell for key, cell in state.cells.items() if key[1] == FROZEN}
     return replace(state, cells=_cells(state.revision, frame) | rewards)
 
@@ -28,7 +28,7 @@ def with_all_metrics(state: State) -> State:
 def _read(revision: Revision) -> bytes:
     if revision.commit is None:
         if not paths.PER_USER.is_file():
-            raise RLRFError(f"{revision.name}: {TABLE} is missing; `dvc pull data/evaluate` or `dvc repro` brings it")
+            raise InputError(f"{revision.name}: {TABLE} is missing; `dvc pull data/evaluate` or `dvc repro` brings it")
         return paths.PER_USER.read_bytes()
     import dvc.api
     from dvc.exceptions import DvcException
@@ -37,7 +37,7 @@ def _read(revision: Revision) -> bytes:
         with dvc.api.open(TABLE, rev=revision.commit, mode="rb") as file:
             content: bytes = file.read()
     except (DvcException, OSError):
-        raise RLRFError(
+        raise InputError(
             f"{revision.label}: {TABLE} is neither in DVC's cache nor in a remote; where it was made, run "
             f"`dvc push data/evaluate`; here `git checkout {revision.commit:.7} && dvc pull data/evaluate` brings it "
             "(an experiment: `dvc exp pull REMOTE NAME`)"
@@ -48,7 +48,7 @@ def _read(revision: Revision) -> bytes:
 def _cells(revision: Revision, frame: pl.DataFrame) -> dict[tuple[str, str, str], Cell]:
     missing = [key for key in KEYS if key not in frame.columns]
     if missing:
-        raise RLRFError(f"{revision.label}: {TABLE} has no column {', '.join(missing)}; run `dvc repro evaluate`")
+        raise InputError(f"{revision.label}: {TABLE} has no column {', '.join(missing)}; run `dvc repro evaluate`")
     metrics = [column for column in frame.columns if column not in KEYS]
     cells = {}
     for (backbone, knowledge), part in frame.group_by("backbone", "knowledge", maintain_order=True):
@@ -56,7 +56,7 @@ def _cells(revision: Revision, frame: pl.DataFrame) -> dict[tuple[str, str, str]
         seeds = part["seed"].n_unique()
         part = part.sort("user", "seed")
         if part.select("user", "seed").is_duplicated().any() or part.height != len(users) * seeds:
-            raise RLRFError(
+            raise InputError(
                 f"{revision.label}: {TABLE}: {backbone} with {knowledge} has not one row for each user and seed; "
                 "run `dvc repro evaluate`"
             )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlrf4rec.errors import RLRFError
+from rlrf4rec.errors import InputError, ParamsError, ResourceError
 
 WORKSPACE = "workspace"
 EXPERIMENT = re.compile(r"refs/exps/([0-9a-f]{2})/([0-9a-f]{38})/(.+)")  # what DVC keeps beside it has other forms
@@ -40,7 +40,7 @@ class Experiment:
 
 
 def resolve(name: str) -> Revision:
-    """The commit of a Git revision or of a `dvc exp` name (`NAME~1` and `NAME^` too); RLRFError if none or several."""
+    """The commit of a Git revision or of a `dvc exp` name (`NAME~1` and `NAME^` too); ParamsError if none or two."""
     if name == WORKSPACE:
         return Revision(name, None)
     stem, suffix = re.fullmatch(r"([^~^]*)(.*)", name, re.DOTALL).groups()  # type: ignore[union-attr]
@@ -50,9 +50,9 @@ def resolve(name: str) -> Revision:
         found["Git revision"] = own
     if len(set(found.values())) > 1:
         several = "; ".join(f"{what} ({c:.7})" for what, c in found.items())
-        raise RLRFError(f"revision {name!r} has more than one meaning: {several}. Give the commit, or the whole ref")
+        raise ParamsError(f"revision {name!r} has more than one meaning: {several}. Give the commit, or the whole ref")
     if not found:
-        raise RLRFError(_unknown(name, stem))
+        raise ParamsError(_unknown(name, stem))
     return Revision(name, next(iter(found.values())))
 
 
@@ -113,7 +113,7 @@ def _unknown(name: str, stem: str) -> str:
 def _git(*args: str, check: bool = True) -> str:
     done = _run(list(args))
     if check and done.returncode:
-        raise RLRFError(f"git {args[0]}: {done.stderr.decode(errors='replace').strip()}")
+        raise InputError(f"git {args[0]}: {done.stderr.decode(errors='replace').strip()}")
     return done.stdout.decode(errors="replace")
 
 
@@ -121,4 +121,4 @@ def _run(args: list[str], given: bytes = b"") -> subprocess.CompletedProcess[byt
     try:
         return subprocess.run(["git", *args], input=given, capture_output=True, check=False)
     except FileNotFoundError:
-        raise RLRFError("git is not installed; the comparison reads both revisions with it") from None
+        raise ResourceError("git is not installed; the comparison reads both revisions with it") from None

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from rlrf4rec import paths
-from rlrf4rec.errors import RLRFError
+from rlrf4rec.errors import InputError
 from rlrf4rec.metrics.statistics import Array
 from rlrf4rec.revisions import git
 from rlrf4rec.revisions.git import Revision
@@ -58,7 +58,7 @@ class State:
 
 
 def load(revision: Revision) -> State:
-    """Read a revision; RLRFError that names revision and file when one is missing or broken."""
+    """Read a revision; InputError that names revision and file when one is missing or broken."""
     found = git.read(revision, [PARAMS, LOCK, DAG, SUMMARY, EVALUATE, PER_USER, LIBRARIES])
     files = {path: _there(revision, path, content) for path, content in found.items() if path != LIBRARIES}
     params = _mapping(revision, PARAMS, _yaml(revision, PARAMS, files[PARAMS]))
@@ -93,8 +93,8 @@ def _there(revision: Revision, path: str, content: bytes | None) -> bytes:
     if content is not None:
         return content
     if revision.commit is None:
-        raise RLRFError(f"{revision.name}: {path} is missing; `dvc repro` writes it")
-    raise RLRFError(
+        raise InputError(f"{revision.name}: {path} is missing; `dvc repro` writes it")
+    raise InputError(
         f"{revision.label}: {path} is not in this commit, so it can't be compared; check it out "
         f"(an experiment: `dvc exp apply`), run `dvc repro evaluate` and commit what it writes"
     )
@@ -107,19 +107,19 @@ def _yaml(revision: Revision, path: str, content: bytes) -> Any:
     try:
         return YAML(typ="safe").load(io.BytesIO(content))
     except (YAMLError, UnicodeDecodeError) as error:
-        raise RLRFError(f"{revision.label}: {path} is not valid YAML: {error}") from None
+        raise InputError(f"{revision.label}: {path} is not valid YAML: {error}") from None
 
 
 def _json(revision: Revision, path: str, content: bytes) -> dict[str, Any]:
     try:
         return _mapping(revision, path, json.loads(content))
     except ValueError as error:
-        raise RLRFError(f"{revision.label}: {path} is not valid JSON: {error}") from None
+        raise InputError(f"{revision.label}: {path} is not valid JSON: {error}") from None
 
 
 def _mapping(revision: Revision, path: str, content: Any) -> dict[str, Any]:
     if not isinstance(content, dict):
-        raise RLRFError(f"{revision.label}: {path} holds {type(content).__name__} where keys with values are expected")
+        raise InputError(f"{revision.label}: {path} holds {type(content).__name__} where keys with values are expected")
     return content
 
 
@@ -135,7 +135,7 @@ def _stages(revision: Revision, lock: Any) -> dict[str, Stage]:
             for name, entry in lock["stages"].items()
         }
     except (AttributeError, KeyError, TypeError) as error:
-        raise RLRFError(f"{revision.label}: {LOCK} has not the form that DVC writes ({error!r})") from None
+        raise InputError(f"{revision.label}: {LOCK} has not the form that DVC writes ({error!r})") from None
 
 
 def _alive(stages: dict[str, Stage], dag: Mapping[str, Any], params: dict[str, Any]) -> dict[str, Stage]:
@@ -195,10 +195,10 @@ def _cells(revision: Revision, content: bytes) -> dict[tuple[str, str, str], Cel
     try:
         frame = pl.read_csv(content, infer_schema=False)
     except pl.exceptions.PolarsError as error:
-        raise RLRFError(f"{where} is not a readable CSV file ({error}); {advice}") from None
+        raise InputError(f"{where} is not a readable CSV file ({error}); {advice}") from None
     seeds = [c for c in frame.columns if c not in KEYS]
     if frame.columns != [*KEYS, *(f"seed{i}" for i in range(len(seeds)))] or not seeds or not frame.height:
-        raise RLRFError(
+        raise InputError(
             f"{where} has columns {frame.columns}, expected {KEYS} and seed0, seed1 ... with rows; {advice}"
         )
     numbers = frame.select(pl.col(s).cast(pl.Float64, strict=False) for s in seeds)
@@ -206,7 +206,7 @@ def _cells(revision: Revision, content: bytes) -> dict[tuple[str, str, str], Cel
         wrong = (frame[seed].is_not_null() & ~numbers[seed].is_finite().fill_null(False)).arg_true()
         if len(wrong):
             row = int(wrong[0])
-            raise RLRFError(f"{where}: column {seed}, line {row + 2}: {frame[seed][row]!r} is not a number; {advice}")
+            raise InputError(f"{where}: column {seed}, line {row + 2}: {frame[seed][row]!r} is not a number; {advice}")
     cells = {}
     for (metric, backbone, knowledge), part in pl.concat([frame.select(KEYS), numbers], how="horizontal").group_by(
         KEYS[:3], maintain_order=True
@@ -214,11 +214,11 @@ def _cells(revision: Revision, content: bytes) -> dict[tuple[str, str, str], Cel
         part = part.sort("user")
         what = f"{where}: {metric} of {backbone} with {knowledge}"
         if part["user"].n_unique() != part.height:
-            raise RLRFError(f"{what}: column user names a user twice; {advice}")
+            raise InputError(f"{what}: column user names a user twice; {advice}")
         values = part.select(seeds).to_numpy()
         filled = ~np.isnan(values)
         count = int(filled[0].sum())
         if count == 0 or not (filled == (np.arange(len(seeds)) < count)).all():
-            raise RLRFError(f"{what}: columns {seeds[0]} ... {seeds[-1]} are not filled alike for all users; {advice}")
+            raise InputError(f"{what}: columns {seeds[0]} ... {seeds[-1]} are not filled alike for all users; {advice}")
         cells[str(metric), str(backbone), str(knowledge)] = Cell(tuple(part["user"]), values[:, :count])
     return cells

@@ -10,7 +10,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from rlrf4rec import store
-from rlrf4rec.files import fingerprint, sha256
+from rlrf4rec.files import atomic, fingerprint, sha256
 from rlrf4rec.progress import Progress
 from rlrf4rec.seeds import derive
 
@@ -34,35 +34,54 @@ def run(
 ) -> list[optuna.trial.FrozenTrial]:
     """Maximise until `n_trials` are complete or pruned, those of a killed run counted; returns these trials.
 
-    A killed trial stays RUNNING in the journal and is not counted. The sampler's seed depends on the number of
+    A killed trial stays RUNNING in the journal and is done again. The sampler's seed depends on the number of
     finished trials: a sampler made anew on resumption would repeat the first suggestions. `default` is tried first.
     Pruning (by the median) starts after `startup` trials and, within a trial, after `warmup` reports.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder = store.folder() / "studies"
     folder.mkdir(exist_ok=True)
-    storage = JournalStorage(JournalFileBackend(str(folder / f"{name}-{key[:16]}.log")))
+    journal = folder / f"{name}-{key[:16]}.log"
     pruner = optuna.pruners.MedianPruner(n_startup_trials=startup, n_warmup_steps=warmup)
-    study = optuna.create_study(
-        storage=storage, study_name=key, direction="maximize", pruner=pruner, load_if_exists=True
-    )
-    progress = Progress(n_trials, name)
-    finished = finished_trials(study)
-    if default and not finished:
-        study.enqueue_trial(default, skip_if_exists=True)
-    while len(finished) < n_trials:
-        study.sampler = optuna.samplers.TPESampler(
-            seed=derive(seed, name, len(finished)),
-            n_startup_trials=startup,
-            multivariate=False,
-            constant_liar=False,
+    with store.alone(journal.stem):
+        _mend(journal)
+        study = optuna.create_study(
+            storage=JournalStorage(JournalFileBackend(str(journal))),
+            study_name=key,
+            direction="maximize",
+            pruner=pruner,
+            load_if_exists=True,
         )
-        study.optimize(objective, n_trials=1)
         finished = finished_trials(study)
-        last = finished[-1]
-        progress.advance(1, f"{last.state.name.lower()} {last.value if last.value is not None else float('nan'):.4f}")
-    progress.close()
+        progress = Progress(max(0, n_trials - len(finished)), name)
+        waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+        if default and not finished and not waiting:  # a killed first trial was this one: it is tried again
+            study.enqueue_trial(default)
+        while len(finished) < n_trials:
+            study.sampler = optuna.samplers.TPESampler(
+                seed=derive(seed, name, len(finished)),
+                n_startup_trials=startup,
+                multivariate=False,
+                constant_liar=False,
+            )
+            study.optimize(objective, n_trials=1)
+            finished = finished_trials(study)
+            last = finished[-1]
+            value = last.value if last.value is not None else float("nan")
+            progress.advance(1, f"{last.state.name.lower()} {value:.4f}")
+        progress.close()
     return finished[:n_trials]
+
+
+def _mend(journal: Path) -> None:
+    """Remove what a killed process has left: Optuna's lock, and a last line that was half-written."""
+    for lock in journal.parent.glob(f"{journal.name}.lock*"):
+        lock.unlink(missing_ok=True)
+    if journal.exists():
+        content = journal.read_bytes()
+        if not content.endswith(b"\n"):
+            with atomic(journal) as temporary:
+                temporary.write_bytes(content[: content.rfind(b"\n") + 1])
 
 
 def finished_trials(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:

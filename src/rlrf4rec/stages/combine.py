@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from rlrf4rec import paths, vectors
-from rlrf4rec.errors import RLRFError
+from rlrf4rec.errors import InputError
 from rlrf4rec.tables.interactions import ITEMS
 from rlrf4rec.tables.split import FOLD_USERS
 from rlrf4rec.vectors import Knowledge
@@ -27,7 +27,7 @@ def write(path: Path, text: str, beside: str, items_from: str) -> str:
     samples = max(first.shape[1], second.shape[1])
     for part, folder in ((first, text), (second, beside)):
         if part.shape[1] not in (1, samples):
-            raise RLRFError(f"{path}: {folder} has {part.shape[1]} texts of a user where the other has {samples}")
+            raise InputError(f"{path}: {folder} has {part.shape[1]} texts of a user where the other has {samples}")
     both = torch.cat([part.expand(-1, samples, -1) for part in (first, second)], dim=2)
     described = vectors.read_texts(Path(items_from) / paths.VECTORS, items)[:, 0]
     vectors.write_knowledge(path, Knowledge(both, described), users, items)

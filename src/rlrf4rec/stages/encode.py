@@ -3,10 +3,12 @@
 import polars as pl
 import torch
 
-from rlrf4rec import paths, vectors
-from rlrf4rec.errors import RLRFError
+from rlrf4rec import paths, store, vectors
+from rlrf4rec.errors import InputError
+from rlrf4rec.files import fingerprint, sha256
 from rlrf4rec.language.encoder import encode_texts
-from rlrf4rec.language.models import load_encoder, load_tokenizer
+from rlrf4rec.language.models import load_encoder
+from rlrf4rec.language.tokenizer import load_tokenizer
 from rlrf4rec.params import Encode
 from rlrf4rec.tables.interactions import ITEMS
 from rlrf4rec.tables.split import FOLD_USERS
@@ -21,7 +23,8 @@ def run(encode: Encode, name: str) -> str:
         encoded = torch.zeros(len(rows), 1, model.config.hidden_size)
     else:
         texts = _read(name, rows)
-        flat = encode_texts(model, tokenizer, texts, encode.max_tokens, encode.batch, f"encode {name}")
+        identity = fingerprint([sha256(paths.ENCODER), store.code("language/encoder", "language/models")])
+        flat = encode_texts(model, tokenizer, texts, encode.max_tokens, encode.batch, f"encode {name}", identity)
         encoded = flat.view(len(rows), -1, flat.shape[1])
     vectors.write_texts(paths.vectors(name), encoded, rows)
     return f"wrote {paths.vectors(name)}, {encoded.shape[0] * encoded.shape[1]} texts of {len(rows)} {rows.name}s"
@@ -39,5 +42,5 @@ def _in_order(texts: pl.DataFrame, rows: pl.Series) -> list[str]:
         texts.sort(rows.name, "sample"), on=rows.name, how="left", maintain_order="left_right"
     )
     if ordered["text"].null_count() or ordered.height != texts.height:
-        raise RLRFError(f"encode: texts and tables name different {rows.name}s; run `dvc repro encode`")
+        raise InputError(f"encode: texts and tables name different {rows.name}s; run `dvc repro encode`")
     return ordered["text"].to_list()

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from rlrf4rec import paths
-from rlrf4rec.errors import RLRFError
+from rlrf4rec.errors import InputError
 from rlrf4rec.feedback import models, rewards
 from rlrf4rec.feedback.rewards import Scorer, UserRewards
 from rlrf4rec.files import read_json, write_csv, write_json
@@ -179,7 +179,7 @@ def _load(tables: Tables, backbone: str, knowledge: str, length: int, p: TrainRa
         try:
             net.load_state_dict(weights)
         except RuntimeError as error:
-            raise RLRFError(f"{path}: weights do not fit the tables ({error}); run `dvc repro`") from None
+            raise InputError(f"{path}: weights do not fit the tables ({error}); run `dvc repro`") from None
         loaded.append(net)
     return loaded
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from rlrf4rec import paths
-from rlrf4rec.errors import RLRFError
+from rlrf4rec.errors import InputError
 from rlrf4rec.files import read_json, write_csv, write_json
 from rlrf4rec.metrics import blocks
 from rlrf4rec.metrics.ranking import METRICS, ranked_labels
@@ -109,7 +109,7 @@ def _feedback(kinds: list[str]) -> list[tuple[str, str]]:
 
 def _scores(scores: dict[str, Tensor], key: str, lists: Lists) -> Tensor:
     if key not in scores or scores[key].shape != lists.item.shape:
-        raise RLRFError(f"data/control: {key} does not fit the test lists; run `make study`")
+        raise InputError(f"data/control: {key} does not fit the test lists; run `make study`")
     return scores[key]
 
 

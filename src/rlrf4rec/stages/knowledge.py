@@ -5,16 +5,19 @@ from pathlib import Path
 import polars as pl
 
 from rlrf4rec import paths, store
-from rlrf4rec.errors import RLRFError
-from rlrf4rec.files import fingerprint, sha256, write_json
+from rlrf4rec.errors import ParamsError
+from rlrf4rec.files import fingerprint, write_json
+from rlrf4rec.language.plain import control_words, plain
 from rlrf4rec.language.prompts import describe, item_description
-from rlrf4rec.params import Knowledge
+from rlrf4rec.params import Knowledge, Llm
 from rlrf4rec.seeds import derive
 from rlrf4rec.tables.interactions import ITEMS
 from rlrf4rec.tables.texts import ITEM_TEXTS
 
+ITEM = "{item}"
 
-def run(seed: int, knowledge: Knowledge) -> str:
+
+def run(seed: int, knowledge: Knowledge, llm: Llm) -> str:
     """Write one text per item; returns the closing line. `none` gives every item the same text."""
     items = ITEMS.read(paths.ITEMS)
     rows = items.to_dicts()
@@ -23,8 +26,8 @@ def run(seed: int, knowledge: Knowledge) -> str:
     else:
         texts = [item_description(r["title"], r["year"], r["genres"]) for r in rows]
     if knowledge.items == "llm":
-        named = [describe(r["title"], r["year"], r["genres"]) for r in rows]
-        texts = [f"{text}. {fact}" for text, fact in zip(texts, _facts(named, knowledge, seed), strict=True)]
+        facts = _facts(items, knowledge, llm, seed)
+        texts = [f"{text}. {fact}" for text, fact in zip(texts, facts, strict=True)]
     written = items.select("item", pl.lit(0, pl.Int64).alias("sample"), pl.Series("text", texts))
     ITEM_TEXTS.write(written, paths.ITEM_TEXTS)
     characters = written["text"].str.len_chars().mean()
@@ -34,29 +37,41 @@ def run(seed: int, knowledge: Knowledge) -> str:
     return f"wrote {paths.ITEM_TEXTS}, {len(texts)} texts ({knowledge.items})"
 
 
-def _facts(named: list[str], p: Knowledge, seed: int) -> list[str]:
+def question(path: Path) -> str:
+    """The template of a question about an item; ParamsError unless it can be read and names the item once."""
+    try:
+        text = path.read_text(encoding="utf-8").rstrip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ParamsError(f"knowledge.template: {path}: {error}") from None
+    if text.count(ITEM) != 1:
+        raise ParamsError(f"knowledge.template: {path}: {ITEM} must stand in it once, not {text.count(ITEM)} times")
+    return text
+
+
+def _facts(items: pl.DataFrame, p: Knowledge, llm: Llm, seed: int) -> list[str]:
     """What the LLM says about each item, one text each."""
     from rlrf4rec.language.generate import Settings
-    from rlrf4rec.language.models import DTYPES, load_policy, load_tokenizer
-    from rlrf4rec.language.sampler import Sampler, blank_tokens, sample_texts, stop_tokens, to_text, token_texts
+    from rlrf4rec.language.models import DTYPES, Place, load_policy
+    from rlrf4rec.language.sampler import CODE, Sampler, blank_tokens, sample_texts, stop_tokens, to_text, token_texts
     from rlrf4rec.language.shared_attention import NAME
+    from rlrf4rec.language.tokenizer import load_tokenizer
 
-    try:
-        examples = Path(p.template).read_text(encoding="utf-8").rstrip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise RLRFError(f"knowledge.template: {p.template}: {error}") from None
-    tokenizer = load_tokenizer(paths.LLM)
+    asked = question(Path(p.template))
+    where = Place.of(llm.device, llm.quantization, llm.trust_remote_code)
+    tokenizer = load_tokenizer(paths.LLM, where.trusted)
     words = token_texts(tokenizer)
-    settings = Settings(p.temperature, p.top_p, p.max_tokens, stop_tokens(tokenizer, words, ["\n"]))
+    mended, _ = plain(items, control_words(tokenizer))
+    named = [describe(r["title"], r["year"], r["genres"]) for r in mended.iter_rows(named=True)]
+    settings = Settings(p.temperature, p.top_k, p.top_p, p.max_tokens, stop_tokens(tokenizer, words, ["\n"]))
     sampler = Sampler(
-        load_policy(paths.LLM, paths.NO_ADAPTER, DTYPES[p.dtype], NAME),
-        [tokenizer.encode(f"{examples}\n\nMovie: {name}\nFacts:") for name in named],
+        load_policy(paths.LLM, paths.NO_ADAPTER, DTYPES[p.dtype], NAME, where),
+        [tokenizer.encode(asked.replace(ITEM, name)) for name in named],
         settings,
         1,
         derive(seed, "knowledge"),
         3,
         blank_tokens(words),
-        fingerprint([sha256(paths.LLM), store.code("language/generate", "language/sampler", "language/nucleus")]),
+        fingerprint([where.identity(paths.LLM), store.code(*CODE)]),
     )
     drawn = sample_texts(sampler, p.batch, "knowledge")["tokens"].to_list()
     return [to_text(tokenizer, tokens, ["\n"]) for tokens in drawn]

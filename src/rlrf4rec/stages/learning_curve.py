@@ -11,21 +11,21 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import torch
 
 from rlrf4rec import paths
 from rlrf4rec.alignment import module, packed
 from rlrf4rec.alignment.loss import LogProbs
 from rlrf4rec.alignment.module import Dpo
 from rlrf4rec.alignment.pairs import token_pairs
-from rlrf4rec.alignment.policy import new_policy, save_adapter, to_precision
+from rlrf4rec.alignment.policy import new_policy, save_adapter
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.feedback.rewards import Scorer
 from rlrf4rec.files import read_json, write_csv, write_json
-from rlrf4rec.language.models import load_llm, load_tokenizer
+from rlrf4rec.language.models import DTYPES, Place, load_llm
+from rlrf4rec.language.tokenizer import load_tokenizer
 from rlrf4rec.metrics.statistics import Array, paired_interval
 from rlrf4rec.params import Dpo as DpoParams
-from rlrf4rec.params import Encode, LearningCurve, Reward, Sample, TrainDpo
+from rlrf4rec.params import Encode, LearningCurve, Llm, Reward, Sample, TrainDpo
 from rlrf4rec.search import study
 from rlrf4rec.seeds import derive
 from rlrf4rec.stages.judge import Judge
@@ -38,9 +38,16 @@ class ValidationJudge(Judge):
     """Scores texts of validation users with all reward models: none has been trained on these users."""
 
     def __init__(
-        self, users: list[str], sample: Sample, encode: Encode, reward: Reward, round_name: str, seed: int
+        self,
+        users: list[str],
+        sample: Sample,
+        encode: Encode,
+        reward: Reward,
+        round_name: str,
+        seed: int,
+        place: Place,
     ) -> None:
-        super().__init__(users, sample, encode, reward, round_name, seed)
+        super().__init__(users, sample, encode, reward, round_name, seed, place)
         self.lists = self.tables.lists(self.tables.list_frame("validation"))
         self.group = dict.fromkeys(sorted(set(self.lists.user.tolist())), "validation")
         models = list(range(len(self.scorer.nets)))
@@ -50,27 +57,30 @@ class ValidationJudge(Judge):
 class Tuner:
     """Tunes the base LLM on some of the pairs; reference log-probabilities are computed once."""
 
-    def __init__(self, frame: pl.DataFrame, dpo: DpoParams, values: dict[str, float]) -> None:
-        self.dpo, self.values, self.tokenizer = dpo, values, load_tokenizer(paths.LLM)
-        self.llm = llm = to_precision(load_llm(paths.LLM, torch.float32, packed.NAME), dpo.precision)
+    def __init__(self, frame: pl.DataFrame, dpo: DpoParams, values: dict[str, float], place: Place) -> None:
+        self.dpo, self.values, self.place = dpo, values, place
+        self.tokenizer = load_tokenizer(paths.LLM, place.trusted)
+        self.llm = llm = load_llm(paths.LLM, DTYPES[dpo.precision], packed.NAME, place)
         self.pairs = pairs = token_pairs(frame, self.tokenizer, llm.config.max_position_embeddings)
-        policy = new_policy(llm, dpo.lora_rank, dpo.lora_alpha, dpo.lora_dropout, 0)
-        self.reference = module.reference_log_probs(policy, pairs, dpo.batch, dpo.precision, "learning_curve reference")
+        policy = new_policy(llm, dpo.lora_rank, dpo.lora_alpha, dpo.lora_dropout, 0, dpo.lora_target)
+        self.reference = module.reference_log_probs(
+            policy, pairs, dpo.batch, dpo.precision, "learning_curve reference", None
+        )
         policy.unload()
 
     def tune(self, rows: list[int], epochs: int, seed: int, target: Path) -> None:
         """Save an adapter tuned on these pairs at `target`."""
         dpo = self.dpo.model_copy(update={"epochs": epochs})
-        settings = dpo_settings(dpo, self.values["beta"], self.values["learning_rate"], seed)
+        settings = dpo_settings(dpo, self.values["beta"], self.values["learning_rate"], seed, self.place)
         reference = LogProbs(self.reference.chosen[rows], self.reference.rejected[rows])
-        tuned = new_policy(self.llm, dpo.lora_rank, dpo.lora_alpha, dpo.lora_dropout, seed)
+        tuned = new_policy(self.llm, dpo.lora_rank, dpo.lora_alpha, dpo.lora_dropout, seed, dpo.lora_target)
         pairs = [self.pairs[r] for r in rows]
         if dpo.engine == "trl":
             from rlrf4rec.alignment import trl_engine
 
             trl_engine.train(tuned, self.tokenizer, pairs, reference, settings)
         else:
-            module.train(Dpo(tuned, pairs, reference, settings), f"learning_curve {len(rows)} pairs")
+            module.train(Dpo(tuned, pairs, reference, settings), f"learning_curve {len(rows)} pairs", None)
         save_adapter(tuned, paths.LLM, target)
         tuned.unload()
 
@@ -78,6 +88,7 @@ class Tuner:
 def run(
     seed: int,
     sample: Sample,
+    llm: Llm,
     encode: Encode,
     reward: Reward,
     dpo: DpoParams,
@@ -92,11 +103,11 @@ def run(
     curve = learning_curve
     values, sources = study.join(train_dpo.model_dump(), read_json(paths.TUNE_DPO), DEFAULTS)
     held = held_out_users(users, curve.users, derive(seed, "learning_curve", "users"))
-    judge = ValidationJudge(
-        held, sample.model_copy(update={"n": curve.samples}), encode, reward, round_name, derive(seed, "learning_curve")
-    )
+    where = Place.of(llm.device, llm.quantization, llm.trust_remote_code)
+    fewer = sample.model_copy(update={"n": curve.samples})
+    judge = ValidationJudge(held, fewer, encode, reward, round_name, derive(seed, "learning_curve"), where)
     held = [user for user in held if judge.row[user] in judge.group]
-    tuner = Tuner(frame, dpo, values)
+    tuner = Tuner(frame, dpo, values, where)
     before = _by_user(judge.rewards(held, paths.NO_ADAPTER), curve.samples)
     found: dict[int, list[Array]] = {size: [] for size in sizes(curve.pairs, frame.height)}
     for repeat in range(curve.repeats):

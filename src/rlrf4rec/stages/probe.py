@@ -13,9 +13,10 @@ import polars as pl
 from rlrf4rec import paths
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.files import write_json
-from rlrf4rec.language.models import DTYPES, load_llm, load_tokenizer
+from rlrf4rec.language.models import DTYPES, Place, load_llm
 from rlrf4rec.language.prompts import describe, natural_title
-from rlrf4rec.params import Probe
+from rlrf4rec.language.tokenizer import load_tokenizer
+from rlrf4rec.params import Llm, Probe
 from rlrf4rec.seeds import derive
 from rlrf4rec.tables.interactions import ITEMS
 from rlrf4rec.texts.memory import Cut, begins_with, greedy, halves, log_probs, raw_lines, share
@@ -41,14 +42,16 @@ class Asker:
         return [value / tokens for value, tokens in log_probs(self.model, self.tokenizer, cuts, self.probe.batch)]
 
 
-def run(seed: int, probe: Probe) -> str:
+def run(seed: int, llm: Llm, probe: Probe) -> str:
     """Ask for titles, years, item lines and rating lines; returns the closing line."""
     items = ITEMS.read(paths.ITEMS)
     files = sorted(paths.RAW.glob("*.inter"))
     if len(files) != 1:
         raise RLRFError(f"{paths.RAW}: expected one .inter file, found {len(files)}; run `dvc repro fetch_dataset`")
     lines = raw_lines(files[0])
-    asker = Asker(load_llm(paths.LLM, DTYPES[probe.dtype]), load_tokenizer(paths.LLM), probe)
+    where = Place.of(llm.device, llm.quantization, llm.trust_remote_code)
+    model = load_llm(paths.LLM, DTYPES[probe.dtype], place=where)
+    asker = Asker(model, load_tokenizer(paths.LLM, where.trusted), probe)
     rng = random.Random(derive(seed, "probe"))
     shuffled = items.to_dicts()
     rng.shuffle(shuffled)

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from rlrf4rec import paths
-from rlrf4rec.errors import RLRFError
+from rlrf4rec.errors import InputError
 from rlrf4rec.files import atomic, read_json
 from rlrf4rec.params import (
     Dpo,
@@ -23,7 +23,7 @@ from rlrf4rec.params import (
     Split,
     TrainRanker,
 )
-from rlrf4rec.report import learning, page, people, provenance, results
+from rlrf4rec.report import costs, learning, page, people, provenance, results
 from rlrf4rec.report.blocks import Section
 from rlrf4rec.tables.contract import Table
 from rlrf4rec.tables.interactions import ITEMS
@@ -68,13 +68,13 @@ class Inputs:
             content = path.read_bytes()
             frame = pl.read_csv(BytesIO(content), infer_schema_length=None) if content.strip() else None
         except FileNotFoundError:
-            raise RLRFError(f"{path}: missing; run the stage that writes it with dvc repro") from None
+            raise InputError(f"{path}: missing; run the stage that writes it with dvc repro") from None
         except pl.exceptions.PolarsError as error:
-            raise RLRFError(f"{path}: not a readable CSV file ({error}); run the stage that writes it again") from None
+            raise InputError(f"{path}: not a readable CSV file ({error}); run the stage that writes it again") from None
         if frame is None:
             return pl.DataFrame(schema=dict.fromkeys(columns, pl.Float64))
         if missing := [c for c in columns if c not in frame.columns]:
-            raise RLRFError(f"{path}: column {missing[0]} is missing; run the stage that writes it again")
+            raise InputError(f"{path}: column {missing[0]} is missing; run the stage that writes it again")
         return frame
 
 
@@ -114,6 +114,7 @@ def run(
         *_found(inputs, list(rounds)[-1], reward.kind, split),
         *_feedback(inputs, list(rounds), reward.kind),
         _people(inputs, rounds),
+        costs.costs(inputs.optional(paths.metrics("bench"))),
         _provenance(inputs, fetch_models.model_dump(), params),
     ]
     with atomic(PAGE) as temporary:

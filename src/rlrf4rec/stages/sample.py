@@ -7,53 +7,38 @@ import polars as pl
 from rlrf4rec import paths, store
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.files import fingerprint, sha256, write_json
+from rlrf4rec.language.endpoint import Client
+from rlrf4rec.language.endpoint import sample_texts as ask_texts
 from rlrf4rec.language.generate import Settings
-from rlrf4rec.language.models import DTYPES, load_policy, load_tokenizer
-from rlrf4rec.language.sampler import Sampler, blank_tokens, sample_texts, stop_tokens, to_text, token_texts
+from rlrf4rec.language.models import DTYPES, Place, load_policy
+from rlrf4rec.language.sampler import CODE, Sampler, blank_tokens, sample_texts, stop_tokens, to_text, token_texts
 from rlrf4rec.language.shared_attention import NAME
-from rlrf4rec.params import Sample
+from rlrf4rec.language.tokenizer import load_tokenizer
+from rlrf4rec.params import Endpoint, Llm, Sample
 from rlrf4rec.seeds import derive
+from rlrf4rec.tables.answers import ANSWERS
 from rlrf4rec.tables.texts import PROMPTS, TEXTS
 
-SAMPLING_CODE = ("language/generate", "language/nucleus", "language/sampler", "language/shared_attention")
 
-
-def run(seed: int, sample: Sample, policy: str, adapter: str) -> str:
+def run(seed: int, sample: Sample, llm: Llm, endpoint: Endpoint, policy: str, adapter: str) -> str:
     """Sample and write the texts of `policy`; returns the closing line."""
     prompts = PROMPTS.read(paths.PROMPTS)
-    tokenizer = load_tokenizer(paths.LLM)
-    model = load_policy(paths.LLM, Path(adapter), DTYPES[sample.dtype], NAME)
-    longest = int(prompts["tokens"].max()) + sample.max_tokens  # type: ignore[arg-type, operator]
-    if longest > model.config.max_position_embeddings:
-        raise RLRFError(
-            f"sample: the longest prompt and max_tokens make {longest} tokens, more than the LLM's context of "
-            f"{model.config.max_position_embeddings}; lower prompt.max_tokens or sample.max_tokens"
-        )
-    words = token_texts(tokenizer)
-    settings = Settings(sample.temperature, sample.top_p, sample.max_tokens, stop_tokens(tokenizer, words, sample.stop))
     own_seed = derive(seed, "sample")
-    sampler = Sampler(
-        model,
-        [tokenizer.encode(text) for text in prompts["prompt"]],
-        settings,
-        sample.n,
-        own_seed,
-        sample.redraws,
-        blank_tokens(words),
-        fingerprint([sha256(paths.LLM), sha256(Path(adapter)), store.code(*SAMPLING_CODE)]),
-    )
-    drawn = sample_texts(sampler, sample.batch_users, f"sample {policy}")
-    stops = settings.stop
+    if policy in endpoint.policies:
+        drawn, fresh = _from_endpoint(prompts, sample, llm, endpoint, policy, own_seed)
+    else:
+        drawn, fresh = _from_here(prompts, sample, llm, policy, Path(adapter), own_seed)
     texts = drawn.select(
         prompts["user"].gather(drawn["row"]).alias("user"),
         "sample",
-        pl.Series("text", [to_text(tokenizer, t, sample.stop) for t in drawn["tokens"].to_list()]),
+        "text",
         pl.lit(policy).alias("policy"),
         "tokens",
         pl.col("tokens").list.len().cast(pl.Int64).alias("token_count"),
-        pl.Series("stop", ["stop" if t[-1] in stops else "length" for t in drawn["tokens"].to_list()]),
+        "stop",
         "redraws",
         pl.lit(sample.temperature).alias("temperature"),
+        pl.lit(sample.top_k, pl.Int64).alias("top_k"),
         pl.lit(sample.top_p).alias("top_p"),
         pl.lit(sample.max_tokens, pl.Int64).alias("max_tokens"),
         pl.lit(own_seed, pl.Int64).alias("seed"),
@@ -68,4 +53,57 @@ def run(seed: int, sample: Sample, policy: str, adapter: str) -> str:
         "distinct_share": texts["text"].n_unique() / texts.height,
     }
     write_json(paths.metrics("sample", policy), report)
-    return f"wrote {paths.texts(policy)}, {texts.height} texts of {prompts.height} users, {report['redrawn']} redrawn"
+    return (
+        f"wrote {paths.texts(policy)}, {texts.height} texts of {prompts.height} users, "
+        f"{fresh} sampled now, the others from the store; {report['redrawn']} redrawn"
+    )
+
+
+def _from_here(
+    prompts: pl.DataFrame, sample: Sample, llm: Llm, policy: str, adapter: Path, seed: int
+) -> tuple[pl.DataFrame, int]:
+    """Texts sampled on this machine (row, sample, text, tokens, stop, redraws), and how many are new."""
+    where = Place.of(llm.device, llm.quantization, llm.trust_remote_code)
+    tokenizer = load_tokenizer(paths.LLM, where.trusted)
+    model = load_policy(paths.LLM, adapter, DTYPES[sample.dtype], NAME, where)
+    longest = int(prompts["tokens"].max()) + sample.max_tokens  # type: ignore[arg-type, operator]
+    if longest > model.config.max_position_embeddings:
+        raise RLRFError(
+            f"sample: the longest prompt and max_tokens make {longest} tokens, more than the LLM's context of "
+            f"{model.config.max_position_embeddings}; lower prompt.max_tokens or sample.max_tokens"
+        )
+    words = token_texts(tokenizer)
+    settings = Settings(
+        sample.temperature, sample.top_k, sample.top_p, sample.max_tokens, stop_tokens(tokenizer, words, sample.stop)
+    )
+    sampler = Sampler(
+        model,
+        [tokenizer.encode(text) for text in prompts["prompt"]],
+        settings,
+        sample.n,
+        seed,
+        sample.redraws,
+        blank_tokens(words),
+        fingerprint([where.identity(paths.LLM), sha256(adapter), store.code(*CODE)]),
+    )
+    drawn = sample_texts(sampler, sample.batch_users, f"sample {policy}")
+    texts = [to_text(tokenizer, tokens, sample.stop) for tokens in drawn["tokens"].to_list()]
+    stops = ["stop" if tokens[-1] in settings.stop else "length" for tokens in drawn["tokens"].to_list()]
+    return drawn.with_columns(pl.Series("text", texts), pl.Series("stop", stops)), sampler.fresh
+
+
+def _from_endpoint(
+    prompts: pl.DataFrame, sample: Sample, llm: Llm, endpoint: Endpoint, policy: str, seed: int
+) -> tuple[pl.DataFrame, int]:
+    """The same from a server, whose answers are written beside the texts; tokens are those of the local LLM."""
+    tokenizer = load_tokenizer(paths.LLM, llm.trust_remote_code is not None)
+    client = Client(endpoint, endpoint.policies[policy], sample, seed)
+    drawn, fresh = ask_texts(client, prompts, f"sample {policy}")
+    answers = drawn.select(prompts["user"].gather(drawn["row"]).alias("user"), "sample", "answer")
+    ANSWERS.write(answers, paths.answers(policy))
+    ending = tokenizer.encode(sample.stop[0], add_special_tokens=False)
+    tokens = [
+        tokenizer.encode(f" {text}", add_special_tokens=False) + (ending if stop == "stop" else [])
+        for text, stop in drawn.select("text", "stop").iter_rows()
+    ]
+    return drawn.with_columns(pl.Series("tokens", tokens, dtype=pl.List(pl.Int64))), fresh

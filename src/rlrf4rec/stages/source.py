@@ -13,8 +13,6 @@ from torch import Tensor
 
 from rlrf4rec import paths, vectors
 from rlrf4rec.errors import RLRFError
-from rlrf4rec.feedback import models, rewards
-from rlrf4rec.feedback.rewards import Scorer
 from rlrf4rec.lists import candidates
 from rlrf4rec.params import Reward, Split
 from rlrf4rec.seeds import derive
@@ -118,6 +116,9 @@ def _items_mean(tables: Tables, history: pl.DataFrame) -> Tensor:
 
 def _best_of_n(tables: Tables, history: pl.DataFrame, split: Split, reward: Reward, seed: int) -> Tensor:
     """The base text with the highest reward on lists made of the user's own history: no later label is touched."""
+    from rlrf4rec.feedback import models, rewards  # brings Lightning along, which the others can do without
+    from rlrf4rec.feedback.rewards import Scorer
+
     own = history.with_columns(pl.col("position").alias("activity")).sort("user", "position")
     seen = INTERACTIONS.read(paths.INTERACTIONS).select("user", "item")
     catalogue = candidates.Catalogue.of(tables.popularity)

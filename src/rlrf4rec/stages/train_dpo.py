@@ -4,13 +4,15 @@ from contextlib import nullcontext
 
 from rlrf4rec import paths
 from rlrf4rec.alignment import module, packed
-from rlrf4rec.alignment.module import Dpo, Settings, Step
+from rlrf4rec.alignment.checkpoint import Step
+from rlrf4rec.alignment.module import Dpo, Settings
 from rlrf4rec.alignment.pairs import token_pairs
-from rlrf4rec.alignment.policy import load_policy_for_training, new_policy, save_adapter, to_precision
-from rlrf4rec.files import read_json, write_csv, write_json
-from rlrf4rec.language.models import load_llm, load_tokenizer
+from rlrf4rec.alignment.policy import load_policy_for_training, new_policy, save_adapter
+from rlrf4rec.files import fingerprint, read_json, sha256, write_csv, write_json
+from rlrf4rec.language.models import DTYPES, Place, load_llm
+from rlrf4rec.language.tokenizer import load_tokenizer
 from rlrf4rec.params import Dpo as DpoParams
-from rlrf4rec.params import TrainDpo
+from rlrf4rec.params import Llm, TrainDpo
 from rlrf4rec.search import study
 from rlrf4rec.seeds import derive
 from rlrf4rec.tables.rewards import PAIRS, check_tuning_users
@@ -19,32 +21,33 @@ from rlrf4rec.tables.split import FOLD_USERS
 DEFAULTS = {"beta": 0.1, "learning_rate": 4e-4}
 
 
-def run(seed: int, dpo: DpoParams, train_dpo: TrainDpo, round_name: str, policy: str) -> str:
+def run(seed: int, llm: Llm, dpo: DpoParams, train_dpo: TrainDpo, round_name: str, policy: str) -> str:
     """Train and save the adapter `round_name`; returns the closing line with the source of each value."""
-    import torch
-
     values, sources = study.join(train_dpo.model_dump(), read_json(paths.TUNE_DPO), DEFAULTS)
     frame = PAIRS.read(paths.pairs(round_name))
     check_tuning_users(frame, FOLD_USERS.read(paths.FOLD_USERS), paths.pairs(round_name))
-    tokenizer = load_tokenizer(paths.LLM)
-    base = to_precision(load_llm(paths.LLM, torch.float32, packed.NAME), dpo.precision)
+    where = Place.of(llm.device, llm.quantization, llm.trust_remote_code)
+    tokenizer = load_tokenizer(paths.LLM, where.trusted)
+    base = load_llm(paths.LLM, DTYPES[dpo.precision], packed.NAME, where)
     pairs = token_pairs(frame, tokenizer, base.config.max_position_embeddings)
     own_seed = derive(seed, "train_dpo", round_name)
+    identity = where.identity(paths.LLM)
     if policy == "base":
-        tuned = new_policy(base, dpo.lora_rank, dpo.lora_alpha, dpo.lora_dropout, own_seed)
+        tuned = new_policy(base, dpo.lora_rank, dpo.lora_alpha, dpo.lora_dropout, own_seed, dpo.lora_target)
     else:
         tuned = load_policy_for_training(base, paths.adapter(policy))
+        identity = fingerprint([identity, dpo.reference, sha256(paths.adapter(policy))])
     with tuned.disable_adapter() if dpo.reference == "base" else nullcontext():
         reference = module.reference_log_probs(
-            tuned, pairs, dpo.batch, dpo.precision, f"train_dpo {round_name} reference"
+            tuned, pairs, dpo.batch, dpo.precision, f"train_dpo {round_name} reference", identity
         )
-    settings = dpo_settings(dpo, values["beta"], values["learning_rate"], own_seed)
+    settings = dpo_settings(dpo, values["beta"], values["learning_rate"], own_seed, where)
     if dpo.engine == "trl":
         from rlrf4rec.alignment import trl_engine
 
         steps = trl_engine.train(tuned, tokenizer, pairs, reference, settings)
     else:
-        steps = module.train(Dpo(tuned, pairs, reference, settings), f"train_dpo {round_name}")
+        steps = module.train(Dpo(tuned, pairs, reference, settings), f"train_dpo {round_name}", identity)
     save_adapter(tuned, paths.LLM, paths.adapter(round_name))
     write_csv(paths.plot("train_dpo", round_name), [vars(step) for step in steps])
     tail = steps[len(steps) // 2 :]
@@ -58,18 +61,20 @@ def run(seed: int, dpo: DpoParams, train_dpo: TrainDpo, round_name: str, policy:
     return f"wrote {paths.adapter(round_name)}, {len(pairs)} pairs, {len(steps)} steps; {sources}; {_trend(steps)}"
 
 
-def dpo_settings(dpo: DpoParams, beta: float, learning_rate: float, seed: int) -> Settings:
+def dpo_settings(dpo: DpoParams, beta: float, learning_rate: float, seed: int, place: Place) -> Settings:
     """Settings of the engine from the shared params and the two that are searched."""
     return Settings(
         beta=beta,
         learning_rate=learning_rate,
         batch=dpo.batch,
+        accumulate=dpo.accumulate,
         epochs=dpo.epochs,
         warmup=dpo.warmup,
         weight_decay=dpo.weight_decay,
         max_grad_norm=dpo.max_grad_norm,
         precision=dpo.precision,
         seed=seed,
+        device=place.device,
     )
 
 

@@ -13,13 +13,14 @@ from rlrf4rec.alignment import module, packed
 from rlrf4rec.alignment.module import Dpo
 from rlrf4rec.alignment.packed import TokenPair
 from rlrf4rec.alignment.pairs import token_pairs
-from rlrf4rec.alignment.policy import new_policy, save_adapter, to_precision
+from rlrf4rec.alignment.policy import new_policy, save_adapter
 from rlrf4rec.alignment.sft import Sft
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.files import read_json, write_csv, write_json
-from rlrf4rec.language.models import load_llm, load_tokenizer
+from rlrf4rec.language.models import DTYPES, Place, load_llm
+from rlrf4rec.language.tokenizer import load_tokenizer
 from rlrf4rec.params import Dpo as DpoParams
-from rlrf4rec.params import TrainDpo, TrainPolicy
+from rlrf4rec.params import Llm, TrainDpo, TrainPolicy
 from rlrf4rec.search import study
 from rlrf4rec.seeds import derive
 from rlrf4rec.stages.train_dpo import DEFAULTS, dpo_settings
@@ -27,27 +28,30 @@ from rlrf4rec.tables.rewards import PAIRS, check_tuning_users
 from rlrf4rec.tables.split import FOLD_USERS
 
 
-def run(seed: int, dpo: DpoParams, train_dpo: TrainDpo, train_policy: TrainPolicy, method: str) -> str:
+def run(seed: int, llm: Llm, dpo: DpoParams, train_dpo: TrainDpo, train_policy: TrainPolicy, method: str) -> str:
     """Train and save the adapter of `method`; returns the closing line."""
     if method not in ("shuffled", "sft"):
         raise RLRFError(f"train_policy {method}: unknown; one of shuffled, sft")
     values, _ = study.join(train_dpo.model_dump(), read_json(paths.TUNE_DPO), DEFAULTS)
     frame = PAIRS.read(paths.pairs("round1"))
     check_tuning_users(frame, FOLD_USERS.read(paths.FOLD_USERS), paths.pairs("round1"))
-    tokenizer = load_tokenizer(paths.LLM)
-    base = to_precision(load_llm(paths.LLM, torch.float32, packed.NAME), dpo.precision)
+    where = Place.of(llm.device, llm.quantization, llm.trust_remote_code)
+    tokenizer = load_tokenizer(paths.LLM, where.trusted)
+    base = load_llm(paths.LLM, DTYPES[dpo.precision], packed.NAME, where)
     pairs = token_pairs(frame, tokenizer, base.config.max_position_embeddings)
     # The same seed as the default run: adapter and order of the pairs are equal, the preferences differ.
     own_seed = derive(seed, "train_dpo", "round1")
     if method == "shuffled":
         pairs = shuffled(pairs, derive(seed, "shuffled"))
-    tuned = new_policy(base, dpo.lora_rank, dpo.lora_alpha, dpo.lora_dropout, own_seed)
-    reference = module.reference_log_probs(tuned, pairs, dpo.batch, dpo.precision, f"train_policy {method} reference")
-    settings = dpo_settings(dpo, values["beta"], values["learning_rate"], own_seed)
+    tuned = new_policy(base, dpo.lora_rank, dpo.lora_alpha, dpo.lora_dropout, own_seed, dpo.lora_target)
+    identity = where.identity(paths.LLM)
+    what = f"train_policy {method}"
+    reference = module.reference_log_probs(tuned, pairs, dpo.batch, dpo.precision, f"{what} reference", identity)
+    settings = dpo_settings(dpo, values["beta"], values["learning_rate"], own_seed, where)
     if method == "sft":
         settings = replace(settings, learning_rate=train_policy.sft_learning_rate, epochs=train_policy.sft_epochs)
     trained = Sft(tuned, pairs, reference, settings) if method == "sft" else Dpo(tuned, pairs, reference, settings)
-    steps = module.train(trained, f"train_policy {method}")
+    steps = module.train(trained, what, identity)
     save_adapter(tuned, paths.LLM, paths.policy(method))
     write_csv(paths.plot("train_policy", method), [vars(step) for step in steps])
     tail = steps[len(steps) // 2 :]

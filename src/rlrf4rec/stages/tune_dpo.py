@@ -9,18 +9,18 @@ from pathlib import Path
 
 import optuna
 import polars as pl
-import torch
 
 from rlrf4rec import paths, store
 from rlrf4rec.alignment import module, packed
 from rlrf4rec.alignment.module import Dpo
 from rlrf4rec.alignment.pairs import token_pairs
-from rlrf4rec.alignment.policy import new_policy, save_adapter, to_precision
+from rlrf4rec.alignment.policy import new_policy, save_adapter
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.files import sha256, write_csv, write_json
-from rlrf4rec.language.models import load_llm, load_tokenizer
+from rlrf4rec.language.models import DTYPES, Place, load_llm
+from rlrf4rec.language.tokenizer import load_tokenizer
 from rlrf4rec.params import Dpo as DpoParams
-from rlrf4rec.params import Encode, Reward, Sample, TuneDpo
+from rlrf4rec.params import Encode, Llm, Reward, Sample, TuneDpo
 from rlrf4rec.search import study
 from rlrf4rec.seeds import derive
 from rlrf4rec.stages.judge import Judge
@@ -30,13 +30,20 @@ from rlrf4rec.tables.split import FOLD_USERS
 
 
 def run(
-    seed: int, sample: Sample, encode: Encode, reward: Reward, dpo: DpoParams, tune_dpo: TuneDpo, round_name: str
+    seed: int,
+    sample: Sample,
+    llm: Llm,
+    encode: Encode,
+    reward: Reward,
+    dpo: DpoParams,
+    tune_dpo: TuneDpo,
+    round_name: str,
 ) -> str:
     """Search and write the best hyperparameters and all trials; returns the closing line."""
     trials: list[optuna.trial.FrozenTrial] = []
     if tune_dpo.n_trials:
         files = [paths.pairs(round_name), paths.rewards(round_name), paths.reward_model(round_name)]
-        blocks = [b.model_dump() for b in (sample, encode, reward, dpo, tune_dpo)]
+        blocks = [b.model_dump() for b in (sample, llm, encode, reward, dpo, tune_dpo)]
         key = study.identity(
             [
                 store.code(
@@ -48,7 +55,7 @@ def run(
             ],
             files,
         )
-        trials = _search(seed, sample, encode, reward, dpo, tune_dpo, round_name, key)
+        trials = _search(seed, sample, llm, encode, reward, dpo, tune_dpo, round_name, key)
     winner = study.best(trials)
     found = dict(winner.params) if winner else {}
     write_json(paths.TUNE_DPO, found)
@@ -63,6 +70,7 @@ def run(
 def _search(
     seed: int,
     sample: Sample,
+    llm: Llm,
     encode: Encode,
     reward: Reward,
     dpo: DpoParams,
@@ -71,20 +79,23 @@ def _search(
     key: str,
 ) -> list[optuna.trial.FrozenTrial]:
     frame, held = held_out(seed, space, round_name)
-    tokenizer = load_tokenizer(paths.LLM)
-    base = to_precision(load_llm(paths.LLM, torch.float32, packed.NAME), dpo.precision)
+    where = Place.of(llm.device, llm.quantization, llm.trust_remote_code)
+    tokenizer = load_tokenizer(paths.LLM, where.trusted)
+    base = load_llm(paths.LLM, DTYPES[dpo.precision], packed.NAME, where)
     pairs = token_pairs(frame, tokenizer, base.config.max_position_embeddings)
-    judge = Judge(held, sample.model_copy(update={"n": space.samples}), encode, reward, round_name, seed)
+    judge = Judge(held, sample.model_copy(update={"n": space.samples}), encode, reward, round_name, seed, where)
     before = REWARDS.read(paths.rewards(round_name))
-    policy = new_policy(base, dpo.lora_rank, dpo.lora_alpha, dpo.lora_dropout, 0)
-    reference = module.reference_log_probs(policy, pairs, dpo.batch, dpo.precision, "tune_dpo reference")
+    policy = new_policy(base, dpo.lora_rank, dpo.lora_alpha, dpo.lora_dropout, 0, dpo.lora_target)
+    reference = module.reference_log_probs(
+        policy, pairs, dpo.batch, dpo.precision, "tune_dpo reference", where.identity(paths.LLM)
+    )
     policy.unload()
 
     def objective(trial: optuna.Trial) -> float:
         learning_rate = trial.suggest_float("learning_rate", *space.learning_rate, log=True)
         beta = trial.suggest_float("beta", *space.beta, log=True)
         own = derive(seed, "tune_dpo")  # the same for all trials: they differ in hyperparameters alone
-        tuned = new_policy(base, dpo.lora_rank, dpo.lora_alpha, dpo.lora_dropout, own)
+        tuned = new_policy(base, dpo.lora_rank, dpo.lora_alpha, dpo.lora_dropout, own, dpo.lora_target)
 
         def gain(users: list[str]) -> float:
             with tempfile.TemporaryDirectory() as folder:
@@ -99,13 +110,13 @@ def _search(
                 raise optuna.TrialPruned
 
         try:
-            settings = dpo_settings(dpo, beta, learning_rate, own)
+            settings = dpo_settings(dpo, beta, learning_rate, own, where)
             if dpo.engine == "trl":
                 from rlrf4rec.alignment import trl_engine
 
                 trl_engine.train(tuned, tokenizer, pairs, reference, settings)
             else:
-                module.train(Dpo(tuned, pairs, reference, settings, halfway), f"tune_dpo trial {trial.number}")
+                module.train(Dpo(tuned, pairs, reference, settings, halfway), f"tune_dpo trial {trial.number}", None)
             return gain(held)
         finally:
             tuned.unload()

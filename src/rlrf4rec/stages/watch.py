@@ -6,6 +6,7 @@ of a text are averaged per user, then over users; the change against base is pai
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,12 +16,13 @@ from transformers import PreTrainedModel
 from rlrf4rec import paths, vectors
 from rlrf4rec.alignment import module, packed
 from rlrf4rec.alignment.packed import TokenPair
-from rlrf4rec.alignment.policy import load_policy_for_training, to_precision
+from rlrf4rec.alignment.policy import load_policy_for_training
 from rlrf4rec.files import write_csv, write_json
-from rlrf4rec.language.models import load_llm, load_tokenizer
+from rlrf4rec.language.models import DTYPES, Place, load_llm
 from rlrf4rec.language.prompts import by_liking, genre_shares, parts, top_genres
+from rlrf4rec.language.tokenizer import load_tokenizer
 from rlrf4rec.metrics.statistics import Array, paired_interval
-from rlrf4rec.params import Watch
+from rlrf4rec.params import Llm, Watch
 from rlrf4rec.seeds import derive
 from rlrf4rec.tables.interactions import ITEMS
 from rlrf4rec.tables.split import FOLD_USERS, HISTORY
@@ -28,13 +30,15 @@ from rlrf4rec.tables.texts import PROMPTS, TEXTS
 from rlrf4rec.texts.measures import Reader, corpus_measures
 
 
-def run(seed: int, policies: dict[str, str], watch: Watch) -> str:
+def run(seed: int, policies: dict[str, str], llm: Llm, watch: Watch) -> str:
     """Measure the texts of all policies; returns the closing line."""
     users, prompts = FOLD_USERS.read(paths.FOLD_USERS)["user"], PROMPTS.read(paths.PROMPTS)
     reader = read_users(users, prompts, watch.top_genres)
     own_seed = derive(seed, "watch")
     kl_users = sorted(users.sample(min(watch.kl_users, len(users)), seed=own_seed, shuffle=True).to_list())
-    llm = to_precision(load_llm(paths.LLM, torch.float32, packed.NAME), watch.precision)
+    where = Place.of(llm.device, llm.quantization, llm.trust_remote_code)
+    tokenizer = load_tokenizer(paths.LLM, where.trusted)
+    model = load_llm(paths.LLM, DTYPES[watch.precision], packed.NAME, where)
     report: dict[str, dict[str, float]] = {}
     per_user: dict[str, pl.DataFrame] = {}
     for policy, adapter in policies.items():
@@ -43,7 +47,7 @@ def run(seed: int, policies: dict[str, str], watch: Watch) -> str:
         averages = per_user[policy].drop("user").mean().row(0, named=True)
         means = {str(name): float(value) for name, value in averages.items() if value is not None}
         vectors_of_texts = vectors.read_texts(paths.vectors(policy), users)
-        kl, error = divergence(llm, Path(adapter), texts, prompts, kl_users, watch)
+        kl, error = divergence(model, tokenizer, Path(adapter), texts, prompts, kl_users, watch)
         corpus = corpus_measures(texts["text"].to_list(), vectors_of_texts)
         report[policy] = {**means, **corpus, "kl_to_base": kl, "kl_to_base_two_errors": error}
     write_json(paths.metrics("watch"), report)
@@ -74,7 +78,13 @@ def read_users(users: pl.Series, prompts: pl.DataFrame, top: int) -> Reader:
 
 @torch.no_grad()
 def divergence(
-    llm: PreTrainedModel, adapter: Path, texts: pl.DataFrame, prompts: pl.DataFrame, users: list[str], watch: Watch
+    llm: PreTrainedModel,
+    tokenizer: Any,
+    adapter: Path,
+    texts: pl.DataFrame,
+    prompts: pl.DataFrame,
+    users: list[str],
+    watch: Watch,
 ) -> tuple[float, float]:
     """Mean of log pi - log pi_base over two texts of each of `users`, nats per text, and two standard errors.
 
@@ -83,14 +93,13 @@ def divergence(
     """
     if not adapter.is_dir():
         return 0.0, 0.0
-    tokenizer = load_tokenizer(paths.LLM)
     prompt_of = dict(prompts.select("user", "prompt").iter_rows())
     tokens = {(u, s): t for u, s, t in texts.select("user", "sample", "tokens").iter_rows()}
     rows = [TokenPair(tokenizer.encode(prompt_of[u]), tokens[u, 0], tokens[u, 1]) for u in users]
     tuned = load_policy_for_training(llm, adapter)
     with tuned.disable_adapter():
-        base = module.reference_log_probs(tuned, rows, watch.batch, watch.precision, "watch base")
-    own = module.reference_log_probs(tuned, rows, watch.batch, watch.precision, f"watch {adapter.name}")
+        base = module.reference_log_probs(tuned, rows, watch.batch, watch.precision, "watch base", None)
+    own = module.reference_log_probs(tuned, rows, watch.batch, watch.precision, f"watch {adapter.name}", None)
     tuned.unload()
     ratio = ((own.chosen - base.chosen) + (own.rejected - base.rejected)) / 2
     error = 2 * float(ratio.std()) / len(ratio) ** 0.5 if len(ratio) > 1 else 0.0

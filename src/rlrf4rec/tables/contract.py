@@ -10,15 +10,16 @@ from pathlib import Path
 
 import pandera.polars as pa
 import polars as pl
+import pyarrow.parquet
 from pandera.errors import SchemaErrors
 
-from rlrf4rec.errors import RLRFError
+from rlrf4rec.errors import InputError, explain
 from rlrf4rec.files import atomic
 
 SHOWN = 3  # rows shown of a violated rule
 
 
-class ContractError(RLRFError):
+class ContractError(InputError):
     """A table that breaks its contract."""
 
 
@@ -46,6 +47,9 @@ class Table:
             self.schema.validate(frame, lazy=True)
         except SchemaErrors as error:
             raise ContractError(_explain(error, path, self.stage)) from None
+        except pl.exceptions.PanicException as error:  # of the reader of failures, at types that it can't show
+            types = ", ".join(f"{name} {kind}" for name, kind in frame.schema.items())
+            raise ContractError(f"{path}: columns {types} can't be checked ({error}); {_advice(self.stage)}") from None
         for rule in self.rules:
             require(rule.violations(frame), path, rule.column, rule.sentence, rule.advice)
         return frame
@@ -59,12 +63,23 @@ class Table:
     def read(self, path: Path) -> pl.DataFrame:
         """Read Parquet and check."""
         try:
+            _check_file(path)
             frame = pl.read_parquet(path)
         except FileNotFoundError:
-            raise RLRFError(f"{path}: missing; run `dvc repro {self.stage}` (or `dvc pull`)") from None
-        except (pl.exceptions.ComputeError, OSError) as error:
-            raise RLRFError(f"{path}: not a readable Parquet file ({error}); run `dvc repro {self.stage}`") from None
+            raise InputError(f"{path}: missing; run `dvc repro {self.stage}` (or `dvc pull`)") from None
+        except (Exception, pl.exceptions.PanicException) as error:  # readers of broken files raise anything
+            broken = InputError(f"{path}: not a readable Parquet file ({error}); run `dvc repro {self.stage}`")
+            raise explain(error, path) or broken from None
         return self.check(frame, path)
+
+
+def _check_file(path: Path) -> None:
+    """Raise on a broken file; Polars ends the whole process on some, and takes others for empty tables."""
+    with pyarrow.parquet.ParquetFile(path) as file:
+        rows = file.read(use_threads=False)
+        rows.validate(full=True)
+        if file.metadata.num_rows != rows.num_rows:
+            raise ValueError(f"it holds {rows.num_rows} rows, but says {file.metadata.num_rows}")
 
 
 def table(model: type[pa.DataFrameModel], stage: str, *rules: Rule) -> Table:
@@ -91,5 +106,8 @@ def _explain(error: SchemaErrors, path: Path, stage: str) -> str:
     for (column, check), cases in error.failure_cases.group_by("column", "check", maintain_order=True):
         shown = ", ".join(f"row {r['index']}: {r['failure_case']!r:.80}" for r in cases.head(SHOWN).to_dicts())
         lines.append(f"{path}: column {column}: {check}: broken by {cases.height} value(s), the first: {shown}")
-    advice = f"mend the data or the code that wrote it, then run `dvc repro {stage}`"
-    return "\n".join([*lines, f"  What to do: {advice}"])
+    return "\n".join([*lines, f"  What to do: {_advice(stage)}"])
+
+
+def _advice(stage: str) -> str:
+    return f"mend the data or the code that wrote it, then run `dvc repro {stage}`"

@@ -39,6 +39,7 @@ class SampledText(UserText):
     stop: str = pa.Field(isin=["stop", "length"])
     redraws: int = pa.Field(ge=0)
     temperature: float = pa.Field(gt=0)
+    top_k: int = pa.Field(ge=0)
     top_p: float = pa.Field(gt=0, le=1)
     max_tokens: int = pa.Field(ge=1)
     seed: int = pa.Field(ge=0)

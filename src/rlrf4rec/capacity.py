@@ -1,0 +1,158 @@
+"""What this machine has, and an estimate held against it: `rlrf4rec estimate`, and before a stage of the LLM."""
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from rlrf4rec import estimate, paths
+from rlrf4rec.errors import ParamsError
+from rlrf4rec.estimate import GB, Llm, Machine, Need, Work, needs, refuse
+from rlrf4rec.params import Params
+from rlrf4rec.recipes import Recipe
+
+GPU_FLOPS = 60e12  # operations a second, of an ordinary GPU in bfloat16; not measured
+SMALL_ENCODER = 384  # width of the default encoder's vectors
+
+
+def known_llm(folder: Path = paths.LLM) -> Llm | None:
+    """The numbers of the LLM that was fetched; None while there is none."""
+    weights = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    if not (folder / "config.json").is_file() or not weights:
+        return None
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    hidden, heads = config.get("hidden_size", 0), config.get("num_attention_heads", 1)
+    head = config.get("head_dim") or hidden // max(1, heads)
+    return Llm(
+        weights / estimate.BYTES.get(str(config.get("dtype")), 2),
+        config.get("num_hidden_layers", 0),
+        hidden,
+        head * config.get("num_key_value_heads", heads),
+        config.get("vocab_size", 0),
+    )
+
+
+def machine_here(device: str) -> Machine:
+    """What there is; `device` is llm.device. The speed of the CPU is measured, that of a GPU is a usual figure."""
+    import torch
+
+    memory = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    cpu, gpu = cpu_flops(), None
+    if device != "cpu" and torch.cuda.is_available():
+        gpu = float(torch.cuda.get_device_properties(0).total_memory)
+    elif device == "cuda":
+        gpu = 0.0
+    flops = cpu if gpu is None else GPU_FLOPS
+    return Machine(os.cpu_count() or 1, flops, cpu, memory, float(shutil.disk_usage(Path()).free), gpu)
+
+
+def cpu_flops() -> float:
+    """Operations a second of products of matrices in float32 on this CPU, with the threads that stages get."""
+    import torch
+
+    rows, wide = torch.randn(1024, 576), torch.randn(1536, 576)
+    torch.nn.functional.linear(rows, wide)
+    begin, times = time.perf_counter(), 8
+    for _ in range(times):
+        torch.nn.functional.linear(rows, wide)
+    return times * 2 * 1024 * 576 * 1536 / (time.perf_counter() - begin)
+
+
+def before(stage: str, p: Params) -> str:
+    """A line on what a stage of the LLM will take, or nothing; ResourceError when it can't fit and may be refused."""
+    llm = known_llm()
+    if llm is None or not paths.PROMPTS.exists():
+        return ""
+    machine = machine_here(p.llm.device)
+    one = [need for need in needs(p, llm, work_here(p), machine) if need.stage == stage]
+    if p.estimate.refuse:
+        refuse(one, machine)
+    seconds = one[0].seconds / {"sample": len(p.policies), "train_dpo": len(p.rounds)}.get(stage, 1)
+    gpu = f"{one[0].gpu / GB:.1f} GB of GPU memory and " if one[0].gpu else ""
+    memory = f"{gpu}{one[0].memory / GB:.1f} GB of memory"
+    return f"{stage}: about {duration(seconds)}, at most {memory}, if nothing is done yet"
+
+
+def work_here(p: Params) -> Work:
+    """Users, and tokens of their prompts, from the table of prompts.
+
+    Of the tokens as large a share is the same in all prompts, at their start, as of the letters.
+    """
+    import polars as pl
+
+    table = pl.read_parquet(paths.PROMPTS, columns=["prompt", "tokens"])
+    tokens = min(p.prompt.max_tokens, round(float(table["tokens"].mean())))  # type: ignore[arg-type]
+    first, last = str(table["prompt"].min()), str(table["prompt"].max())
+    same = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
+    shared = round(tokens * same / float(table["prompt"].str.len_chars().mean()))  # type: ignore[arg-type]
+    return Work(table.height, tokens, min(shared, tokens - 1), encoder_width())
+
+
+def encoder_width(folder: Path = paths.ENCODER) -> int:
+    """Width of the encoder's vectors; the default encoder's while there is none."""
+    config = folder / "config.json"
+    known = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
+    return int(known.get("hidden_size", SMALL_ENCODER))
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it.
+
+    >>> duration(0), duration(40), duration(600), duration(9000), duration(400_000)
+    ('-', '40 s', '10 min', '2.5 h', '4.6 days')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s" if seconds else "-"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} days"
+
+
+def show(p: Params, recipe: Recipe | None = None) -> None:
+    """Print the table of `rlrf4rec estimate`; ResourceError when it can't fit and may be refused."""
+    there = known_llm()
+    llm = Llm(**recipe.model) if recipe and recipe.model else there
+    if llm is None:
+        raise ParamsError(
+            f"{paths.LLM}: no LLM to estimate by; run `dvc repro fetch_models`, or name a recipe with one"
+        )
+    if recipe and recipe.work:
+        work = Work(**recipe.work, fetched=_same(llm, there))
+    elif paths.PROMPTS.exists():
+        work = work_here(p)
+    else:
+        raise ParamsError(f"{paths.PROMPTS}: no prompts to estimate by; run `dvc repro prompt`, or name a recipe")
+    machine = machine_here(p.llm.device)
+    found = needs(p, llm, work, machine)
+    print(table(p, llm, work, machine, found), flush=True)
+    if p.estimate.refuse:
+        refuse(found, machine)
+        print("it fits")
+
+
+def _same(llm: Llm, there: Llm | None) -> bool:
+    """Whether the LLM that was fetched is this one, by its shape."""
+    return there is not None and vars(there) | {"parameters": llm.parameters} == vars(llm)
+
+
+def table(p: Params, llm: Llm, work: Work, machine: Machine, found: list[Need]) -> str:
+    """Stages with what they take, their sum or largest, and what there is here."""
+    large = llm.parameters >= GB
+    size = f"{llm.parameters / GB:.1f} billion" if large else f"{llm.parameters / 1e6:.0f} million"
+    head = (
+        f"{size} parameters, {work.users} users, {work.tokens} tokens a prompt ({work.shared} of them shared), "
+        f"N = {p.sample.n}, T = {len(p.rounds)}"
+    )
+    seconds, disk = sum(n.seconds for n in found), sum(n.disk for n in found)
+    whole = Need("all", seconds, max(n.gpu for n in found), max(n.memory for n in found), disk)
+    columns: list[tuple[str, Any]] = [("time", lambda n: duration(n.seconds))]
+    columns += [("GPU GB", lambda n: f"{n.gpu / GB:.1f}")] if machine.gpu is not None else []
+    columns += [("memory GB", lambda n: f"{n.memory / GB:.1f}"), ("disk GB", lambda n: f"{n.disk / GB:.2f}")]
+    here = Need("here", 0.0, machine.gpu or 0.0, machine.memory, machine.disk)
+    lines = [f"{'stage':12}" + "".join(f"{name:>11}" for name, _ in columns)]
+    lines += [f"{n.stage:12}" + "".join(f"{cell(n):>11}" for _, cell in columns) for n in (*found, whole, here)]
+    usual = f"{GPU_FLOPS / 1e12:.0f} TFLOP/s taken for the GPU, " if machine.gpu is not None else ""
+    speed = f"{machine.cores} cores, {machine.cpu_flops / GB:.0f} GFLOP/s measured; {usual}no download counted"
+    return "\n".join([head, *lines, speed])

@@ -1,0 +1,78 @@
+"""Amazon reviews: 2014 and 2018 (JSON lines; the metadata of 2014 are Python literals), 2023 (JSONL, milliseconds)."""
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from rlrf4rec.datasets.found import Found, one, reading
+from rlrf4rec.errors import InputError
+
+OLD = {"reviewerID": "user", "asin": "item", "overall": "rating", "unixReviewTime": "timestamp"}
+NEW = {"user_id": "user", "parent_asin": "item", "rating": "rating", "timestamp": "timestamp"}
+
+
+def read_2014(folder: Path) -> Found:
+    """`reviews_*.json` and `meta_*.json`, whose lines are Python literals."""
+    reviews, meta = one(folder, "reviews_*.json"), one(folder, "meta_*.json")
+    rows = []
+    with reading(meta, "a UTF-8 file"), meta.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                rows.append({"line": number, **_product(line, number, meta)})
+    kind = {"line": pl.UInt32, "item": pl.String, "title": pl.String, "year": pl.String, "genres": pl.String}
+    return Found(_scan(reviews, OLD), pl.DataFrame(rows, schema=kind).lazy(), reviews, meta)
+
+
+def _product(line: str, number: int, path: Path) -> dict[str, Any]:
+    try:
+        product = ast.literal_eval(line)
+        groups = product.get("categories") or []
+        genres = "|".join(dict.fromkeys(str(name) for group in groups for name in group))
+        return {"item": product["asin"], "title": product.get("title"), "year": None, "genres": genres}
+    except (SyntaxError, ValueError, KeyError, TypeError, AttributeError, MemoryError, RecursionError) as error:
+        raise InputError(f"{path}: line {number}: not a product with an asin ({error})") from None
+
+
+def read_2018(folder: Path) -> Found:
+    """Reviews (every file but the metadata) and `meta_*.json`, both JSON lines."""
+    meta = one(folder, "meta_*.json")
+    reviews = _other(folder, meta, ".json")
+    return Found(_scan(reviews, OLD), _catalogue(meta, {"asin": "item"}, "category"), reviews, meta)
+
+
+def read_2023(folder: Path) -> Found:
+    """Reviews and `meta_*.jsonl`; an item is its `parent_asin`, which its variants share."""
+    meta = one(folder, "meta_*.jsonl")
+    reviews = _other(folder, meta, ".jsonl")
+    return Found(_scan(reviews, NEW), _catalogue(meta, {"parent_asin": "item"}, "categories"), reviews, meta)
+
+
+def _other(folder: Path, meta: Path, suffix: str) -> Path:
+    files = [path for path in sorted(folder.glob(f"*{suffix}")) if path != meta]
+    if len(files) != 1:
+        raise InputError(f"{folder}: expected one {suffix} file of reviews beside {meta.name}, found {len(files)}")
+    return files[0]
+
+
+def _scan(path: Path, names: dict[str, str]) -> pl.LazyFrame:
+    frame = _json(path, dict.fromkeys(names, pl.String))
+    return frame.select("line", *(pl.col(name).alias(alias) for name, alias in names.items()))
+
+
+def _catalogue(path: Path, names: dict[str, str], groups: str) -> pl.LazyFrame:
+    """Categories without repeats; of equal lines for an item the first."""
+    kinds = {**dict.fromkeys((*names, "title"), pl.String), groups: pl.List(pl.String)}
+    frame = _json(path, kinds).rename(names)
+    year = pl.lit(None, pl.String).alias("year")
+    genres = pl.col(groups).list.unique(maintain_order=True).list.join("|").alias("genres")
+    return frame.select("line", "item", "title", year, genres).unique("item", keep="first", maintain_order=True)
+
+
+def _json(path: Path, schema: dict[str, Any]) -> pl.LazyFrame:
+    """Columns of JSON lines; a name that no line has is null everywhere and told later by its column."""
+    frame = pl.scan_ndjson(path, schema=schema, row_index_name="line", row_index_offset=1)
+    with reading(path, "JSON lines"):
+        frame.collect_schema()
+    return frame

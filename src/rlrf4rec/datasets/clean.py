@@ -1,0 +1,134 @@
+"""From a data set as found to the tables of the stage `interactions`. Every row left out or mended is counted.
+
+In this order: items without title or text of their own go, and interactions with unknown items; then earlier ratings
+of an item that a user rated again; then ratings below `min_rating`; then, until nothing more goes, users and items of
+fewer than `user_core` and `item_core` interactions; last, users with fewer than `min_interactions`.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+
+from rlrf4rec.datasets.found import Found, reading
+from rlrf4rec.errors import InputError
+from rlrf4rec.params import Interactions
+from rlrf4rec.tables.interactions import RATING_RANGE
+
+YEAR_RANGE = (1800, 2200)  # as the contract of items has it
+MILLISECONDS = 100_000_000_000  # seconds of a year beyond 5000, milliseconds of 1973
+TIMES = "%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d"
+CONTROL = r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+"
+IMPLICIT = 1.0  # the rating of every interaction where the data set has none
+
+
+@dataclass(frozen=True)
+class Raw:
+    """Tables of the `interactions` stage, and how many rows were left out or mended, by reason."""
+
+    interactions: pl.DataFrame
+    users: pl.DataFrame
+    items: pl.DataFrame
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+def clean(found: Found, p: Interactions) -> Raw:
+    """Tables and counts; InputError with file, line and column where a value can't be what it should be."""
+    items, counts = _items(found)
+    kept, more = _typed(found)  # one name for what is left: a large data set is not held twice
+    counts = {"interactions_read": more.pop("interactions_read"), **counts}
+    titled = items.filter(pl.col("title") != "")
+    counts["items_without_title"] = items.height - titled.height
+    kept = kept.join(titled, on="item", how="semi")
+    counts["interactions_with_unknown_item"] = counts["interactions_read"] - kept.height
+    known = kept.height
+    kept = kept.sort("user", "timestamp", "item")
+    kept = kept.unique(["user", "item"], keep="last", maintain_order=True)
+    counts["interactions_rated_again"] = known - kept.height
+    if p.min_rating is not None:
+        repeated = kept.height
+        kept = kept.filter(pl.col("rating") >= p.min_rating)
+        more["interactions_below_min_rating"] = repeated - kept.height
+    if max(p.user_core, p.item_core) > 1:
+        liked = kept.height
+        kept = _core(kept, p.user_core, p.item_core)
+        more["interactions_outside_core"] = liked - kept.height
+    users = kept.group_by("user", maintain_order=True).agg(pl.len().cast(pl.Int64).alias("interactions"))
+    active = users.filter(pl.col("interactions") >= p.min_interactions)
+    counts["users_with_few_interactions"] = users.height - active.height
+    if active.height < users.height:
+        kept = kept.join(active, on="user", how="semi", maintain_order="left")
+    counts |= more
+    if not kept.height:
+        folder = found.interactions_file.parent
+        raise InputError(f"{folder}: no interaction is left ({counts}); lower interactions.min_interactions")
+    return Raw(kept, active.sort("user"), titled.sort("item"), counts)
+
+
+def _core(frame: pl.DataFrame, user_core: int, item_core: int) -> pl.DataFrame:
+    """Interactions of users with `user_core` and items with `item_core` of them at least, within what is left."""
+    while True:
+        enough = (pl.len().over("user") >= user_core) & (pl.len().over("item") >= item_core)
+        kept = frame.filter(enough)
+        if kept.height == frame.height:
+            return kept
+        frame = kept
+
+
+def _items(found: Found) -> tuple[pl.DataFrame, dict[str, int]]:
+    path = found.items_file
+    with reading(path, "a file of items that can be read"):
+        catalogue = found.items.collect()
+    plain = [pl.col(name).fill_null("").str.replace_all(CONTROL, " ").str.strip_chars() for name in ("title", "genres")]
+    titled = catalogue.filter(pl.col("title").str.strip_chars() != "")  # others are left out: they may hold anything
+    _refuse(titled, path, "item", pl.col("item").is_null())
+    _refuse(titled, path, "item", pl.col("item").is_duplicated(), "is there more than once")
+    _refuse(titled, path, "year", ~pl.col("year").cast(pl.Int64, strict=False).is_between(*YEAR_RANGE))
+    items = catalogue.select("item", plain[0], pl.col("year").cast(pl.Int64, strict=False), plain[1])
+    counts = {"items_read": catalogue.height, "items_without_year": items["year"].null_count()}
+    mended = catalogue.filter(pl.col("title").str.strip_chars().str.contains(CONTROL)).height
+    return items, counts | ({"titles_with_control_characters": mended} if mended else {})
+
+
+def _typed(found: Found) -> tuple[pl.DataFrame, dict[str, int]]:
+    """Interactions with numbers in place of text, and counts of what was read and mended."""
+    path = found.interactions_file
+    rating = pl.col("rating").cast(pl.Float64, strict=False)
+    written = pl.coalesce([_seconds(form) for form in TIMES])
+    number = pl.col("timestamp").cast(pl.Float64, strict=False)
+    with reading(path, "a file of interactions that can be read"):
+        typed = found.interactions.with_columns(number=rating, time=number.cast(pl.Int64, strict=False))
+        frame = typed.collect(engine="streaming")
+    for column in ("user", "item"):
+        _refuse(frame, path, column, pl.col(column).is_null() | (pl.col(column) == ""))
+    counts = {"interactions_read": frame.height}
+    if frame["rating"].null_count() == frame.height and frame.height:
+        frame = frame.with_columns(number=pl.lit(IMPLICIT))
+        counts["interactions_without_rating"] = frame.height
+    _refuse(frame, path, "rating", pl.col("number").is_null() | ~pl.col("number").is_between(*RATING_RANGE))
+    if frame["time"].null_count():
+        told = frame.filter(pl.col("time").is_null()).with_columns(time=written)
+        _refuse(told, path, "timestamp", pl.col("time").is_null())
+        counts["timestamps_as_text"] = told.height
+        frame = frame.with_columns(time=pl.coalesce("time", written))
+    late = frame.filter(pl.col("time") > MILLISECONDS).height
+    if late and late == frame.height:
+        frame = frame.with_columns(time=pl.col("time") // 1000)
+        counts["timestamps_in_milliseconds"] = late
+    _refuse(frame, path, "timestamp", pl.col("time") > MILLISECONDS, "is in milliseconds, others are in seconds")
+    _refuse(frame, path, "timestamp", pl.col("time") < 0)
+    return frame.select("user", "item", rating=pl.col("number"), timestamp=pl.col("time")), counts
+
+
+def _seconds(form: str) -> pl.Expr:
+    """Seconds since 1970 of a time that is written in `form`, UTC where it names no zone; null where it is not."""
+    kind = pl.Datetime("ms", "UTC") if form.endswith("z") else pl.Datetime("ms")
+    return pl.col("timestamp").str.strip_chars().str.strptime(kind, form, strict=False).dt.epoch("s")
+
+
+def _refuse(frame: pl.DataFrame, path: Path, column: str, bad: pl.Expr, why: str = "is not valid") -> None:
+    """Raise InputError with the first line that holds a bad value."""
+    lines = frame.filter(bad)
+    if lines.height:
+        line, value = lines.select("line", column).row(0)
+        raise InputError(f"{path}: line {line}, column {column}: {value!r} {why} ({lines.height} such lines)")

@@ -1,0 +1,117 @@
+"""What a reader of a data set gives, and what readers share: scanning, picking columns, naming what is broken."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from rlrf4rec.errors import InputError, explain
+
+INTERACTIONS = "user", "item", "rating", "timestamp"
+ITEMS = "item", "title", "year", "genres"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A data set as its files have it, nothing left out or mended yet; every value is text.
+
+    interactions: user, item, rating, timestamp and `line`; items: item, title, year, genres joined by "|", and `line`.
+    A rating is null where the data set has none for anybody. `more_files` go on where the two leave off.
+    """
+
+    interactions: pl.LazyFrame
+    items: pl.LazyFrame
+    interactions_file: Path
+    items_file: Path
+    more_files: tuple[Path, ...] = ()
+
+
+def one(folder: Path, pattern: str) -> Path:
+    """The one file of a folder that fits the pattern; InputError when there is none or more."""
+    files = sorted(folder.glob(pattern))
+    if len(files) != 1:
+        what = pattern.removeprefix("*")
+        raise InputError(f"{folder}: expected one {what} file, found {len(files)}; look at fetch_dataset.path")
+    return files[0]
+
+
+@contextmanager
+def reading(path: Path, kind: str) -> Iterator[None]:
+    """Name the file in whatever goes wrong while it is read."""
+    try:
+        yield
+    except pl.exceptions.PolarsError as error:
+        why = str(error).splitlines()[0]  # further lines are about options of the reader
+        raise InputError(f"{path}: not {kind}: {why}") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not {kind}: byte {error.start} is no {error.encoding}") from None
+    except OSError as error:
+        raise explain(error, path) or InputError(f"{path}: not readable: {error}") from None
+
+
+def scan(path: Path, separator: str, names: tuple[str, ...] | None = None, quote: str | None = None) -> pl.LazyFrame:
+    """Columns of a separated UTF-8 file as text, with the `line` of each row; `names` where it has no header."""
+    frame = pl.scan_csv(
+        path,
+        separator=separator,
+        quote_char=quote,
+        infer_schema=False,
+        has_header=names is None,
+        new_columns=list(names) if names else None,
+        row_index_name="line",
+        row_index_offset=1 if names else 2,
+    )
+    with reading(path, "a separated UTF-8 file"):
+        frame.collect_schema()
+    return frame
+
+
+def lines(path: Path, encoding: str, separator: str, names: tuple[str, ...]) -> pl.DataFrame:
+    """A small file whose separator has more than one character or whose encoding is not UTF-8, split line by line."""
+    with reading(path, f"a text file in {encoding}"):
+        text = path.read_text(encoding=encoding)
+    rows = pl.DataFrame({"whole": text.splitlines()}).with_row_index("line", 1).filter(pl.col("whole") != "")
+    parts = rows.with_columns(pl.col("whole").str.split(separator))
+    few = parts.filter(pl.col("whole").list.len() < len(names))
+    if few.height:
+        raise InputError(
+            f"{path}: line {few['line'][0]}: {few['whole'][0].len()} columns, expected {len(names)} "
+            f"({', '.join(names)}) between {separator!r}"
+        )
+    return parts.select("line", *(pl.col("whole").list.get(i).alias(name) for i, name in enumerate(names)))
+
+
+def pick(frame: pl.LazyFrame, path: Path, names: Mapping[str, str | None]) -> pl.LazyFrame:
+    """The columns `names` (new name: column of the file, dotted inside of a nested one), as text; null for None."""
+    schema = frame.collect_schema()
+    columns = []
+    for alias, name in names.items():
+        if name is None:
+            columns.append(pl.lit(None, pl.String).alias(alias))
+            continue
+        top, *inner = name.split(".") if name not in schema else [name]
+        found = [column for column in schema.names() if column.split(":")[0] == top]
+        if len(found) != 1:
+            times = f"column {top!r} is there {len(found)} times" if found else f"no column {top!r}"
+            listed = ", ".join(column for column in schema.names() if column != "line")
+            raise InputError(f"{path}: {times}; its columns are {listed}")
+        column = pl.col(found[0])
+        kind = schema[found[0]]
+        for part in inner:
+            if not isinstance(kind, pl.Struct) or part not in [field.name for field in kind.fields]:
+                raise InputError(f"{path}: column {top!r} has no part {part!r} ({name})")
+            column, kind = column.struct.field(part), {f.name: f.dtype for f in kind.fields}[part]  # type: ignore[assignment]
+        columns.append(_text(column, kind).alias(alias))
+    return frame.select("line", *columns)
+
+
+def _text(column: pl.Expr, kind: pl.DataType) -> pl.Expr:
+    """As text; the parts of a list are joined by "|", times are seconds since 1970."""
+    if isinstance(kind, pl.List):
+        inner = column.list.eval(pl.element().list.join("|")) if isinstance(kind.inner, pl.List) else column
+        return inner.cast(pl.List(pl.String)).list.join("|")
+    if isinstance(kind, pl.Datetime | pl.Date):
+        return column.cast(pl.Datetime("ms")).dt.epoch("s").cast(pl.String)
+    return column.cast(pl.String)

@@ -1,0 +1,80 @@
+"""MovieLens as GroupLens publishes it: 100K, 1M and 10M in formats of their own, 20M, 25M, 32M and latest as CSV."""
+
+from pathlib import Path
+
+import polars as pl
+
+from rlrf4rec.datasets.found import INTERACTIONS, Found, lines, one, reading, scan
+
+GENRES_100K = (
+    *(
+        "unknown",
+        "Action",
+        "Adventure",
+        "Animation",
+        "Children's",
+        "Comedy",
+        "Crime",
+        "Documentary",
+        "Drama",
+        "Fantasy",
+    ),
+    *("Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western"),
+)
+YEAR = r"\((\d{4})\)\s*$"  # at the end of a title
+NO_GENRE = "(no genres listed)"
+
+
+def read_100k(folder: Path) -> Found:
+    """`u.data`, tab-separated, and `u.item`, parted by "|" in Latin-1, a column of 0 and 1 for each genre."""
+    data, item = one(folder, "u.data"), one(folder, "u.item")
+    names = ("item", "title", "released", "video", "address", *GENRES_100K)
+    films = lines(item, "latin-1", "|", names)
+    marked = [pl.when(pl.col(g) == "1").then(pl.lit(g)) for g in GENRES_100K[1:]]
+    catalogue = films.with_columns(genres=pl.concat_list(marked).list.drop_nulls().list.join("|"))
+    return Found(scan(data, "\t", INTERACTIONS), _titled(catalogue.lazy()), data, item)
+
+
+def read_1m(folder: Path) -> Found:
+    """1M: `ratings.dat` and `movies.dat`, parted by "::", titles in Latin-1."""
+    return _dat(folder, "latin-1")
+
+
+def read_10m(folder: Path) -> Found:
+    """10M: as 1M, titles in UTF-8."""
+    return _dat(folder, "utf-8")
+
+
+def _dat(folder: Path, encoding: str) -> Found:
+    ratings, movies = one(folder, "ratings.dat"), one(folder, "movies.dat")
+    catalogue = lines(movies, encoding, "::", ("item", "title", "genres"))
+    whole = scan(ratings, "\n", ("whole",)).with_columns(pl.col("whole").str.split_exact("::", len(INTERACTIONS) - 1))
+    parts = [pl.col("whole").struct[i].alias(name) for i, name in enumerate(INTERACTIONS)]
+    return Found(whole.select("line", *parts), _titled(catalogue.lazy()), ratings, movies)
+
+
+def read_csv(folder: Path) -> Found:
+    """20M, 25M, 32M, latest: `ratings.csv` and `movies.csv` with headers and quoted titles."""
+    ratings, movies = one(folder, "ratings.csv"), one(folder, "movies.csv")
+    films = scan(movies, ",", quote='"')
+    catalogue = films.rename({"movieId": "item"}).with_columns(
+        pl.col("genres").replace(NO_GENRE, ""),
+    )
+    names = {"userId": "user", "movieId": "item"}
+    with reading(movies, "a movies.csv"):
+        catalogue.select("line", "item", "title", "genres").collect_schema()
+    rated = scan(ratings, ",").rename(names)
+    with reading(ratings, "a ratings.csv"):
+        rated.select("line", *INTERACTIONS).collect_schema()
+    return Found(rated.select("line", *INTERACTIONS), _titled(catalogue), ratings, movies)
+
+
+def _titled(films: pl.LazyFrame) -> pl.LazyFrame:
+    """Title and year parted: `Toy Story (1995)`."""
+    return films.select(
+        "line",
+        "item",
+        pl.col("title").str.replace(YEAR, "").str.strip_chars().alias("title"),
+        pl.col("title").str.extract(YEAR).alias("year"),
+        "genres",
+    )

@@ -1,0 +1,39 @@
+"""Any CSV or Parquet files, by a mapping of columns in the params; several files are read as one."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import polars as pl
+
+from rlrf4rec.datasets.found import INTERACTIONS, ITEMS, Found, pick, reading, scan
+from rlrf4rec.errors import InputError
+
+
+def read(folder: Path, columns: Mapping[str, str | None], files: Mapping[str, str], separator: str) -> Found:
+    """`files`: patterns of the files with interactions and with items, below the folder.
+
+    Columns of nested Parquet are named with dots; null for what the files lack: without ratings every interaction
+    counts alike.
+    """
+    rated, rated_at = _scan(folder, files["interactions"], "interactions", separator)
+    known, known_at = _scan(folder, files["items"], "items", separator)
+    interactions = pick(rated, rated_at[0], {name: columns[name] for name in INTERACTIONS})
+    items = pick(known, known_at[0], {name: columns[name] for name in ITEMS})
+    return Found(interactions, items, rated_at[0], known_at[0], (*rated_at[1:], *known_at[1:]))
+
+
+def _scan(folder: Path, pattern: str, key: str, separator: str) -> tuple[pl.LazyFrame, list[Path]]:
+    paths = sorted(path for path in folder.glob(pattern) if path.is_file())
+    if not paths:
+        raise InputError(f"{folder}: no file fits {pattern!r}; look at interactions.files.{key}")
+    if paths[0].suffix == ".parquet":
+        with reading(paths[0], "Parquet"):
+            frame = pl.scan_parquet(paths, row_index_name="line", row_index_offset=1)
+            frame.collect_schema()
+        return frame, paths
+    frames = [scan(path, separator, quote='"') for path in paths]
+    heads = [frame.collect_schema().names() for frame in frames]
+    for path, head in zip(paths, heads, strict=True):
+        if head != heads[0]:
+            raise InputError(f"{path}: its columns are {', '.join(head[1:])}; those of {paths[0].name} are others")
+    return pl.concat(frames), paths

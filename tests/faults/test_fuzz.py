@@ -1,0 +1,60 @@
+"""Random bytes for every reader, for a fixed time: FUZZ_SECONDS (60), and FUZZ_SEED to do the same once more.
+
+If a reader ends the whole process, its last input lies in the test's temporary folder.
+"""
+
+import os
+import random
+import time
+from collections import Counter
+
+import pytest
+
+from rlrf4rec.errors import RLRFError
+
+from .fuzz_readers import BYTES, KINDS, Edit, edited, readers
+
+pytestmark = pytest.mark.faults
+NAMES = ["inter", "item", "params", "interactions table", "texts table", "tensors", "json", "wheel"]
+
+
+def edits(rng):
+    """One to five changes, small ones more often."""
+    return [
+        Edit(
+            rng.choice(KINDS),
+            rng.random(),
+            rng.choice((1, 2, 3, 8, 40)),
+            bytes(
+                rng.choice(BYTES) if rng.random() < 0.7 else rng.randrange(256) for _ in range(rng.choice((1, 1, 2, 9)))
+            ),
+        )
+        for _ in range(rng.randint(1, 5))
+    ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_reader_of_broken_bytes_raises_nothing_but_our_own_error(tmp_path, name):
+    seconds = float(os.environ.get("FUZZ_SECONDS", "60")) / len(NAMES)
+    seed = int(os.environ.get("FUZZ_SEED") or random.SystemRandom().randrange(2**32))
+    reader = readers(tmp_path)[name]
+    rng, counts, end = random.Random(f"{seed} {name}"), Counter(), time.monotonic() + seconds
+    while time.monotonic() < end:
+        content = edited(reader.good, edits(rng))
+        try:
+            reader.read(content)
+            counts["read"] += 1
+        except RLRFError:
+            counts["refused"] += 1
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # Polars' panics are no Exception
+            path = tmp_path / "failing"
+            path.write_bytes(content)
+            pytest.fail(f"{name}, FUZZ_SEED={seed}, after {counts.total()} inputs: {error!r}; the input is in {path}")
+    print(f"{name}: {counts.total()} inputs, {counts['refused']} refused, {counts['read']} read (FUZZ_SEED={seed})")
+    assert counts["refused"] > counts["read"]
+
+
+def test_every_reader_is_tried(tmp_path):
+    assert list(readers(tmp_path)) == NAMES

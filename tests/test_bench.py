@@ -1,0 +1,120 @@
+"""What benchmarks make of what they measure; the measuring itself, on the small LLM."""
+
+import json
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from rlrf4rec.bench import child, measure
+from rlrf4rec.errors import RLRFError
+from rlrf4rec.stages import bench
+
+
+def result(cpu, made=4, name="texts", **more):
+    return {"cpu_s": cpu, "wall_s": cpu, "peak_mb": 100.0 * cpu, "loaded_mb": 10.0, name: made, **more}
+
+
+def test_a_summary_has_medians_and_the_cost_of_one():
+    found = measure.summary([result(3.0), result(1.0), result(2.0)], "texts")
+    assert found == {"texts": 4, "cpu_s": 2.0, "wall_s": 2.0, "peak_mb": 200.0, "loaded_mb": 10.0, "cpu_s_per": 0.5}
+
+
+def test_a_ratio_is_taken_turn_by_turn_for_equal_work():
+    # the machine is half as fast in the second turn; the other arm makes twice as many texts in it
+    others, own = [result(6.0), result(24.0, made=8), result(5.0)], [result(2.0), result(4.0), result(1.0)]
+    assert measure.ratio(others, own, "texts") == {"ratio": 3.0, "low": 3.0, "high": 5.0}
+
+
+def test_the_exponent_of_quadratic_cost_with_noise_is_near_two():
+    assert measure.exponent([1, 2, 4], [5, 20, 80]) == 2.0
+    assert measure.exponent([4, 8, 16, 32], [1.0, 1.0, 1.0, 1.0]) == 0.0
+
+
+def test_a_child_that_fails_is_named_with_its_last_words(tmp_path):
+    (tmp_path / "rlrf4rec").mkdir()
+    (tmp_path / "rlrf4rec" / "__init__.py").write_text("raise ImportError('another package')")
+    with pytest.raises(RLRFError, match="bench: own_dpo failed: ImportError: another package"):
+        measure.run({"arm": "own_dpo"}, tmp_path)
+
+
+def test_the_limit_is_measured_in_a_process_of_its_own():
+    found = measure.run({"arm": "matmul"})
+    assert found["flop"] == 300 * 2 * 1024 * 576 * 1536
+    assert 0 < found["cpu_s"] < 60
+    assert found["peak_mb"] >= found["loaded_mb"] > 50
+
+
+def test_arms_run_in_turn_and_a_commit_with_other_names_is_left_out(monkeypatch, tmp_path, capsys):
+    asked = []
+
+    def run(spec, source=measure.SOURCE):
+        asked.append((spec["arm"], source))
+        if source == tmp_path:
+            raise RLRFError("bench: own_dpo failed: no such name")
+        return result({"own_dpo": 1.0, "stock_dpo": 4.0}[spec["arm"]], name="pairs")
+
+    monkeypatch.setattr(measure, "run", run)
+    found = bench.compare({}, "dpo", "pairs", 2, tmp_path)
+    here, there = ("own_dpo", measure.SOURCE), ("stock_dpo", measure.SOURCE)
+    assert asked == [here, there, ("own_dpo", tmp_path), here, there]
+    assert found["others"] == {"trl": {"ratio": 4.0, "low": 4.0, "high": 4.0}}
+    assert "the last commit is left out" in capsys.readouterr().out
+
+
+def test_a_stock_arm_that_fails_is_no_result(monkeypatch):
+    def run(spec, source=None):
+        raise RLRFError("bench: plain_sampling failed")
+
+    monkeypatch.setattr(measure, "run", run)
+    with pytest.raises(RLRFError, match="plain_sampling"):
+        bench.compare({}, "sampling", "texts", 1, None)
+
+
+def test_own_and_plain_sampling_do_the_same_work(llama, monkeypatch):
+    """Without stops every text has its full length; the operations are those of the tokens that are computed."""
+
+    class Words:
+        def encode(self, text):
+            return [int(word) for word in text.split()]
+
+    monkeypatch.setattr(child, "load_tokenizer", lambda folder: Words())
+    monkeypatch.setattr(child, "load_llm", lambda folder, dtype, attention="sdpa": llama(attention))
+    spec = {
+        "prompts": ["5 6 7 8", "5 6 9"],
+        "n": 3,
+        "tokens": 4,
+        "stop": [],
+        "batch": 2,
+        "temperature": 1.0,
+        "top_k": 0,
+        "top_p": 0.9,
+    }
+    own, plain = child.own_sampling(spec), child.plain_sampling(spec)
+    assert own["texts"] == plain["texts"] == 6
+    assert own["new_tokens"] == plain["new_tokens"] == 24
+    model = llama()
+    head = model.get_output_embeddings().weight.numel()
+    body = sum(p.numel() for p in model.parameters()) - head
+    # two shared tokens, two and one of their own, and three of four new ones of each text
+    assert own["flop"] == 2 * (body * (2 + 2 + 1 + 6 * 3) + head * 24)
+
+
+def test_the_child_reads_its_spec_and_prints_one_object(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "spec.json"
+    path.write_text(json.dumps({"arm": "matmul"}))
+    monkeypatch.setattr(sys, "argv", ["child.py", str(path)])
+    monkeypatch.setitem(child.ARMS, "matmul", lambda spec: {"given": spec["arm"]})
+    child.main()
+    assert json.loads(capsys.readouterr().out) == {"given": "matmul"}
+
+
+def test_a_large_data_set_goes_through_the_stage(tmp_path, monkeypatch):
+    monkeypatch.chdir(Path(__file__).parent.parent)  # where the params are
+    size = {"to": str(tmp_path), "interactions": 5000, "users": 60}
+    child.generated_data(size)
+    found = child.interactions_stage(size)
+    assert found["users"] == 60
+    assert 3000 < found["interactions"] <= 5000
+    assert pl.read_parquet(tmp_path / "interactions.parquet").height == found["interactions"]

@@ -1,0 +1,225 @@
+"""What a run costs is estimated near what was measured, held against the machine, and refused when it can't fit."""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from rlrf4rec import capacity, estimate, recipes
+from rlrf4rec.cli import main
+from rlrf4rec.errors import ParamsError, ResourceError
+from rlrf4rec.estimate import Llm, Machine, Need, Work
+from rlrf4rec.params import load
+from rlrf4rec.tables.texts import PROMPTS
+
+ROOT = Path(__file__).parent.parent
+SMALL = Llm(134_515_008, 30, 576, 192, 49_152)
+LARGE = Llm(8_030_261_248, 32, 4096, 1024, 128_256)
+WORK = Work(943, 418, 267)
+CPU = Machine(2, 4e11, 4e11, 25e9, 70e9)
+GPU = Machine(16, 6e13, 1e12, 128e9, 500e9, 80e9)
+
+
+@pytest.fixture(autouse=True)
+def top(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+def params(**changes):
+    content = recipes.plain()
+    for key, value in changes.items():
+        block, _, name = key.partition("__")
+        content[block][name] = value
+    return recipes.check(content, Path("params.yaml"))
+
+
+def needs(p=None, llm=SMALL, work=WORK, machine=CPU):
+    return {need.stage: need for need in estimate.needs(p or params(), llm, work, machine)}
+
+
+# Seconds of the default run on two cores with 200 GFLOP/s each: logs of 2026-11-24, `docs/findings.md`.
+@pytest.mark.parametrize(
+    ("stage", "measured"), [("sample", 2 * 450), ("tune_dpo", 317), ("train_dpo", 326), ("train_ranker", 300)]
+)
+def test_the_default_run_takes_about_as_long_as_it_did(stage, measured):
+    assert measured / 1.5 < needs()[stage].seconds < measured * 1.5
+
+
+def test_a_pair_and_the_memory_of_dpo_are_near_what_make_bench_measured():
+    bench = json.loads((ROOT / "metrics" / "bench.json").read_text())
+    p = params()
+    forward, used, _ = estimate._dpo(p, SMALL, WORK)
+    seconds = 2 * forward / (estimate.SHARE * bench["machine"]["matmul_gflop_per_cpu_s"] * 1e9)
+    assert bench["dpo"]["here"]["cpu_s_per"] == pytest.approx(seconds, rel=0.35)
+    assert bench["dpo"]["here"]["peak_mb"] * 1e6 < estimate.LIBRARIES + used < 2 * bench["dpo"]["here"]["peak_mb"] * 1e6
+
+
+def test_time_goes_with_users_rounds_and_machine():
+    usual = needs()
+    assert needs(work=replace(WORK, users=1886))["sample"].seconds == pytest.approx(2 * usual["sample"].seconds)
+    assert needs(work=replace(WORK, users=1886))["train_dpo"].seconds == usual["train_dpo"].seconds  # pair.max_pairs
+    assert needs(work=replace(WORK, users=100))["train_dpo"].seconds < usual["train_dpo"].seconds
+    fast = needs(machine=replace(CPU, flops=8e11))
+    assert fast["sample"].seconds == pytest.approx(usual["sample"].seconds / 2)
+    assert fast["train_ranker"].seconds == usual["train_ranker"].seconds  # that is the CPU's
+    assert needs(work=replace(WORK, shared=0))["sample"].seconds > 1.5 * usual["sample"].seconds
+    two, _ = recipes.resolve(recipes.Recipe("x", "x", {}, rounds=2), recipes.plain())
+    twice = needs(recipes.check(two, Path("params.yaml")))
+    assert twice["sample"].seconds == pytest.approx(1.5 * usual["sample"].seconds)  # three policies
+    assert twice["train_dpo"].seconds == pytest.approx(2 * usual["train_dpo"].seconds)
+    assert needs(params(sample__n=10))["sample"].disk == pytest.approx(2 * usual["sample"].disk)
+    assert needs(params(tune_dpo__n_trials=0))["tune_dpo"].seconds == 0
+
+
+def test_memory_goes_with_precision_batch_and_adapter():
+    """Merging an adapter holds the weights in float32, whatever they are computed in; those of four bits never are."""
+    bfloat16 = {"sample__dtype": "bfloat16", "dpo__precision": "bfloat16"}
+    full, half = needs(llm=LARGE, machine=GPU), needs(params(**bfloat16), LARGE, machine=GPU)
+    four = needs(params(**bfloat16, llm__quantization="4bit"), LARGE, machine=GPU)
+    assert half["sample"].gpu == pytest.approx(4 * LARGE.parameters + estimate.CONTEXT)
+    assert half["sample"].memory == pytest.approx(4 * LARGE.parameters + estimate.LIBRARIES)
+    assert full["train_dpo"].gpu - half["train_dpo"].gpu > 2 * LARGE.parameters
+    assert four["sample"].gpu < 16e9 < half["sample"].gpu
+    assert half["tune_dpo"].gpu > 6 * LARGE.parameters  # the LLM that is tuned, and the one that is sampled from
+    assert needs(params(dpo__batch=8))["train_dpo"].memory > needs()["train_dpo"].memory + 1e9
+    assert needs(params(sample__batch_users=943))["sample"].memory > needs()["sample"].memory + 5e9
+    assert needs()["sample"].gpu == 0
+
+
+def test_an_llm_that_is_not_there_yet_takes_disk_three_times_while_it_comes():
+    found = needs(llm=LARGE, work=replace(WORK, fetched=False), machine=GPU)
+    assert found["fetch_models"].disk == pytest.approx(3 * 2 * LARGE.parameters)
+    assert "fetch_models" not in needs()
+
+
+def test_what_cannot_fit_is_refused_with_the_numbers():
+    found = [Need("sample", 1.0, 0.0, 9e9, 1e9), Need("train_dpo", 1.0, 0.0, 20e9, 2e9)]
+    there = Machine(2, 1e11, 1e11, 21e9, 4e9)
+    estimate.refuse(found, there)
+    words = r"train_dpo: about 20.0 GB of memory are needed, and there are 16.0 GB; lower dpo.batch .* estimate.refuse"
+    with pytest.raises(ResourceError, match=words):
+        estimate.refuse(found, replace(there, memory=16e9))
+    with pytest.raises(ResourceError, match=r"about 3.0 GB of disk are needed, and 2.5 GB are free"):
+        estimate.refuse(found, replace(there, disk=2.5e9))
+    on_gpu = [Need("sample", 1.0, 33e9, 4e9, 0.0)]
+    with pytest.raises(
+        ResourceError, match=r"sample: about 33.0 GB of GPU memory .* 24.0 GB; lower sample.batch_users"
+    ):
+        estimate.refuse(on_gpu, replace(there, gpu=24e9))
+
+
+# Here
+
+
+@pytest.fixture
+def fetched(tmp_path, monkeypatch):
+    """An LLM of 10^12 parameters and a table of prompts, as far as an estimate looks at them."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    (tmp_path / "recipes").mkdir()
+    monkeypatch.setattr(capacity, "known_llm", lambda: replace(SMALL, parameters=1e12))
+    monkeypatch.setattr(capacity, "machine_here", lambda device: CPU)
+    prompts = ["abcdefgh" + "x" * i for i in range(1, 4)]
+    PROMPTS.write(
+        pl.DataFrame({"user": ["u", "v", "w"], "prompt": prompts, "tokens": [18, 20, 22], "items": [1, 1, 1]}),
+        capacity.paths.PROMPTS,
+    )
+    return tmp_path
+
+
+def call(monkeypatch, *words):
+    monkeypatch.setattr(sys, "argv", ["rlrf4rec", *words])
+    return main()
+
+
+def test_a_stage_is_refused_before_work_unless_the_params_say_otherwise(fetched, monkeypatch, capsys):
+    ran = []
+    monkeypatch.setattr(
+        "rlrf4rec.stages.sample.run", lambda seed, sample, llm, policy, adapter: ran.append(1) or "done"
+    )
+    assert call(monkeypatch, "sample", "base", "none.json") == 6
+    assert not ran
+    error = capsys.readouterr().err
+    assert "sample: about 4001.5 GB of memory are needed, and there are 25.0 GB; lower sample.batch_users" in error
+    path = fetched / "params.yaml"
+    path.write_text(path.read_text().replace("  refuse: true", "  refuse: false"))
+    assert call(monkeypatch, "sample", "base", "none.json") == 0
+    assert ran
+    assert "at most 4001.5 GB of memory, if nothing is done yet" in capsys.readouterr().err
+
+
+def test_the_work_is_read_from_the_prompts(fetched):
+    assert capacity.work_here(params_of(fetched)) == Work(3, 20, 18, 384)  # 9 of 10 letters are the same
+
+
+def params_of(folder):
+    return load(folder / "params.yaml")
+
+
+def test_before_there_is_an_llm_nothing_is_said(monkeypatch, tmp_path):
+    p = params()
+    monkeypatch.chdir(tmp_path)
+    assert capacity.before("sample", p) == ""
+    with pytest.raises(ParamsError, match=r"no LLM to estimate by; run `dvc repro fetch_models`, or name a recipe"):
+        capacity.show(p)
+
+
+def test_the_numbers_of_an_llm_come_from_its_folder_however_many_files_it_has(llama, tmp_path):
+    model = llama()
+    for size in ("50GB", "20KB"):
+        folder = tmp_path / size
+        model.save_pretrained(folder, max_shard_size=size)
+        found = capacity.known_llm(folder)
+        assert found.parameters == pytest.approx(sum(p.numel() for p in model.parameters()), rel=0.1)
+        assert (found.layers, found.hidden, found.key_values, found.vocabulary) == (2, 32, 16, 64)
+
+
+def test_the_estimate_is_a_table_with_what_there_is(fetched, monkeypatch, capsys):
+    monkeypatch.setattr(capacity, "known_llm", lambda: SMALL)
+    assert call(monkeypatch, "estimate") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "135 million parameters, 3 users, 20 tokens a prompt (18 of them shared), N = 5, T = 1"
+    rows = ["stage", "sample", "tune_dpo", "train_dpo", "train_ranker", "all", "here"]
+    assert [line.split()[0] for line in lines[1:8]] == rows
+    assert lines[7].split() == ["here", "-", "25.0", "70.00"]
+    assert lines[8] == "2 cores, 400 GFLOP/s measured; no download counted"
+    assert lines[9] == "it fits"
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_every_recipe_s_estimate_is_printed_before_anything_is_fetched(name, monkeypatch, capsys):
+    monkeypatch.setattr(capacity, "known_llm", lambda: None)
+    server = {"cuda": replace(GPU), "auto": CPU}
+    monkeypatch.setattr(capacity, "machine_here", server.get)
+    assert call(monkeypatch, "estimate", "--recipe", name) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"{name}: ")
+    assert "\nfetch_models " in out
+    assert out.endswith("it fits\n")
+
+
+def test_a_recipe_that_can_not_fit_here_ends_with_the_code_of_the_machine(monkeypatch, capsys):
+    monkeypatch.setattr(capacity, "machine_here", lambda device: replace(CPU, gpu=0.0))
+    assert call(monkeypatch, "estimate", "--recipe", "paper-ml1m") == 6
+    out, error = capsys.readouterr()
+    assert "8.0 billion parameters, 6040 users" in out
+    assert "PyTorch finds no GPU" in error
+
+
+def test_the_llm_that_was_fetched_is_known_by_its_shape(monkeypatch, capsys):
+    monkeypatch.setattr(capacity, "known_llm", lambda: replace(SMALL, parameters=134_530_276))
+    monkeypatch.setattr(capacity, "machine_here", lambda device: CPU)
+    assert call(monkeypatch, "estimate", "--recipe", "default") == 0
+    assert "fetch_models" not in capsys.readouterr().out
+
+
+def test_this_machine_has_something_of_everything():
+    here = capacity.machine_here("cpu")
+    assert here.gpu is None
+    assert here.flops == here.cpu_flops > 1e8
+    assert here.memory > 1e9
+    assert here.disk > 0
+    assert capacity.machine_here("cuda").gpu is not None

@@ -1,0 +1,196 @@
+"""Recipes resolve to valid params, and to what `dvc exp run` takes; each has its estimate."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from dvc.repo import Repo
+from dvc.utils.hydra import apply_overrides
+from ruamel.yaml import YAML
+
+from rlrf4rec import estimate, recipes
+from rlrf4rec.errors import ParamsError, ResourceError
+from rlrf4rec.params import load
+
+ROOT = Path(__file__).parent.parent
+NAMES = ["default", "paper-amazon-books", "paper-ml1m", "single-gpu-1b", "smoke"]
+
+
+@pytest.fixture(autouse=True)
+def top(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+def resolved(name):
+    return recipes.resolve(recipes.read(name), recipes.plain())
+
+
+def test_all_recipes_are_tried():
+    assert recipes.names() == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_resolves_to_the_last_param_and_dvc_takes_it_to_the_same(name, tmp_path):
+    content, checked = resolved(name)
+    for key, value in recipes.read(name).changes.items():
+        at = content
+        for part in key.split("."):
+            at = at[part]
+        assert at == value
+    path = tmp_path / "params.yaml"
+    path.write_text((ROOT / "params.yaml").read_text())
+    apply_overrides(path, recipes.overrides(recipes.plain(), content))
+    assert YAML(typ="safe").load(path.read_text()) == content
+    assert load(path) == checked
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_dvc_makes_a_pipeline_of_a_recipe_with_a_stage_for_every_entry(name, tmp_path, monkeypatch):
+    content, p = resolved(name)
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)
+    with (tmp_path / "params.yaml").open("w") as file:
+        YAML().dump(content, file)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    Repo.init(tmp_path, no_scm=True).close()
+    with Repo(tmp_path) as repo:
+        stages = {stage.name: stage for stage in repo.index.stages}
+    of = {"sample": p.policies, "encode": p.texts, "combine": p.combine, "train_dpo": p.rounds, "score": p.rounds}
+    for stage, entries in of.items():
+        assert {f"{stage}@{entry}" for entry in entries} == {found for found in stages if found.startswith(f"{stage}@")}
+    rankers = {f"train_ranker@{b}-{k}" for b in p.variants.backbone for k in p.variants.knowledge}
+    assert rankers == {found for found in stages if found.startswith("train_ranker@")}
+    last = list(p.policies)[-1]
+    assert f"rlrf4rec sample {last} models/train_dpo/{last}" == stages[f"sample@{last}"].cmd
+    assert p.prompt.template in {dep.def_path for dep in stages["prompt"].deps}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_has_its_estimate(name):
+    """On a server with a large GPU: every stage takes something and fits; on a notebook what wants a GPU is refused."""
+    recipe, (_, p) = recipes.read(name), resolved(name)
+    llm, work = estimate.Llm(**recipe.model), estimate.Work(**recipe.work, fetched=False)
+    gpu = 80e9 if p.llm.device == "cuda" else None
+    server = estimate.Machine(16, 6e13 if gpu else 1e12, 1e12, 128e9, 500e9, gpu)
+    found = {need.stage: need for need in estimate.needs(p, llm, work, server)}
+    assert list(found) == ["fetch_models", "sample", "tune_dpo", "train_dpo", "train_ranker"]
+    for stage, need in found.items():
+        assert (need.seconds > 0) == (stage != "fetch_models" and (stage != "tune_dpo" or p.tune_dpo.n_trials > 0))
+        assert need.memory > estimate.LIBRARIES - 1
+    estimate.refuse(list(found.values()), server)
+    assert sum(need.seconds for need in found.values()) < {"smoke": 60, "default": 3600}.get(name, 7 * 86_400)
+    notebook = estimate.Machine(2, 4e11, 4e11, 16e9, 20e9, 0.0 if gpu else None)
+    small = estimate.needs(p, llm, work, notebook)
+    if gpu:
+        with pytest.raises(
+            ResourceError, match=r"GB of GPU memory are needed, and there are 0.0 GB \(llm.device is cuda"
+        ):
+            estimate.refuse(small, notebook)
+    else:
+        estimate.refuse(small, notebook)
+
+
+def test_the_recipe_for_a_gpu_of_16_gb_fits_one():
+    recipe, (_, p) = recipes.read("single-gpu-1b"), resolved("single-gpu-1b")
+    machine = estimate.Machine(4, 6e13, 5e11, 16e9, 50e9, 16e9)
+    work = estimate.Work(**recipe.work, fetched=False)
+    estimate.refuse(estimate.needs(p, estimate.Llm(**recipe.model), work, machine), machine)
+
+
+@pytest.mark.parametrize("name", ["paper-ml1m", "paper-amazon-books"])
+def test_the_paper_s_settings_are_in_the_paper_s_recipes(name):
+    _, p = resolved(name)
+    assert (p.fetch_models.llm.name, p.fetch_models.llm.source) == ("meta-llama/Llama-3.1-8B-Instruct", "hub")
+    assert (p.sample.n, p.train_dpo.beta, p.train_dpo.learning_rate, p.dpo.epochs) == (10, 0.01, 5e-5, 3)
+    assert (len(p.rounds), p.variants.backbone) == (2, ["dlcm", "prm", "setrank"])
+    assert (p.split.protocol, p.split.folds, p.split.step, p.split.list_length) == ("uniform", 10, 4, 10)
+
+
+def test_two_rounds_are_written_where_all_of_them_stand():
+    content, p = resolved("paper-ml1m")
+    assert list(p.rounds) == ["round1", "round2"]
+    assert p.rounds["round2"].policy == "round1"
+    assert content["texts"]["round2"] == "data/sample/round2/texts.parquet"
+    assert list(p.policies) == ["base", "round1", "round2"]
+    assert p.variants.knowledge[-2:] == ["round2", "round2_template"]
+    assert recipes.plain()["rounds"].keys() == {"round1"}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("about: x\nset: {sample.nn: 3}\n", r"mine.yaml: sample.nn: no such param"),
+        ("about: x\nset: {sample.n: 1}\n", r"(?s)mine.yaml has 1 fault.*sample.n"),
+        ("about: x\nset: {sampel.n: 3}\n", r"sampel.n: no such param"),
+        ("about: x\nset: {seed.n: 3}\n", r"seed.n: no such param"),
+        ("about: x\nsets: {}\nset: {}\n", r"sets: unknown key; the nearest is set"),
+        ("set: {}\n", r"a recipe has `about` and a mapping `set`"),
+        ("about: x\nset: {}\nmodel: {layers: 3}\n", r"model is \{'layers': 3\}, but must have parameters, layers"),
+        ("about: x\nset: {}\nwork: 943\n", r"work is 943, but must have users, tokens, shared, width"),
+        ("about: [x\n", r"mine.yaml: not valid YAML"),
+    ],
+)
+def test_a_faulty_recipe_is_named(tmp_path, monkeypatch, text, words):
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "mine.yaml").write_text(text)
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ParamsError, match=words):
+        resolved("mine")
+
+
+def test_an_unknown_recipe_is_told_from_those_there_are():
+    with pytest.raises(ParamsError, match=r"recipe 'smok' is not there; there are default, paper-amazon-books"):
+        recipes.read("smok")
+
+
+@pytest.mark.parametrize(
+    ("there", "name"),
+    [("", "smoke"), ("paper\nsmokes\n", "smoke"), ("smoke\n", "smoke-2"), ("smoke-2\nsmoke\n", "smoke-3")],
+)
+def test_a_recipe_runs_as_the_experiment_of_its_name_and_takes_no_other_s_place(monkeypatch, capsys, there, name):
+    asked = []
+
+    def run(command, **options):
+        asked.append(command)
+        return subprocess.CompletedProcess(command, 3, stdout=there)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    assert recipes.run("smoke") == 3
+    assert asked[0][1:] == ["-m", "dvc", "exp", "list", "--name-only"]
+    command = asked[1]
+    assert command[1:7] == ["-m", "dvc", "exp", "run", "--name", name]
+    assert "sample.n=2" in command
+    assert "variants.backbone=['prm']" in command
+    assert capsys.readouterr().out.startswith("smoke: Every stage in a few minutes")
+
+
+def test_what_dvc_lists_is_what_a_free_name_is_looked_for_in(tmp_path, monkeypatch):
+    """With DVC itself: the same recipe twice."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text("a: 1\n")
+    (tmp_path / "dvc.yaml").write_text(
+        "stages: {s: {cmd: cp params.yaml o, params: [a], metrics: [o: {cache: false}]}}"
+    )
+    for words in ("init -q", "config user.name a", "config user.email a@b"):
+        subprocess.run(["git", *words.split()], check=True)
+    environment = {**os.environ, "DVC_NO_ANALYTICS": "1"}
+    environment.pop("DVC_ROOT", None)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    for words in (["dvc", "init", "-q"], ["git", "add", "."], ["git", "commit", "-qm", "x"]):
+        command = [*recipes.DVC, *words[1:]] if words[0] == "dvc" else words
+        subprocess.run(command, check=True, capture_output=True, env=environment)
+    for value, name in ((2, "tea"), (3, "tea-2")):
+        assert recipes.free_name("tea") == name
+        command = [*recipes.DVC, "exp", "run", "--name", name, "-S", f"a={value}"]
+        subprocess.run(command, check=True, capture_output=True, env=environment)
+    assert recipes.free_name("tea") == "tea-3"
+
+
+def test_texts_survive_the_grammar_of_overrides(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("a: {b: 1, c: x}\n")
+    new = {"a": {"b": "it's, a {b}: [c] = \\ $x", "c": ["\n", "é", "null"]}, "d": {"e": None, "f": 1e-05}}
+    apply_overrides(path, recipes.overrides({"a": {"b": 1, "c": "x"}}, new))
+    assert YAML(typ="safe").load(path.read_text()) == new

@@ -1,0 +1,162 @@
+import json
+import os
+import subprocess
+import sys
+import time
+
+import polars as pl
+import pytest
+import torch
+
+from rlrf4rec import cli, files, store
+
+
+def pieces(state):
+    return sorted(p for p in (state / ".rlrf4rec" / "store").glob("*/*/*") if p.is_file())
+
+
+def table(*numbers):
+    return pl.DataFrame({"number": numbers, "value": [n * 0.5 for n in numbers]})
+
+
+def test_rows_of_several_runs_lie_on_one_shelf(state):
+    one, two = (store.Rows("kind", "key", ["number"]) for _ in range(2))
+    assert one.load() is None
+    one.add(table(1, 2))
+    two.add(table(2, 3))
+    one.flush()
+    two.flush()
+    assert one.load().sort("number").equals(table(1, 2, 3))
+    assert store.Rows("kind", "other", ["number"]).load() is None
+    assert len(pieces(state)) == 2
+
+
+def test_equal_work_of_two_runs_is_one_file(state):
+    for _ in range(2):
+        rows = store.Rows("kind", "key", ["number"])
+        rows.add(table(1))
+        rows.flush()
+    assert len(pieces(state)) == 1
+
+
+def test_rows_are_written_once_enough_time_has_passed(state, monkeypatch):
+    rows = store.Rows("kind", "key", ["number"])
+    rows.add(table(1))
+    assert pieces(state) == []
+    monkeypatch.setattr(store, "EVERY", 0.0)
+    rows.add(table(2))
+    assert rows.load().height == 2
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "empty"])
+def test_a_damaged_piece_is_thrown_away(state, capsys, damage):
+    rows = store.Rows("kind", "key", ["number"])
+    for number in (1, 2):
+        rows.add(table(number))
+        rows.flush()
+    broken = pieces(state)[0]
+    content = broken.read_bytes()
+    broken.write_bytes({"cut": content[:-9], "changed": content[:40] + b"x" + content[41:], "empty": b""}[damage])
+    assert rows.load().height == 1
+    assert "damaged; thrown away" in capsys.readouterr().err
+    assert not broken.exists()
+
+
+def test_tensors_of_the_highest_rank_stay(state):
+    assert store.load_tensors("kind", "key") is None
+    for rank in (3, 1, 12):
+        store.save_tensors("kind", "key", {"x": torch.full((2,), float(rank))}, {"rank": str(rank)}, rank)
+    tensors, metadata = store.load_tensors("kind", "key")
+    assert tensors["x"].tolist() == [12.0, 12.0]
+    assert metadata == {"rank": "12"}
+    assert len(pieces(state)) == 1
+
+
+def test_cleaning_keeps_what_was_used_last(state, monkeypatch):
+    monkeypatch.setattr(store, "GB", 1)
+    for age, key in ((30, "old"), (20, "middle"), (10, "new")):
+        rows = store.Rows("kind", key, ["number"])
+        rows.add(table(1))
+        rows.flush()
+        shelf = state / ".rlrf4rec" / "store" / "kind" / key
+        os.utime(shelf, (time.time() - age, time.time() - age))
+    size = store.shelves()[0].size
+    store.Rows("kind", "old", ["number"]).load()  # now the one used last
+    assert store.clean(2 * size) == (1, size)
+    assert [shelf.path.name for shelf in store.shelves()] == ["old", "new"]
+    assert store.clean(0) == (2, 2 * size)
+    assert store.shelves() == []
+
+
+def test_the_command_shows_and_cleans(state, monkeypatch, capsys):
+    rows = store.Rows("sample", "key", ["number"])
+    rows.add(table(1))
+    rows.flush()
+    monkeypatch.setattr(sys, "argv", ["rlrf4rec", "store"])
+    assert cli.main() == 0
+    assert "sample" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["rlrf4rec", "store", "--gc", "--max-gb", "0"])
+    assert cli.main() == 0
+    assert "removed 1 pieces of work" in capsys.readouterr().out
+    assert pieces(state) == []
+
+
+def test_digest_tells_contents_apart():
+    x = torch.arange(4.0)
+    same = [store.digest({"a": x.clone(), "b": [1, "t"]}) for _ in range(2)]
+    assert same[0] == same[1]
+    others = [
+        {"a": x.double(), "b": [1, "t"]},
+        {"a": x.view(2, 2), "b": [1, "t"]},
+        {"a": x + 1e-7, "b": [1, "t"]},
+        {"a": x, "b": [1, "u"]},
+        {"a": x, "c": [1, "t"]},
+        {"a": x, "b": [[1], "t"]},
+    ]
+    assert len({same[0], *(store.digest(other) for other in others)}) == 7
+    assert store.digest(["a", "b"]) != store.digest(["ab"])
+    assert store.digest(x, x) != store.digest(x)
+
+
+HOLDS = (
+    "import sys, time; from rlrf4rec import store\nwith store.alone('study'): print('in', flush=True); time.sleep(60)"
+)
+
+
+def test_one_process_waits_for_the_other_and_a_killed_one_frees_the_lock(state, capfd):
+    environment = {**os.environ, "DVC_ROOT": str(state)}
+    with subprocess.Popen([sys.executable, "-c", HOLDS], stdout=subprocess.PIPE, env=environment) as first:
+        first.stdout.readline()
+        second = subprocess.Popen([sys.executable, "-c", HOLDS], stdout=subprocess.PIPE, env=environment)
+        time.sleep(1.5)
+        assert second.poll() is None
+        first.kill()
+        assert second.stdout.readline() == b"in\n"
+        second.kill()
+        second.communicate()
+    assert "another run is at it" in capfd.readouterr().err
+
+
+def test_what_a_killed_process_left_half_written_is_swept(tmp_path):
+    code = (
+        "import os, signal, pathlib; from rlrf4rec import files\n"
+        "with files.atomic(pathlib.Path('out') / 'x.json') as t:\n"
+        " t.write_text('{')\n os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path)
+    left = list((tmp_path / "out").iterdir())
+    assert len(left) == 1
+    assert left[0].name.endswith(".partial")
+    with files.atomic(tmp_path / "out" / "mine.json") as mine:
+        mine.write_text("{}")
+        assert files.sweep(tmp_path) == 1  # not what this living process is writing
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["mine.json"]
+
+
+def test_an_error_while_writing_leaves_the_old_file(tmp_path):
+    path = tmp_path / "x.json"
+    files.write_json(path, {"a": 1})
+    with pytest.raises(TypeError):
+        files.write_json(path, {"a": object()})
+    assert json.loads(path.read_text()) == {"a": 1}
+    assert list(tmp_path.iterdir()) == [path]
