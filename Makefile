@@ -39,11 +39,15 @@ browser:
 	  || { [ "$$(id -u)" = 0 ] && apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium >/dev/null; } \
 	  || echo "no Chromium and no way to install one: the browser test will be skipped"
 
+# Ends by writing the tree that it passed on, if all of it is committed, to .venv/tested.
 test: setup browser
+	@rm -f .venv/tested; git rev-parse 'HEAD^{tree}' >.venv/testing 2>&1; git status --porcelain >>.venv/testing 2>&1 || true
 	$(BIN)/ruff format --check --quiet src tests
 	$(BIN)/ruff check --quiet src tests
 	$(BIN)/mypy
 	PATH="$(BIN):$$PATH" pytest
+	@{ git rev-parse 'HEAD^{tree}'; git status --porcelain; } 2>&1 | cmp -s - .venv/testing && [ "$$(wc -l <.venv/testing)" = 1 ] \
+	  && mv .venv/testing .venv/tested || echo "passed, but with changes that are not committed: .venv/tested is not written"
 
 test-faults: setup
 	PATH="$(BIN):$$PATH" pytest -m faults

@@ -8,6 +8,8 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from rlrf4rec import machine
+
 for name in ("lightning.pytorch", "lightning.fabric"):
     logging.getLogger(f"{name}.utilities.rank_zero").setLevel(logging.ERROR)
 torch.set_num_threads(1)
@@ -20,6 +22,14 @@ def state(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("DVC_ROOT", str(folder))
     monkeypatch.setattr(threading, "excepthook", threading.excepthook)  # given back: a stopped command silences it
     return folder
+
+
+@pytest.fixture(params=["float32", "bfloat16"])
+def arithmetic(request):
+    """Each arithmetic that this machine has in hardware."""
+    if request.param == "bfloat16" and not machine.bfloat16_in_hardware("cpu"):
+        pytest.skip("this machine only emulates bfloat16")
+    return request.param
 
 
 @pytest.fixture

@@ -3,11 +3,10 @@
 import json
 import os
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
-from rlrf4rec import estimate, paths
+from rlrf4rec import estimate, machine, paths
 from rlrf4rec.errors import ParamsError
 from rlrf4rec.estimate import GB, Llm, Machine, Need, Work, needs, refuse
 from rlrf4rec.params import Params
@@ -34,30 +33,22 @@ def known_llm(folder: Path = paths.LLM) -> Llm | None:
     )
 
 
-def machine_here(device: str) -> Machine:
-    """What there is; `device` is llm.device. The speed of the CPU is measured, that of a GPU is a usual figure."""
+def machine_here(device: str, arithmetic: str = "float32") -> Machine:
+    """What there is; `device` is llm.device, `arithmetic` what the LLM computes in.
+
+    The speed of the CPU is measured, that of a GPU is a usual figure.
+    """
     import torch
 
     memory = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    cpu, gpu = cpu_flops(), None
+    cpu, gpu = machine.flops("float32"), None
     if device != "cpu" and torch.cuda.is_available():
         gpu = float(torch.cuda.get_device_properties(0).total_memory)
     elif device == "cuda":
         gpu = 0.0
-    flops = cpu if gpu is None else GPU_FLOPS
+    own = cpu if arithmetic == "float32" else machine.flops(arithmetic)
+    flops = own if gpu is None else GPU_FLOPS
     return Machine(os.cpu_count() or 1, flops, cpu, memory, float(shutil.disk_usage(Path()).free), gpu)
-
-
-def cpu_flops() -> float:
-    """Operations a second of products of matrices in float32 on this CPU, with the threads that stages get."""
-    import torch
-
-    rows, wide = torch.randn(1024, 576), torch.randn(1536, 576)
-    torch.nn.functional.linear(rows, wide)
-    begin, times = time.perf_counter(), 8
-    for _ in range(times):
-        torch.nn.functional.linear(rows, wide)
-    return times * 2 * 1024 * 576 * 1536 / (time.perf_counter() - begin)
 
 
 def before(stage: str, p: Params) -> str:
@@ -65,10 +56,10 @@ def before(stage: str, p: Params) -> str:
     llm = known_llm()
     if llm is None or not paths.PROMPTS.exists():
         return ""
-    machine = machine_here(p.llm.device)
-    one = [need for need in needs(p, llm, work_here(p), machine) if need.stage == stage]
+    here = machine_here(p.llm.device, p.sample.dtype)
+    one = [need for need in needs(p, llm, work_here(p), here) if need.stage == stage]
     if p.estimate.refuse:
-        refuse(one, machine)
+        refuse(one, here)
     seconds = one[0].seconds / {"sample": len(p.policies), "train_dpo": len(p.rounds)}.get(stage, 1)
     gpu = f"{one[0].gpu / GB:.1f} GB of GPU memory and " if one[0].gpu else ""
     memory = f"{gpu}{one[0].memory / GB:.1f} GB of memory"
@@ -124,11 +115,11 @@ def show(p: Params, recipe: Recipe | None = None) -> None:
         work = work_here(p)
     else:
         raise ParamsError(f"{paths.PROMPTS}: no prompts to estimate by; run `dvc repro prompt`, or name a recipe")
-    machine = machine_here(p.llm.device)
-    found = needs(p, llm, work, machine)
-    print(table(p, llm, work, machine, found), flush=True)
+    here = machine_here(p.llm.device, p.sample.dtype)
+    found = needs(p, llm, work, here)
+    print(table(p, llm, work, here, found), flush=True)
     if p.estimate.refuse:
-        refuse(found, machine)
+        refuse(found, here)
         print("it fits")
 
 
@@ -137,7 +128,7 @@ def _same(llm: Llm, there: Llm | None) -> bool:
     return there is not None and vars(there) | {"parameters": llm.parameters} == vars(llm)
 
 
-def table(p: Params, llm: Llm, work: Work, machine: Machine, found: list[Need]) -> str:
+def table(p: Params, llm: Llm, work: Work, there: Machine, found: list[Need]) -> str:
     """Stages with what they take, their sum or largest, and what there is here."""
     large = llm.parameters >= GB
     size = f"{llm.parameters / GB:.1f} billion" if large else f"{llm.parameters / 1e6:.0f} million"
@@ -148,11 +139,12 @@ def table(p: Params, llm: Llm, work: Work, machine: Machine, found: list[Need]) 
     seconds, disk = sum(n.seconds for n in found), sum(n.disk for n in found)
     whole = Need("all", seconds, max(n.gpu for n in found), max(n.memory for n in found), disk)
     columns: list[tuple[str, Any]] = [("time", lambda n: duration(n.seconds))]
-    columns += [("GPU GB", lambda n: f"{n.gpu / GB:.1f}")] if machine.gpu is not None else []
+    columns += [("GPU GB", lambda n: f"{n.gpu / GB:.1f}")] if there.gpu is not None else []
     columns += [("memory GB", lambda n: f"{n.memory / GB:.1f}"), ("disk GB", lambda n: f"{n.disk / GB:.2f}")]
-    here = Need("here", 0.0, machine.gpu or 0.0, machine.memory, machine.disk)
+    here = Need("here", 0.0, there.gpu or 0.0, there.memory, there.disk)
     lines = [f"{'stage':12}" + "".join(f"{name:>11}" for name, _ in columns)]
     lines += [f"{n.stage:12}" + "".join(f"{cell(n):>11}" for _, cell in columns) for n in (*found, whole, here)]
-    usual = f"{GPU_FLOPS / 1e12:.0f} TFLOP/s taken for the GPU, " if machine.gpu is not None else ""
-    speed = f"{machine.cores} cores, {machine.cpu_flops / GB:.0f} GFLOP/s measured; {usual}no download counted"
+    usual = f"{GPU_FLOPS / 1e12:.0f} TFLOP/s taken for the GPU, "
+    measured = f"{there.flops / GB:.0f} GFLOP/s measured in {p.sample.dtype}, " if there.gpu is None else usual
+    speed = f"{there.cores} cores, {measured}{there.cpu_flops / GB:.0f} in float32 for re-rankers; no download counted"
     return "\n".join([head, *lines, speed])

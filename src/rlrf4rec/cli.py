@@ -179,7 +179,10 @@ def run_stage(stage: str, entry: list[str]) -> None:
         raise ParamsError(
             f"{stage} takes {len(inspect.signature(run).parameters) - len(blocks)} argument(s), as in dvc.yaml"
         )
-    _warn_of_bfloat16(params, blocks)
+    keys = machine.asked(params, machine.used(params, blocks))
+    if keys:
+        params = machine.resolve(params)
+        _warn_of_bfloat16(params, keys)
     if stage in ("sample", "tune_dpo", "train_dpo") and (told := estimate_before(stage, params)):
         print(told, file=sys.stderr, flush=True)
     closing = run(*(getattr(params, name) for name in blocks), *entry)
@@ -226,20 +229,18 @@ def show_estimate(name: str | None) -> None:
     from rlrf4rec.params import load
 
     if name is None:
-        capacity.show(load())
+        capacity.show(machine.resolve(load()))
         return
     recipe = recipes.read(name)
     print(f"{name}: {recipe.about}", flush=True)
-    capacity.show(recipes.resolve(recipe, recipes.plain())[1], recipe)
+    capacity.show(machine.resolve(recipes.resolve(recipe, recipes.plain())[1]), recipe)
 
 
-def _warn_of_bfloat16(params: "Params", blocks: list[str]) -> None:
+def _warn_of_bfloat16(params: "Params", keys: list[str]) -> None:
     """One line when the stage computes in bfloat16 where that is slow."""
-    if keys := machine.bfloat16_keys(params, blocks):
-        import torch
-
-        if warning := machine.slow_bfloat16(keys, machine.cpuinfo(), torch.cuda.is_available()):
-            print(warning, file=sys.stderr, flush=True)
+    half = [key for key in keys if key in machine.asked(params, type(params).model_fields, "bfloat16")]
+    if warning := machine.emulated(half, machine.device(params.llm.device)):
+        print(warning, file=sys.stderr, flush=True)
 
 
 def _quiet() -> None:

@@ -1,10 +1,10 @@
 """Params of the study of controls, and of what re-rankers are told."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
-from rlrf4rec.param_types import Block, Count, Protocol, Rate, Text
+from rlrf4rec.param_types import Arithmetic, Block, Count, Protocol, Rate, Text
 
 
 class Told(Block):
@@ -37,7 +37,7 @@ class Probe(Block):
     lines: Annotated[int, Field(ge=2)]
     context: Annotated[int, Field(ge=1)]
     batch: Count
-    dtype: Literal["float32", "bfloat16"]
+    dtype: Arithmetic
 
 
 class LearningCurve(Block):

@@ -16,6 +16,7 @@ Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Width = Annotated[int, Field(ge=1, le=4096)]
 RewardKind = Literal["ndcg", "map", "smooth", "personal"]
 Backbone = Literal["dlcm", "prm", "setrank"]
+Arithmetic = Literal["auto", "float32", "bfloat16"]  # auto: as `machine` decides
 Protocol = Literal["uniform", "popularity", "retrieved"]
 
 

@@ -29,6 +29,7 @@ from rlrf4rec.param_study import Probe as Probe
 from rlrf4rec.param_study import Told as Told
 from rlrf4rec.param_study import TrainPolicy as TrainPolicy
 from rlrf4rec.param_types import (
+    Arithmetic,
     Backbone,
     Beta,
     Block,
@@ -89,7 +90,7 @@ class Knowledge(Block):
     top_p: Probability
     max_tokens: Annotated[int, Field(ge=1, le=4096)]
     batch: Count
-    dtype: Literal["float32", "bfloat16"]
+    dtype: Arithmetic
 
 
 class Prompt(Block):
@@ -118,7 +119,7 @@ class Sample(Block):
     stop: Annotated[list[Text], Field(min_length=1)]
     redraws: Annotated[int, Field(ge=0, le=20)]
     batch_users: Count
-    dtype: Literal["float32", "bfloat16"]
+    dtype: Arithmetic
 
 
 class Encode(Block):
@@ -187,7 +188,7 @@ class Dpo(Block):
     weight_decay: Decay
     max_grad_norm: Annotated[float, Field(gt=0)]
     reference: Literal["base", "previous"]
-    precision: Literal["float32", "bfloat16"]
+    precision: Arithmetic
 
 
 class TuneDpo(Block):
@@ -215,7 +216,7 @@ class Watch(Block):
     top_genres: Annotated[int, Field(ge=1, le=20)]
     bootstrap: Annotated[int, Field(ge=100)]
     batch: Count
-    precision: Literal["float32", "bfloat16"]
+    precision: Arithmetic
 
 
 class Variants(Block):

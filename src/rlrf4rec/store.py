@@ -17,11 +17,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from rlrf4rec import machine
 from rlrf4rec.files import fingerprint, partial, sha256
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 EVERY = 20.0  # seconds of work that a killed run may lose, apart from the batch that it was in; `store.seconds`
 GB = 10**9
+LIBRARIES = ("torch", "transformers", "peft", "lightning")  # whose versions decide on results
 
 
 def place() -> Path:
@@ -194,9 +197,14 @@ def _feed(found: "hashlib._Hash", value: Any) -> None:
 
 
 def code(*modules: str) -> str:
-    """Identity of the source of some modules: what other code has made must not pass for the work of this."""
+    """Identity of the source of some modules and of what computes: CPU or GPU, threads, versions of the libraries.
+
+    What other code, another machine or another version has made must not pass for the work of this.
+    """
     package = Path(__file__).parent
     files = [
         file for name in modules for file in sorted(package.glob(f"{name}.py")) + sorted(package.glob(f"{name}/*.py"))
     ]
-    return fingerprint([[file.relative_to(package).as_posix(), sha256(file)] for file in files])
+    device = machine.device(machine.AUTO)
+    computes = [machine.arithmetic("", device), *(f"{name} {version(name)}" for name in LIBRARIES)]
+    return fingerprint([computes, *([file.relative_to(package).as_posix(), sha256(file)] for file in files)])

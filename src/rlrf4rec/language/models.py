@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from transformers import AutoModel, AutoModelForCausalLM, PreTrainedModel
 
+from rlrf4rec import machine
 from rlrf4rec.errors import InputError, RLRFError
 from rlrf4rec.files import fingerprint, sha256
 from rlrf4rec.language.tokenizer import UNREADABLE, unreadable
@@ -36,7 +37,7 @@ class Place:
         gpu = torch.cuda.is_available()
         if device == "cuda" and not gpu:
             raise RLRFError("llm.device: cuda, but PyTorch finds no GPU on this machine; set it to auto or cpu")
-        chosen = "cuda" if gpu and device != "cpu" else "cpu"
+        chosen = machine.device(device)
         if quantization == "4bit" and chosen == "cpu":
             raise RLRFError("llm.quantization: 4bit needs a GPU, and the LLM would run on the CPU; set it to none")
         if quantization == "4bit" and find_spec("bitsandbytes") is None:

@@ -12,9 +12,16 @@ Json = Mapping[str, Any]
 
 
 def provenance(
-    dataset: Json, counts: Mapping[str, Json], models: Mapping[str, Json], params: Json, read: Sequence[Path]
+    dataset: Json,
+    counts: Mapping[str, Json],
+    models: Mapping[str, Json],
+    params: Json,
+    read: Sequence[Path],
+    computed: Mapping[str, str],
 ) -> Section:
-    """`counts` by stage; `models` and `params` as plain values of params.yaml; `read` are the files of this page."""
+    """`counts` by stage; `models` and `params` as plain values of params.yaml; `read` are the files of this page;
+    `computed`: what each stage computed in, by its metrics file.
+    """
     files = [("data set as fetched", "SHA-256", dataset.get("source_sha256", numbers.DASH))]
     files += [
         (f"{role}: {m['name']}", "SHA-256", m.get("sha256") or m.get("revision") or numbers.DASH)
@@ -39,10 +46,21 @@ def provenance(
                 ),
                 words=2,
             ),
+            Table(
+                "Arithmetic: on another kind of CPU last bits differ", ("stage", "computed in"), _by_value(computed), 2
+            ),
             Table("Params", ("param", "value"), tuple((name, _value(value)) for name, value in flat(params)), words=2),
             Table("Files", ("file", "kind", "hash"), tuple(files), words=3),
         ),
     )
+
+
+def _by_value(computed: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Stages that computed in the same, in one row."""
+    stages: dict[str, list[str]] = {}
+    for stage, said in computed.items():
+        stages.setdefault(said, []).append(stage)
+    return tuple((", ".join(of), said) for said, of in stages.items())
 
 
 def flat(content: Json, before: str = "") -> list[tuple[str, Any]]:

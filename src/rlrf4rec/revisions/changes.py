@@ -22,17 +22,22 @@ class Changes:
     code: dict[str, list[str]]
     libraries: list[Row]
     data: list[Row]
+    arithmetic: list[Row]
 
     @property
     def none(self) -> bool:
         """True when both revisions hold the same run."""
-        return not (self.params or self.code or self.libraries or self.data)
+        return not (self.params or self.code or self.libraries or self.data or self.arithmetic)
 
 
 def changes(a: State, b: State) -> Changes:
-    """Params, code of each stage, library versions, and hashes of data and models."""
+    """Params, code of each stage, library versions, hashes of data and models, and what each stage computed in."""
     return Changes(
-        _rows(a.params, b.params), _code(a, b), _rows(a.libraries, b.libraries), _rows(_artefacts(a), _artefacts(b))
+        _rows(a.params, b.params),
+        _code(a, b),
+        _rows(a.libraries, b.libraries),
+        _rows(_artefacts(a), _artefacts(b)),
+        _rows(a.arithmetic, b.arithmetic),
     )
 
 

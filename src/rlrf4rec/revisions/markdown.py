@@ -69,6 +69,8 @@ def _changes(changed: Changes) -> str:
         parts.append(_table(["stage", "code that differs"], code))
     if changed.libraries:
         parts.append(_table(["library", "A -> B"], [[row["key"], words.short(row)] for row in changed.libraries]))
+    if changed.arithmetic:
+        parts.append(_table(["arithmetic", "A -> B"], [[row["key"], words.short(row)] for row in changed.arithmetic]))
     if changed.data:
         parts.append(_table(["data or model", "A -> B"], [[row["key"], words.hashes(row)] for row in changed.data]))
     return _details("What changed", "\n\n".join(parts)) if parts else ""

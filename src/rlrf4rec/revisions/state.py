@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from rlrf4rec import paths
+from rlrf4rec import machine, paths
 from rlrf4rec.errors import InputError
 from rlrf4rec.metrics.statistics import Array
 from rlrf4rec.revisions import git
@@ -45,7 +45,8 @@ class Cell:
 @dataclass(frozen=True)
 class State:
     """A revision. `params` by dotted key; `definition` is what evaluate.json says about its metrics;
-    `cells` by (metric, backbone, knowledge); `stale` names what does not fit dvc.lock, by stage."""
+    `cells` by (metric, backbone, knowledge); `arithmetic`: what each stage says it computed in; `stale` names what does
+    not fit dvc.lock, by stage."""
 
     revision: Revision
     params: dict[str, Any]
@@ -54,6 +55,7 @@ class State:
     summary: dict[str, float]
     definition: Any
     cells: dict[tuple[str, str, str], Cell]
+    arithmetic: dict[str, str]
     stale: dict[str, list[str]]
 
 
@@ -73,6 +75,7 @@ def load(revision: Revision) -> State:
         summary={k: float(v) for k, v in summary.items() if isinstance(v, int | float)},
         definition=_json(revision, EVALUATE, files[EVALUATE]).get("metrics"),
         cells=_cells(revision, files[PER_USER]),
+        arithmetic=_arithmetic(revision, stages),
         stale=_stale(revision, params, stages),
     )
 
@@ -166,6 +169,17 @@ def _inserted(value: Any, params: dict[str, Any]) -> Any:
 def _libraries(content: bytes) -> dict[str, str]:
     lines = [line.split("#")[0].strip() for line in content.decode(errors="replace").splitlines()]
     return dict(line.split("==", 1) for line in lines if "==" in line)  # type: ignore[misc]
+
+
+def _arithmetic(revision: Revision, stages: dict[str, Stage]) -> dict[str, str]:
+    """What each stage computed in, as its metrics file says; by stage."""
+    of = {p: name for name, s in stages.items() for p in s.outs if p.startswith("metrics/") and p.endswith(".json")}
+    found = {}
+    for path, content in git.read(revision, sorted(of)).items():
+        said = machine.said(_json(revision, path, content)) if content is not None else None
+        if said:
+            found[of[path]] = said
+    return found
 
 
 def _stale(revision: Revision, params: dict[str, Any], stages: dict[str, Stage]) -> dict[str, list[str]]:

@@ -85,6 +85,9 @@ class Report:
         if changed.libraries:
             self._section("Libraries")
             self._table(["", ""], [[words.plain(row["key"]), words.short(row)] for row in changed.libraries])
+        if changed.arithmetic:
+            self._section("Arithmetic")
+            self._table(["", ""], [[words.plain(row["key"]), words.short(row)] for row in changed.arithmetic])
         if changed.data:
             self._section("Data and models")
             self._table(["", ""], [[words.plain(row["key"]), words.hashes(row)] for row in changed.data])

@@ -102,8 +102,8 @@ def nothing_changed(found: Comparison) -> str:
     if not found.changes.none:
         return ""
     if found.reasons or any(row["difference"] for row in found.rows):
-        return "Params, code, libraries and data of the two runs are the same."
-    return "Nothing changed: params, code, libraries and data are the same, and all differences are 0."
+        return "Params, code, libraries, data and arithmetic of the two runs are the same."
+    return "Nothing changed: params, code, libraries, data and arithmetic are the same, and all differences are 0."
 
 
 def in_short(found: Comparison) -> str:
@@ -111,6 +111,9 @@ def in_short(found: Comparison) -> str:
     said = [f"{row['key']} {short(row)}" for row in found.changes.params]
     said += [f"code of {', '.join(found.changes.code)}"] if found.changes.code else []
     said += [f"{len(found.changes.libraries)} libraries"] if found.changes.libraries else []
+    said += (
+        [f"arithmetic of {', '.join(r['key'] for r in found.changes.arithmetic)}"] if found.changes.arithmetic else []
+    )
     return plain("; ".join(said) or ("only data" if found.changes.data else "nothing"))
 
 
@@ -135,6 +138,7 @@ def as_dict(found: Comparison) -> dict[str, Any]:
             "params": found.changes.params,
             "code": found.changes.code,
             "libraries": found.changes.libraries,
+            "arithmetic": found.changes.arithmetic,
             "data": found.changes.data,
         },
         "summary": found.summary,

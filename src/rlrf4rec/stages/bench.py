@@ -45,7 +45,7 @@ def run(prompt: Prompt, sample: Sample, dpo: Dpo, bench: Bench) -> str:
     own["share_of_matmul_limit"] = round(own.pop("flop") / GIGA / own["cpu_s"] / limit["gflop_per_cpu_s"], 3)
     report = {
         "machine": {
-            "cpu": machine.name(),
+            "cpu": machine.cpu_name(),
             "cores": os.cpu_count(),
             "threads": 1,
             "python": platform.python_version(),

@@ -12,7 +12,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from rlrf4rec import paths
+from rlrf4rec import machine, paths
 from rlrf4rec.errors import InputError
 from rlrf4rec.feedback import models, rewards
 from rlrf4rec.feedback.rewards import Scorer, UserRewards
@@ -69,6 +69,7 @@ def run(
             "lists_without_positive": "0",
         },
         "protocol": frame["protocol"][0],
+        "arithmetic": machine.arithmetic(),
         "test_users": mean["own"]["user"].n_unique(),
         "test_lists": len(lists),
         "reward_gain": {
@@ -92,7 +93,8 @@ def run(
     summary = _summary(report, variants, tuned[-1])
     write_json(paths.SUMMARY, summary)
     write_csv(paths.plot("evaluate", "variants"), _plot(report, variants))
-    return f"wrote {paths.SUMMARY}; " + ", ".join(f"{name} {value:+.4f}" for name, value in summary.items())
+    told = ", ".join(f"{name} {value:+.4f}" for name, value in summary.items())
+    return f"wrote {paths.SUMMARY}; {told}; {report['arithmetic']}"
 
 
 def _pairs(variants: Variants) -> list[tuple[str, str]]:

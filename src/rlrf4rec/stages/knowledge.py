@@ -4,7 +4,7 @@ from pathlib import Path
 
 import polars as pl
 
-from rlrf4rec import paths, store
+from rlrf4rec import machine, paths, store
 from rlrf4rec.errors import ParamsError
 from rlrf4rec.files import fingerprint, write_json
 from rlrf4rec.language.plain import control_words, plain
@@ -31,10 +31,13 @@ def run(seed: int, knowledge: Knowledge, llm: Llm) -> str:
     written = items.select("item", pl.lit(0, pl.Int64).alias("sample"), pl.Series("text", texts))
     ITEM_TEXTS.write(written, paths.ITEM_TEXTS)
     characters = written["text"].str.len_chars().mean()
-    write_json(
-        paths.metrics("knowledge"), {"items": knowledge.items, "texts": len(texts), "characters_mean": characters}
-    )
-    return f"wrote {paths.ITEM_TEXTS}, {len(texts)} texts ({knowledge.items})"
+    report = {"items": knowledge.items, "texts": len(texts), "characters_mean": characters}
+    told = f"wrote {paths.ITEM_TEXTS}, {len(texts)} texts ({knowledge.items})"
+    if knowledge.items == "llm":
+        report["arithmetic"] = machine.arithmetic(knowledge.dtype, machine.device(llm.device))
+        told = f"{told}; {report['arithmetic']}"
+    write_json(paths.metrics("knowledge"), report)
+    return told
 
 
 def question(path: Path) -> str:

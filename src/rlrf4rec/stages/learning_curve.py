@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from rlrf4rec import paths
+from rlrf4rec import machine, paths
 from rlrf4rec.alignment import module, packed
 from rlrf4rec.alignment.loss import LogProbs
 from rlrf4rec.alignment.module import Dpo
@@ -121,11 +121,14 @@ def run(
             gains.append(after - before)
     rows = points({size: np.stack(gains, axis=1) for size, gains in found.items()}, curve.bootstrap, seed)
     about = {"users": len(held), "reward": reward.kind, "reward_base": float(before.mean()), "hyperparameters": values}
-    write_json(paths.metrics("learning_curve", round_name), {**about, "equal_steps": curve.equal_steps, "points": rows})
+    computed = machine.arithmetic(dpo.precision, where.device)
+    written = {**about, "equal_steps": curve.equal_steps, "points": rows, "arithmetic": computed}
+    write_json(paths.metrics("learning_curve", round_name), written)
     shown = ("pairs", "gain", "low", "high")
     write_csv(paths.plot("learning_curve", round_name), [{name: row[name] for name in shown} for row in rows])
     told = ", ".join(f"{row['pairs']}: {row['gain']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}]" for row in rows)
-    return f"wrote {paths.metrics('learning_curve', round_name)}, {len(held)} users; {sources}; gain by pairs {told}"
+    wrote = f"wrote {paths.metrics('learning_curve', round_name)}, {len(held)} users"
+    return f"{wrote}; {sources}; gain by pairs {told}; {computed}"
 
 
 def held_out_users(users: pl.DataFrame, count: int, seed: int) -> list[str]:

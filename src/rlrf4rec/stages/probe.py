@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from rlrf4rec import paths
+from rlrf4rec import machine, paths
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.files import write_json
 from rlrf4rec.language.models import DTYPES, Place, load_llm
@@ -55,17 +55,18 @@ def run(seed: int, llm: Llm, probe: Probe) -> str:
     rng = random.Random(derive(seed, "probe"))
     shuffled = items.to_dicts()
     rng.shuffle(shuffled)
-    report = {
+    report: Row = {
         "titles": titles(asker, shuffled),
         "years": years(asker, shuffled, rng),
         "item_lines": item_lines(asker, items, rng),
         "rating_lines": rating_lines(asker, lines, rng),
+        "arithmetic": machine.arithmetic(probe.dtype, where.device),
     }
     write_json(paths.metrics("probe"), report)
     return (
         f"wrote {paths.metrics('probe')}; titles completed {report['titles']['completed']:.0%}, "
         f"next item lines {report['item_lines']['completed']:.0%}, "
-        f"next rating lines' items {report['rating_lines']['item_completed']:.0%}"
+        f"next rating lines' items {report['rating_lines']['item_completed']:.0%}; {report['arithmetic']}"
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from rlrf4rec import paths
+from rlrf4rec import machine, paths
 from rlrf4rec.errors import InputError
 from rlrf4rec.files import atomic, read_json
 from rlrf4rec.params import (
@@ -46,11 +46,15 @@ class Inputs:
 
     def __init__(self) -> None:
         self.read: list[Path] = []
+        self.arithmetic: dict[str, str] = {}  # what the stage of a metrics file computed in, by the file
 
     def json(self, path: Path) -> dict[str, Any]:
         """A JSON object that must be there."""
         self.read.append(path)
-        return read_json(path)
+        content = read_json(path)
+        if said := machine.said(content):
+            self.arithmetic[path.relative_to(paths.METRICS).with_suffix("").as_posix()] = said
+        return content
 
     def optional(self, path: Path) -> dict[str, Any] | None:
         """A JSON object that a run need not have."""
@@ -115,7 +119,7 @@ def run(
         *_feedback(inputs, list(rounds), reward.kind),
         _people(inputs, rounds),
         costs.costs(inputs.optional(paths.metrics("bench"))),
-        _provenance(inputs, fetch_models.model_dump(), params),
+        _provenance(inputs, fetch_models.model_dump(), params, [next(iter(rounds.values())).policy, *rounds]),
     ]
     with atomic(PAGE) as temporary:
         temporary.write_text(page.render("RLRF4Rec: what this run found", sections), encoding="utf-8", newline="\n")
@@ -166,7 +170,9 @@ def _people(inputs: Inputs, rounds: Mapping[str, Round]) -> Section:
     )
 
 
-def _provenance(inputs: Inputs, models: dict[str, Any], params: dict[str, Any]) -> Section:
+def _provenance(inputs: Inputs, models: dict[str, Any], params: dict[str, Any], policies: list[str]) -> Section:
     dataset = inputs.json(paths.metrics("fetch_dataset"))
     counts = {stage: inputs.json(paths.metrics(stage)) for stage in COUNTED}
-    return provenance.provenance(dataset, counts, models, params, inputs.read)
+    for policy in policies:
+        inputs.json(paths.metrics("sample", policy))
+    return provenance.provenance(dataset, counts, models, params, inputs.read, inputs.arithmetic)

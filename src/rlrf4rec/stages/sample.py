@@ -4,7 +4,7 @@ from pathlib import Path
 
 import polars as pl
 
-from rlrf4rec import paths, store
+from rlrf4rec import machine, paths, store
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.files import fingerprint, sha256, write_json
 from rlrf4rec.language.endpoint import Client
@@ -25,8 +25,10 @@ def run(seed: int, sample: Sample, llm: Llm, endpoint: Endpoint, policy: str, ad
     prompts = PROMPTS.read(paths.PROMPTS)
     own_seed = derive(seed, "sample")
     if policy in endpoint.policies:
+        computed = "of the endpoint"
         drawn, fresh = _from_endpoint(prompts, sample, llm, endpoint, policy, own_seed)
     else:
+        computed = machine.arithmetic(sample.dtype, machine.device(llm.device))
         drawn, fresh = _from_here(prompts, sample, llm, policy, Path(adapter), own_seed)
     texts = drawn.select(
         prompts["user"].gather(drawn["row"]).alias("user"),
@@ -51,11 +53,12 @@ def run(seed: int, sample: Sample, llm: Llm, endpoint: Endpoint, policy: str, ad
         "characters_mean": texts["text"].str.len_chars().mean(),
         "stopped_share": float((texts["stop"] == "stop").mean()),  # type: ignore[arg-type]
         "distinct_share": texts["text"].n_unique() / texts.height,
+        "arithmetic": computed,
     }
     write_json(paths.metrics("sample", policy), report)
     return (
         f"wrote {paths.texts(policy)}, {texts.height} texts of {prompts.height} users, "
-        f"{fresh} sampled now, the others from the store; {report['redrawn']} redrawn"
+        f"{fresh} sampled now, the others from the store; {report['redrawn']} redrawn; {computed}"
     )
 
 

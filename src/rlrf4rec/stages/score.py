@@ -3,7 +3,7 @@
 import polars as pl
 from torch import nn
 
-from rlrf4rec import paths
+from rlrf4rec import machine, paths
 from rlrf4rec.feedback import models, rewards
 from rlrf4rec.feedback.reliability import reliability
 from rlrf4rec.feedback.rewards import KINDS, Scorer, UserRewards
@@ -34,13 +34,14 @@ def run(seed: int, reward: Reward, round_name: str, policy: str) -> str:
         for name, fold in (("tuning", "train"), ("validation", "validation"))
     }
     report = {name: reliability(group) for name, group in groups.items()}
-    write_json(paths.metrics("score", round_name), report)
+    computed = machine.arithmetic()
+    write_json(paths.metrics("score", round_name), {**report, "arithmetic": computed})
     write_csv(paths.plot("score", round_name), _histogram(table))
     shown = report["validation"][reward.kind]
     return (
         f"wrote {paths.rewards(round_name)}, {table.height} rewards; {reward.kind} on validation users: "
         f"split-half {shown['split_half']:.2f}, seed to seed {shown['seed_to_seed']:.2f}, "
-        f"tied lists {shown['tied_lists']:.0%}"
+        f"tied lists {shown['tied_lists']:.0%}; {computed}"
     )
 
 

@@ -2,7 +2,7 @@
 
 from contextlib import nullcontext
 
-from rlrf4rec import paths
+from rlrf4rec import machine, paths
 from rlrf4rec.alignment import module, packed
 from rlrf4rec.alignment.checkpoint import Step
 from rlrf4rec.alignment.module import Dpo, Settings
@@ -55,10 +55,11 @@ def run(seed: int, llm: Llm, dpo: DpoParams, train_dpo: TrainDpo, round_name: st
         name: sum(getattr(s, name) for s in tail) / len(tail)
         for name in ("loss", "margin", "accuracy", "chosen", "rejected")
     }
-    write_json(
-        paths.metrics("train_dpo", round_name), {"hyperparameters": values, "pairs": len(pairs), "second_half": last}
-    )
-    return f"wrote {paths.adapter(round_name)}, {len(pairs)} pairs, {len(steps)} steps; {sources}; {_trend(steps)}"
+    computed = machine.arithmetic(dpo.precision, where.device)
+    report = {"hyperparameters": values, "pairs": len(pairs), "second_half": last, "arithmetic": computed}
+    write_json(paths.metrics("train_dpo", round_name), report)
+    done = f"{len(pairs)} pairs, {len(steps)} steps; {sources}; {_trend(steps)}"
+    return f"wrote {paths.adapter(round_name)}, {done}; {computed}"
 
 
 def dpo_settings(dpo: DpoParams, beta: float, learning_rate: float, seed: int, place: Place) -> Settings:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import torch
 
-from rlrf4rec import paths
+from rlrf4rec import machine, paths
 from rlrf4rec.alignment import module, packed
 from rlrf4rec.alignment.module import Dpo
 from rlrf4rec.alignment.packed import TokenPair
@@ -58,8 +58,11 @@ def run(seed: int, llm: Llm, dpo: DpoParams, train_dpo: TrainDpo, train_policy: 
     last = {
         n: sum(getattr(s, n) for s in tail) / len(tail) for n in ("loss", "margin", "accuracy", "chosen", "rejected")
     }
-    write_json(paths.metrics("train_policy", method), {"pairs": len(pairs), "second_half": last})
-    return f"wrote {paths.policy(method)}, {len(pairs)} pairs, {len(steps)} steps, accuracy {last['accuracy']:.2f}"
+    computed = machine.arithmetic(dpo.precision, where.device)
+    report = {"pairs": len(pairs), "second_half": last, "arithmetic": computed}
+    write_json(paths.metrics("train_policy", method), report)
+    done = f"{len(pairs)} pairs, {len(steps)} steps, accuracy {last['accuracy']:.2f}"
+    return f"wrote {paths.policy(method)}, {done}; {computed}"
 
 
 def shuffled(pairs: list[TokenPair], seed: int) -> list[TokenPair]:

@@ -2,7 +2,7 @@
 
 import torch
 
-from rlrf4rec import paths
+from rlrf4rec import machine, paths
 from rlrf4rec.files import write_json
 from rlrf4rec.params import TrainRanker
 from rlrf4rec.ranking import curves
@@ -43,10 +43,11 @@ def run(seed: int, train_ranker: TrainRanker, backbone: str, kind: str) -> str:
     save_tensors(path, tensors, {"backbone": backbone, "knowledge": kind, "seeds": str(p.seeds)})
     verdict = curves.describe([t.losses for t in trained], [t.validation for t in trained])
     write_json(paths.curves(backbone, kind), verdict)
-    write_json(paths.metrics("train_ranker", f"{backbone}-{kind}"), verdict)
+    computed = machine.arithmetic(threads=1)
+    write_json(paths.metrics("train_ranker", f"{backbone}-{kind}"), {**verdict, "arithmetic": computed})
     mean = sum(verdict["last"]) / p.seeds
     warning = "" if verdict["trained_out"] else "; NOT trained out: raise train_ranker.epochs"
-    return f"wrote {path}, {p.seeds} seeds, {len(lists)} lists, validation NDCG@5 {mean:.4f}{warning}"
+    return f"wrote {path}, {p.seeds} seeds, {len(lists)} lists, validation NDCG@5 {mean:.4f}{warning}; {computed}"
 
 
 def settings(p: TrainRanker) -> Settings:

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from rlrf4rec import paths
+from rlrf4rec import machine, paths
 from rlrf4rec.feedback import models
 from rlrf4rec.feedback.models import DEFAULTS, Hyperparameters
 from rlrf4rec.files import read_json, write_json
@@ -50,5 +50,7 @@ def run(seed: int, reward_model: RewardModel, train_reward: TrainReward, round_n
     progress.close()
     TRAINED_LISTS.write(pl.concat(trained), paths.trained_lists(round_name))
     models.save(paths.reward_model(round_name), nets, reward_model.net, h.width)
-    write_json(paths.metrics("train_reward", round_name), {"hyperparameters": values, "models": report})
-    return f"wrote {paths.reward_model(round_name)}, {len(nets)} models; {sources}"
+    computed = machine.arithmetic()
+    about = {"hyperparameters": values, "models": report, "arithmetic": computed}
+    write_json(paths.metrics("train_reward", round_name), about)
+    return f"wrote {paths.reward_model(round_name)}, {len(nets)} models; {sources}; {computed}"

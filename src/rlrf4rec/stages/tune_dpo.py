@@ -10,7 +10,7 @@ from pathlib import Path
 import optuna
 import polars as pl
 
-from rlrf4rec import paths, store
+from rlrf4rec import machine, paths, store
 from rlrf4rec.alignment import module, packed
 from rlrf4rec.alignment.module import Dpo
 from rlrf4rec.alignment.pairs import token_pairs
@@ -63,8 +63,11 @@ def run(
     write_csv(paths.TUNE_DPO_TRIALS, rows)
     write_csv(paths.plot("tune_dpo", "trials"), [{k: r[k] for k in ("trial", "value", "best_so_far")} for r in rows])
     value = winner.value if winner else None
-    write_json(paths.metrics("tune_dpo"), {"heldout_reward_gain": value, "trials": len(trials), **found})
-    return f"wrote {paths.TUNE_DPO}, {len(trials)} trials, best {found or 'none: search is off'}, gain {value}"
+    computed = machine.arithmetic(dpo.precision, machine.device(llm.device))
+    counts = {"heldout_reward_gain": value, "trials": len(trials)}
+    write_json(paths.metrics("tune_dpo"), {**counts, **found, "arithmetic": computed})
+    best = f"best {found or 'none: search is off'}, gain {value}"
+    return f"wrote {paths.TUNE_DPO}, {len(trials)} trials, {best}; {computed}"
 
 
 def _search(

@@ -7,7 +7,7 @@ another user's texts: what a judge of texts must see. NDCG of validation users c
 import optuna
 import polars as pl
 
-from rlrf4rec import paths, store
+from rlrf4rec import machine, paths, store
 from rlrf4rec.feedback import models
 from rlrf4rec.feedback.models import DEFAULTS, Hyperparameters
 from rlrf4rec.files import write_csv, write_json
@@ -82,6 +82,9 @@ def run(seed: int, reward_model: RewardModel, tune_reward: TuneReward, policy: s
     write_csv(paths.TUNE_REWARD_TRIALS, rows)
     write_csv(paths.plot("tune_reward", "trials"), [{k: r[k] for k in ("trial", "value", "best_so_far")} for r in rows])
     value = winner.value if winner else None
-    write_json(paths.metrics("tune_reward"), {"validation_personal_part": value, "trials": len(trials), **found})
+    computed = machine.arithmetic()
+    counts = {"validation_personal_part": value, "trials": len(trials)}
+    write_json(paths.metrics("tune_reward"), {**counts, **found, "arithmetic": computed})
     pruned = pl.Series([r["state"] for r in rows], dtype=pl.String).eq("PRUNED").sum()
-    return f"wrote {paths.TUNE_REWARD}, {len(trials)} trials ({pruned} pruned), best {found or 'none: search is off'}"
+    best = f"best {found or 'none: search is off'}"
+    return f"wrote {paths.TUNE_REWARD}, {len(trials)} trials ({pruned} pruned), {best}; {computed}"

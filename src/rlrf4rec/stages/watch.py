@@ -13,7 +13,7 @@ import polars as pl
 import torch
 from transformers import PreTrainedModel
 
-from rlrf4rec import paths, vectors
+from rlrf4rec import machine, paths, vectors
 from rlrf4rec.alignment import module, packed
 from rlrf4rec.alignment.packed import TokenPair
 from rlrf4rec.alignment.policy import load_policy_for_training
@@ -50,14 +50,15 @@ def run(seed: int, policies: dict[str, str], llm: Llm, watch: Watch) -> str:
         kl, error = divergence(model, tokenizer, Path(adapter), texts, prompts, kl_users, watch)
         corpus = corpus_measures(texts["text"].to_list(), vectors_of_texts)
         report[policy] = {**means, **corpus, "kl_to_base": kl, "kl_to_base_two_errors": error}
-    write_json(paths.metrics("watch"), report)
+    computed = machine.arithmetic(watch.precision, where.device)
+    write_json(paths.metrics("watch"), {p: {**found, "arithmetic": computed} for p, found in report.items()})
     rows = [{"policy": p, "measure": m, "value": v} for p, found in report.items() for m, v in found.items()]
     write_csv(paths.PLOTS / "watch.csv", rows)
     write_csv(paths.plot("watch", "changes"), changes(per_user, watch.bootstrap, own_seed))
     last = list(policies)[-1]
     shown = ("characters", "copied_from_examples", "names_unknown_title", "similarity_between_users", "kl_to_base")
     told = ", ".join(f"{name} {report['base'][name]:.3g} to {report[last][name]:.3g}" for name in shown)
-    return f"wrote {paths.metrics('watch')}, {len(policies)} policies; base to {last}: {told}"
+    return f"wrote {paths.metrics('watch')}, {len(policies)} policies; base to {last}: {told}; {computed}"
 
 
 def read_users(users: pl.Series, prompts: pl.DataFrame, top: int) -> Reader:
