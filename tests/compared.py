@@ -43,7 +43,15 @@ def per_user(value=scores, users=USERS, knowledge=KNOWLEDGE, seeds=3, backbones=
 
 
 def write(
-    table=None, beta=0.1, source="nets\n", lists="a" * 32, texts="c" * 32, judge="e" * 32, definition=None, summary=None
+    table=None,
+    beta=0.1,
+    source="nets\n",
+    lists="a" * 32,
+    texts="c" * 32,
+    judge="e" * 32,
+    definition=None,
+    summary=None,
+    computed="float32 on avx2, 2 threads",
 ):
     """A run of a small pipeline: the files that a revision is read from, with a lock that fits them."""
     assert not Path("pyproject.toml").exists(), "never in the project itself"
@@ -52,7 +60,7 @@ def write(
         SOURCE: source,
         "constraints.txt": "numpy==2.4.6\n",
         "metrics/summary.json": json.dumps(summary or {"ndcg5_tuned": 0.5}),
-        "metrics/evaluate.json": json.dumps({"metrics": definition or {"k": [5]}}),
+        "metrics/evaluate.json": json.dumps({"metrics": definition or {"k": [5]}, "arithmetic": computed}),
         "metrics/per_user.csv": table or per_user(),
     }
     stages = {

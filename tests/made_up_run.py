@@ -74,6 +74,7 @@ def evaluated():
     return {
         "metrics": {"k": [1, 3, 5, 7], "map_divisor": "min(k, positives)", "kar_map_divisor": "hits in the top k"},
         "protocol": "popularity",
+        "arithmetic": "float32 on avx2, 2 threads",
         "test_users": 235,
         "test_lists": 2900,
         "reward_gain": {"round1": {"test": gains, "validation": gains}},
@@ -123,6 +124,8 @@ def _write_metrics(metrics):
     }
     write_json(metrics / "score" / "round1.json", {"tuning": kinds, "validation": kinds})
     write_json(metrics / "train_dpo" / "round1.json", {"hyperparameters": {"beta": 0.1, "learning_rate": 0.0004}})
+    for policy in ("base", "round1"):
+        write_json(metrics / "sample" / f"{policy}.json", {"texts": 9, "arithmetic": "bfloat16 on amx_bf16, 2 threads"})
     for stage in ("fetch_dataset", "interactions", "split", "prompt"):
         write_json(metrics / f"{stage}.json", json.loads((ROOT / "metrics" / f"{stage}.json").read_text()))
     plot = metrics / "plots"

@@ -34,6 +34,7 @@ def test_what_changed(capsys):
         "params": [{"key": "train_dpo.beta", "old": 0.1, "new": 0.05}],
         "code": {"evaluate": [SOURCE]},
         "libraries": [{"key": "numpy", "old": "2.4.6", "new": "3.0"}],
+        "arithmetic": [],
         "data": [{"key": "data/sample/round1", "old": "c" * 32, "new": "d" * 32}],
     }
     assert compare("first", "HEAD") == 0
@@ -41,6 +42,19 @@ def test_what_changed(capsys):
     assert "train_dpo.beta  0.1 -> 0.05" in out
     assert "evaluate  ranking/nets.py" in out
     assert "data/sample/round1  cccccccc -> dddddddd" in out
+
+
+def test_another_arithmetic_is_told(capsys):
+    """All else equal: a run on another machine."""
+    commit(computed="bfloat16 on amx_bf16, 2 threads")
+    _, found = as_json(capsys, "first", "HEAD")
+    row = {"key": "evaluate", "old": "float32 on avx2, 2 threads", "new": "bfloat16 on amx_bf16, 2 threads"}
+    assert found["changed"]["arithmetic"] == [row]
+    for form in ((), ("--md",)):
+        assert compare("first", "HEAD", *form) == 0
+        out = " ".join(capsys.readouterr().out.replace("\\_", "_").split())
+        assert "Nothing changed" not in out
+        assert '"float32 on avx2, 2 threads" -> "bfloat16 on amx_bf16, 2 threads"' in out
 
 
 def test_a_stage_that_dvc_yaml_no_longer_has_is_no_change(capsys):

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from rlrf4rec import capacity, estimate, recipes
+from rlrf4rec import capacity, estimate, machine, recipes
 from rlrf4rec.cli import main
 from rlrf4rec.errors import ParamsError, ResourceError
 from rlrf4rec.estimate import Llm, Machine, Need, Work
@@ -30,7 +30,7 @@ def top(monkeypatch):
 
 def params(**changes):
     content = recipes.plain()
-    for key, value in changes.items():
+    for key, value in {"sample__dtype": "float32", "dpo__precision": "float32", **changes}.items():
         block, _, name = key.partition("__")
         content[block][name] = value
     return recipes.check(content, Path("params.yaml"))
@@ -67,7 +67,7 @@ def test_time_goes_with_users_rounds_and_machine():
     assert fast["train_ranker"].seconds == usual["train_ranker"].seconds  # that is the CPU's
     assert needs(work=replace(WORK, shared=0))["sample"].seconds > 1.5 * usual["sample"].seconds
     two, _ = recipes.resolve(recipes.Recipe("x", "x", {}, rounds=2), recipes.plain())
-    twice = needs(recipes.check(two, Path("params.yaml")))
+    twice = needs(machine.resolve(recipes.check(two, Path("params.yaml"))))
     assert twice["sample"].seconds == pytest.approx(1.5 * usual["sample"].seconds)  # three policies
     assert twice["train_dpo"].seconds == pytest.approx(2 * usual["train_dpo"].seconds)
     assert needs(params(sample__n=10))["sample"].disk == pytest.approx(2 * usual["sample"].disk)
@@ -121,7 +121,7 @@ def fetched(tmp_path, monkeypatch):
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     (tmp_path / "recipes").mkdir()
     monkeypatch.setattr(capacity, "known_llm", lambda: replace(SMALL, parameters=1e12))
-    monkeypatch.setattr(capacity, "machine_here", lambda device: CPU)
+    monkeypatch.setattr(capacity, "machine_here", lambda device, arithmetic: CPU)
     prompts = ["abcdefgh" + "x" * i for i in range(1, 4)]
     PROMPTS.write(
         pl.DataFrame({"user": ["u", "v", "w"], "prompt": prompts, "tokens": [18, 20, 22], "items": [1, 1, 1]}),
@@ -179,13 +179,14 @@ def test_the_numbers_of_an_llm_come_from_its_folder_however_many_files_it_has(ll
 
 def test_the_estimate_is_a_table_with_what_there_is(fetched, monkeypatch, capsys):
     monkeypatch.setattr(capacity, "known_llm", lambda: SMALL)
+    monkeypatch.setattr(machine, "bfloat16_in_hardware", lambda device: False)
     assert call(monkeypatch, "estimate") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "135 million parameters, 3 users, 20 tokens a prompt (18 of them shared), N = 5, T = 1"
     rows = ["stage", "sample", "tune_dpo", "train_dpo", "train_ranker", "all", "here"]
     assert [line.split()[0] for line in lines[1:8]] == rows
     assert lines[7].split() == ["here", "-", "25.0", "70.00"]
-    assert lines[8] == "2 cores, 400 GFLOP/s measured; no download counted"
+    assert lines[8] == ("2 cores, 400 GFLOP/s measured in float32, 400 in float32 for re-rankers; no download counted")
     assert lines[9] == "it fits"
 
 
@@ -193,7 +194,7 @@ def test_the_estimate_is_a_table_with_what_there_is(fetched, monkeypatch, capsys
 def test_every_recipe_s_estimate_is_printed_before_anything_is_fetched(name, monkeypatch, capsys):
     monkeypatch.setattr(capacity, "known_llm", lambda: None)
     server = {"cuda": replace(GPU), "auto": CPU}
-    monkeypatch.setattr(capacity, "machine_here", server.get)
+    monkeypatch.setattr(capacity, "machine_here", lambda device, arithmetic: server[device])
     assert call(monkeypatch, "estimate", "--recipe", name) == 0
     out = capsys.readouterr().out
     assert out.startswith(f"{name}: ")
@@ -202,7 +203,7 @@ def test_every_recipe_s_estimate_is_printed_before_anything_is_fetched(name, mon
 
 
 def test_a_recipe_that_can_not_fit_here_ends_with_the_code_of_the_machine(monkeypatch, capsys):
-    monkeypatch.setattr(capacity, "machine_here", lambda device: replace(CPU, gpu=0.0))
+    monkeypatch.setattr(capacity, "machine_here", lambda device, arithmetic: replace(CPU, gpu=0.0))
     assert call(monkeypatch, "estimate", "--recipe", "paper-ml1m") == 6
     out, error = capsys.readouterr()
     assert "8.0 billion parameters, 6040 users" in out
@@ -211,7 +212,7 @@ def test_a_recipe_that_can_not_fit_here_ends_with_the_code_of_the_machine(monkey
 
 def test_the_llm_that_was_fetched_is_known_by_its_shape(monkeypatch, capsys):
     monkeypatch.setattr(capacity, "known_llm", lambda: replace(SMALL, parameters=134_530_276))
-    monkeypatch.setattr(capacity, "machine_here", lambda device: CPU)
+    monkeypatch.setattr(capacity, "machine_here", lambda device, arithmetic: CPU)
     assert call(monkeypatch, "estimate", "--recipe", "default") == 0
     assert "fetch_models" not in capsys.readouterr().out
 
@@ -220,6 +221,8 @@ def test_this_machine_has_something_of_everything():
     here = capacity.machine_here("cpu")
     assert here.gpu is None
     assert here.flops == here.cpu_flops > 1e8
+    half = capacity.machine_here("cpu", "bfloat16")
+    assert half.flops != half.cpu_flops > 1e8
     assert here.memory > 1e9
     assert here.disk > 0
     assert capacity.machine_here("cuda").gpu is not None

@@ -10,7 +10,7 @@ from dvc.repo import Repo
 from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
 
-from rlrf4rec import estimate, recipes
+from rlrf4rec import estimate, machine, recipes
 from rlrf4rec.errors import ParamsError, ResourceError
 from rlrf4rec.params import load
 
@@ -69,7 +69,7 @@ def test_dvc_makes_a_pipeline_of_a_recipe_with_a_stage_for_every_entry(name, tmp
 @pytest.mark.parametrize("name", NAMES)
 def test_a_recipe_has_its_estimate(name):
     """On a server with a large GPU: every stage takes something and fits; on a notebook what wants a GPU is refused."""
-    recipe, (_, p) = recipes.read(name), resolved(name)
+    recipe, p = recipes.read(name), machine.resolve(resolved(name)[1])
     llm, work = estimate.Llm(**recipe.model), estimate.Work(**recipe.work, fetched=False)
     gpu = 80e9 if p.llm.device == "cuda" else None
     server = estimate.Machine(16, 6e13 if gpu else 1e12, 1e12, 128e9, 500e9, gpu)
@@ -92,10 +92,10 @@ def test_a_recipe_has_its_estimate(name):
 
 
 def test_the_recipe_for_a_gpu_of_16_gb_fits_one():
-    recipe, (_, p) = recipes.read("single-gpu-1b"), resolved("single-gpu-1b")
-    machine = estimate.Machine(4, 6e13, 5e11, 16e9, 50e9, 16e9)
+    recipe, p = recipes.read("single-gpu-1b"), machine.resolve(resolved("single-gpu-1b")[1])
+    there = estimate.Machine(4, 6e13, 5e11, 16e9, 50e9, 16e9)
     work = estimate.Work(**recipe.work, fetched=False)
-    estimate.refuse(estimate.needs(p, estimate.Llm(**recipe.model), work, machine), machine)
+    estimate.refuse(estimate.needs(p, estimate.Llm(**recipe.model), work, there), there)
 
 
 @pytest.mark.parametrize("name", ["paper-ml1m", "paper-amazon-books"])

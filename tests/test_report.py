@@ -237,7 +237,7 @@ def test_everything_on_the_page_is_escaped():
 
 def test_the_page_of_a_run(small_run):
     closing = run_stage()
-    assert closing == "wrote data/report/index.html, 9 sections from 18 files"
+    assert closing == "wrote data/report/index.html, 9 sections from 20 files"
     html = (small_run / "data/report/index.html").read_text()
     for heading in (
         "Headline",
@@ -258,6 +258,9 @@ def test_the_page_of_a_run(small_run):
     for used in re.findall(r'(?:aria-labelledby|href)="#?([^"]+)"', html):
         assert set(used.split()) <= {*ids, "data:,"}
     assert html.count("<table>") == html.count("<caption>")
+    said = words(html)
+    assert "sample/base, sample/round1 bfloat16 on amx_bf16, 2 threads" in said
+    assert re.search(r"evaluate(, [\w/]+)* float32 on avx2, 2 threads", said)
 
 
 def test_users_of_the_page(small_run):

@@ -53,7 +53,7 @@ class Inputs:
         self.read.append(path)
         content = read_json(path)
         if said := machine.said(content):
-            self.arithmetic[path.relative_to(paths.METRICS).with_suffix("").as_posix()] = said
+            self.arithmetic[path.with_suffix("").as_posix().removeprefix("metrics/")] = said
         return content
 
     def optional(self, path: Path) -> dict[str, Any] | None:
