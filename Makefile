@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 
-.PHONY: setup repro report study curve bench exp browser test test-faults audit
+.PHONY: setup repro report study curve bench exp quick browser test same test-faults audit
 .NOTPARALLEL:
 
 setup: .venv/ready
@@ -30,6 +30,10 @@ curve: setup
 exp: setup
 	PATH="$(BIN):$$PATH" rlrf4rec exp $(or $(RECIPE),default)
 
+# The whole loop on some eighty users, with its report, in minutes; its numbers say nothing.
+quick: setup
+	PATH="$(BIN):$$PATH" rlrf4rec exp smoke
+
 bench: setup
 	PATH="$(BIN):$$PATH" dvc repro --force studies/bench/dvc.yaml
 
@@ -48,6 +52,10 @@ test: setup browser
 	PATH="$(BIN):$$PATH" pytest
 	@{ git rev-parse 'HEAD^{tree}'; git status --porcelain; } 2>&1 | cmp -s - .venv/testing && [ "$$(wc -l <.venv/testing)" = 1 ] \
 	  && mv .venv/testing .venv/tested || echo "passed, but with changes that are not committed: .venv/tested is not written"
+
+# For a change that must not change results: make same BASE=<revision>. Equal outputs: dvc.lock gets the new code hashes.
+same: setup
+	cd tests && PATH="$(BIN):$$PATH" python -m pipeline.same "$(BASE)"
 
 test-faults: setup
 	PATH="$(BIN):$$PATH" pytest -m faults

@@ -8,6 +8,7 @@ SRC = Path(__file__).parent.parent / "src"
 # Plumbing that decides how outputs are named, written and reported, never what is in them.
 PLUMBING = {
     "cli",
+    "cost",
     "estimate",
     "errors",
     "files",

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from rlrf4rec import estimate, machine, paths
+from rlrf4rec import cost, estimate, machine, paths
 from rlrf4rec.errors import ParamsError
 from rlrf4rec.estimate import GB, Llm, Machine, Need, Work, needs, refuse
 from rlrf4rec.params import Params
@@ -141,6 +141,8 @@ def table(p: Params, llm: Llm, work: Work, there: Machine, found: list[Need]) ->
     columns: list[tuple[str, Any]] = [("time", lambda n: duration(n.seconds))]
     columns += [("GPU GB", lambda n: f"{n.gpu / GB:.1f}")] if there.gpu is not None else []
     columns += [("memory GB", lambda n: f"{n.memory / GB:.1f}"), ("disk GB", lambda n: f"{n.disk / GB:.2f}")]
+    took = {n.stage: spent for n in found if (spent := cost.seconds(n.stage)) is not None}
+    columns += [("last took", lambda n: duration(took[n.stage]) if n.stage in took else "-")] if took else []
     here = Need("here", 0.0, there.gpu or 0.0, there.memory, there.disk)
     lines = [f"{'stage':12}" + "".join(f"{name:>11}" for name, _ in columns)]
     lines += [f"{n.stage:12}" + "".join(f"{cell(n):>11}" for _, cell in columns) for n in (*found, whole, here)]

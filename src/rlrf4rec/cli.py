@@ -17,7 +17,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rlrf4rec import interrupts, logs, machine, versions
+from rlrf4rec import cost, interrupts, logs, machine, versions
 from rlrf4rec.errors import ParamsError, RLRFError, explain
 from rlrf4rec.files import sweep
 from rlrf4rec.revisions import command as comparison
@@ -185,7 +185,10 @@ def run_stage(stage: str, entry: list[str]) -> None:
         _warn_of_bfloat16(params, keys)
     if stage in ("sample", "tune_dpo", "train_dpo") and (told := estimate_before(stage, params)):
         print(told, file=sys.stderr, flush=True)
-    closing = run(*(getattr(params, name) for name in blocks), *entry)
+    given = {name: getattr(params, name) for name in blocks}
+    kinds = [getattr(given[block], name) for block, name in (key.split(".") for key in keys)]
+    with cost.measured(stage, entry, given, kinds):
+        closing = run(*given.values(), *entry)
     print(f"{' '.join([stage, *entry[:1]])}: {closing}, {time.monotonic() - begin:.0f} s", flush=True)
     store.clean(params.store.max_gb)
 
@@ -251,6 +254,8 @@ def _quiet() -> None:
         os.environ.setdefault("TQDM_DISABLE", "1")  # libraries' bars would fill a log with rubbish
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(f"{name}.utilities.rank_zero").setLevel(logging.ERROR)
+    # Lightning announces every SIGTERM; `_stopped` says what it means for the stage.
+    logging.getLogger("lightning.pytorch.trainer.connectors.signal_connector").setLevel(logging.ERROR)
     for message in (".*LeafSpec.*", ".*many workers.*", ".*number of training batches.*", ".*gradient_checkpointing.*"):
         warnings.filterwarnings("ignore", message=message)
 

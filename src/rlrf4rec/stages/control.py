@@ -14,9 +14,9 @@ from rlrf4rec.ranking import curves
 from rlrf4rec.ranking.parallel import Job, train_all
 from rlrf4rec.ranking.permute import permutation
 from rlrf4rec.seeds import derive
-from rlrf4rec.stages.inputs import RANKING, Tables, read_tables
+from rlrf4rec.stages.inputs import Tables, read_tables
 from rlrf4rec.stages.train_ranker import settings
-from rlrf4rec.tables.split import CANDIDATES
+from rlrf4rec.tables.split import CANDIDATES, RANKING
 from rlrf4rec.vectors import save_tensors
 
 

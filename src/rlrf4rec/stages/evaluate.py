@@ -26,8 +26,9 @@ from rlrf4rec.ranking.lists import Lists
 from rlrf4rec.ranking.module import predict
 from rlrf4rec.ranking.permute import permutation
 from rlrf4rec.seeds import derive
-from rlrf4rec.stages.inputs import RANKING, Tables, read_tables
+from rlrf4rec.stages.inputs import Tables, read_tables
 from rlrf4rec.tables.results import EXAMPLES, POLICY_REWARDS, metric_names, metrics_table
+from rlrf4rec.tables.split import RANKING
 from rlrf4rec.vectors import load_tensors
 
 SHOWN_USERS = 10

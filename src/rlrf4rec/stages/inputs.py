@@ -58,7 +58,3 @@ class Tables:
 def read_tables() -> Tables:
     """Read users, items and popularity."""
     return Tables(FOLD_USERS.read(paths.FOLD_USERS), ITEMS.read(paths.ITEMS), POPULARITY.read(paths.POPULARITY))
-
-
-TUNING = pl.col("role").is_in(["tune", "both"])
-RANKING = pl.col("role").is_in(["rank", "both"])

@@ -13,7 +13,8 @@ from rlrf4rec.language.shared_attention import NAME
 from rlrf4rec.language.tokenizer import load_tokenizer
 from rlrf4rec.params import Encode, Reward, Sample
 from rlrf4rec.seeds import derive
-from rlrf4rec.stages.inputs import TUNING, read_tables
+from rlrf4rec.stages.inputs import read_tables
+from rlrf4rec.tables.split import TUNING
 from rlrf4rec.tables.texts import PROMPTS
 
 

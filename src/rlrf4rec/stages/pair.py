@@ -7,9 +7,8 @@ from rlrf4rec.errors import RLRFError
 from rlrf4rec.feedback import pairs
 from rlrf4rec.files import write_json
 from rlrf4rec.params import Pair
-from rlrf4rec.stages.inputs import TUNING
 from rlrf4rec.tables.rewards import PAIRS, REWARDS, SKIPPED, check_pair_sources, check_tuning_users
-from rlrf4rec.tables.split import FOLD_USERS
+from rlrf4rec.tables.split import FOLD_USERS, TUNING
 from rlrf4rec.tables.texts import PROMPTS, TEXTS
 
 

@@ -19,8 +19,9 @@ from rlrf4rec.params import Reward, RewardModel, TrainReward
 from rlrf4rec.progress import track
 from rlrf4rec.search import study
 from rlrf4rec.seeds import derive
-from rlrf4rec.stages.inputs import TUNING, Tables, read_tables
+from rlrf4rec.stages.inputs import Tables, read_tables
 from rlrf4rec.stages.score import score_users
+from rlrf4rec.tables.split import TUNING
 
 NETS = ("match", "dlcm", "prm", "setrank")
 SEEDS = 2

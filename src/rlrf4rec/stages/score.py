@@ -11,9 +11,9 @@ from rlrf4rec.files import write_csv, write_json
 from rlrf4rec.params import Reward
 from rlrf4rec.ranking.lists import Lists
 from rlrf4rec.seeds import derive
-from rlrf4rec.stages.inputs import TUNING, Tables, read_tables
+from rlrf4rec.stages.inputs import Tables, read_tables
 from rlrf4rec.tables.rewards import REWARDS, TRAINED_LISTS
-from rlrf4rec.tables.split import check_reward_lists
+from rlrf4rec.tables.split import TUNING, check_reward_lists
 
 BINS = 30
 

@@ -16,9 +16,9 @@ from rlrf4rec.errors import RLRFError
 from rlrf4rec.lists import candidates
 from rlrf4rec.params import Reward, Split
 from rlrf4rec.seeds import derive
-from rlrf4rec.stages.inputs import RANKING, Tables, read_tables
+from rlrf4rec.stages.inputs import Tables, read_tables
 from rlrf4rec.tables.interactions import INTERACTIONS
-from rlrf4rec.tables.split import HISTORY
+from rlrf4rec.tables.split import HISTORY, RANKING
 
 
 def run(seed: int, split: Split, reward: Reward, name: str) -> str:

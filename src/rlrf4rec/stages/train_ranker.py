@@ -8,7 +8,8 @@ from rlrf4rec.params import TrainRanker
 from rlrf4rec.ranking import curves
 from rlrf4rec.ranking.parallel import Job, Settings, train_all
 from rlrf4rec.seeds import derive
-from rlrf4rec.stages.inputs import RANKING, read_tables
+from rlrf4rec.stages.inputs import read_tables
+from rlrf4rec.tables.split import RANKING
 from rlrf4rec.vectors import save_tensors
 
 

@@ -11,8 +11,9 @@ from rlrf4rec.progress import Progress
 from rlrf4rec.ranking.module import mean_ndcg
 from rlrf4rec.search import study
 from rlrf4rec.seeds import derive
-from rlrf4rec.stages.inputs import TUNING, read_tables
+from rlrf4rec.stages.inputs import read_tables
 from rlrf4rec.tables.rewards import TRAINED_LISTS, check_tuning_users
+from rlrf4rec.tables.split import TUNING
 
 
 def run(seed: int, reward_model: RewardModel, train_reward: TrainReward, round_name: str, policy: str) -> str:

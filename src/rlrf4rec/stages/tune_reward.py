@@ -16,7 +16,8 @@ from rlrf4rec.ranking.module import Ranker, fit, personal_part
 from rlrf4rec.ranking.permute import permutation
 from rlrf4rec.search import study
 from rlrf4rec.seeds import derive, seeded
-from rlrf4rec.stages.inputs import TUNING, read_tables
+from rlrf4rec.stages.inputs import read_tables
+from rlrf4rec.tables.split import TUNING
 
 
 class Objective:

@@ -11,6 +11,8 @@ FOLDS = ["train", "validation", "test"]
 ROLES = ["tune", "rank", "both", "none"]
 HALVES = ["A", "B", "-"]
 PROTOCOLS = ["uniform", "popularity", "retrieved"]
+TUNING = pl.col("role").is_in(["tune", "both"])  # of FoldUser: users whose labels may tune the LLM
+RANKING = pl.col("role").is_in(["rank", "both"])  # those whose lists train the evaluated re-rankers
 
 
 class FoldUser(pa.DataFrameModel):
