@@ -187,7 +187,7 @@ def test_on_real_prompts_logits_and_texts_are_those_of_the_whole_text_at_once(cl
             own = torch.stack([step[2 * row + sample] for step in seen])
             assert torch.allclose(own, logits, atol=2e-3), (own - logits).abs().max()
             again = [
-                int(nucleus.sample(logits[i][None], uniform[row, sample, i][None], 1.0, 0.95)) for i in range(steps)
+                int(nucleus.sample(logits[i][None], uniform[row, sample, i][None], 1.0, 0, 0.95)) for i in range(steps)
             ]
             assert again == drawn[row][sample]
 
