@@ -196,15 +196,16 @@ def _feed(found: "hashlib._Hash", value: Any) -> None:
         found.update(f"{fingerprint(value)} ".encode())
 
 
-def code(*modules: str) -> str:
+def code(*modules: str, threads: int | None = None) -> str:
     """Identity of the source of some modules and of what computes: CPU or GPU, threads, versions of the libraries.
 
-    What other code, another machine or another version has made must not pass for the work of this.
+    `threads`: those of the workers that do it, if not this process does. What other code, another machine or another
+    version has made must not pass for the work of this.
     """
     package = Path(__file__).parent
     files = [
         file for name in modules for file in sorted(package.glob(f"{name}.py")) + sorted(package.glob(f"{name}/*.py"))
     ]
     device = machine.device(machine.AUTO)
-    computes = [machine.arithmetic("", device), *(f"{name} {version(name)}" for name in LIBRARIES)]
+    computes = [machine.arithmetic("", device, threads), *(f"{name} {version(name)}" for name in LIBRARIES)]
     return fingerprint([computes, *([file.relative_to(package).as_posix(), sha256(file)] for file in files)])

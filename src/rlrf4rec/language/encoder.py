@@ -1,5 +1,6 @@
-"""Encoding texts as a LightningModule run with `Trainer.predict`: mean pooling over tokens, unit length."""
+"""Encoding texts, mean pooling over tokens, unit length: by Lightning on a GPU, in workers of one thread on a CPU."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import lightning as L
@@ -11,9 +12,11 @@ from transformers import PreTrainedModel
 
 from rlrf4rec import store
 from rlrf4rec.files import fingerprint
+from rlrf4rec.language import workers
 from rlrf4rec.progress import Progress
 
 SCHEMA: dict[str, Any] = {"text": pl.String, "vector": pl.List(pl.Float32)}
+Row = tuple[str, list[float]]  # of SCHEMA
 
 
 class TextData(L.LightningDataModule):
@@ -40,8 +43,22 @@ class Encoder(L.LightningModule):
         self.model, self.tokenizer, self.texts, self.max_tokens = model, tokenizer, texts, max_tokens
         self.progress: Progress | None = None
 
-    def predict_step(self, batch: list[int]) -> Tensor:
-        """Vectors [rows, width] of the batch's texts."""
+    def predict_step(self, batch: list[int]) -> list[Row]:
+        """Rows of the batch's texts."""
+        rows = self.encode(batch)
+        self.take(rows)
+        return rows
+
+    def take(self, rows: list[Row]) -> None:
+        """Keep and count what was encoded."""
+        if self.shelf:
+            self.shelf.add(pl.DataFrame(rows, SCHEMA, orient="row"))
+        if self.progress:
+            self.progress.advance(len(rows))
+
+    @torch.inference_mode()
+    def encode(self, batch: list[int]) -> list[Row]:
+        """Texts of a batch with their vectors; uses no library with threads of its own: a forked worker can run it."""
         tokens = self.tokenizer(  # type: ignore[operator]
             [self.texts[row] for row in batch],
             padding=True,
@@ -52,14 +69,8 @@ class Encoder(L.LightningModule):
         hidden = self.model(**tokens).last_hidden_state.float()
         mask = tokens["attention_mask"][..., None].float()
         pooled = (hidden * mask).sum(dim=1) / mask.sum(dim=1)
-        if self.progress:
-            self.progress.advance(len(batch))
         vectors = torch.nn.functional.normalize(pooled, dim=-1).cpu()
-        if self.shelf:
-            self.shelf.add(
-                pl.DataFrame({"text": [self.texts[row] for row in batch], "vector": vectors.tolist()}, SCHEMA)
-            )
-        return vectors
+        return list(zip((self.texts[row] for row in batch), vectors.tolist(), strict=True))
 
 
 def encode_texts(
@@ -86,14 +97,22 @@ def encode_texts(
     if missing:
         encoder = Encoder(model, tokenizer, missing, max_tokens, shelf)
         encoder.progress = Progress(len(missing), what)
-        data = TextData(missing, batch)
-        trainer = L.Trainer(
-            logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator="auto", devices=1
-        )
-        pieces = trainer.predict(encoder, datamodule=data)
+        for rows in _predict(encoder, TextData(missing, batch)):
+            vectors.update({text: torch.tensor(vector) for text, vector in rows})
         encoder.progress.close()
-        rows = (row for some in data.batches for row in some)
-        vectors.update(zip((missing[row] for row in rows), torch.cat(pieces), strict=True))  # type: ignore[arg-type]
     if shelf:
         shelf.flush()
     return torch.stack([vectors[text] for text in texts])
+
+
+def _predict(encoder: Encoder, data: TextData) -> Iterator[list[Row]]:
+    """Rows of all batches as they are finished."""
+    if not torch.cuda.is_available():
+        for rows in workers.spread(encoder.encode, data.batches):
+            encoder.take(rows)
+            yield rows
+        return
+    trainer = L.Trainer(
+        logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator="gpu", devices=1
+    )
+    yield from trainer.predict(encoder, datamodule=data) or []  # type: ignore[misc]

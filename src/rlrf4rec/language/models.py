@@ -51,11 +51,6 @@ class Place:
 CPU = Place()
 
 
-def accelerator(model: PreTrainedModel) -> str:
-    """Lightning's name of the device that a model is on."""
-    return "gpu" if model.device.type == "cuda" else "cpu"
-
-
 def load_llm(folder: Path, dtype: torch.dtype, attention: str = "sdpa", place: Place = CPU) -> PreTrainedModel:
     """The causal LM of a folder, in eval mode; parameters in `dtype`, the tables of rotary positions in float32."""
     extra: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Sampling texts from a policy as a LightningModule run with `Trainer.predict`.
+"""Sampling texts from a policy: on a CPU in workers of one thread each, on a GPU by Lightning's `Trainer.predict`.
 
 A text depends on the policy, its prompt, the settings, the seed and its sample index: its random numbers
 come from a key of these alone. Texts are kept in the store as batches finish and are named by the same key,
@@ -17,17 +17,24 @@ from transformers import PreTrainedModel
 from rlrf4rec import store
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.files import fingerprint
-from rlrf4rec.language import nucleus
+from rlrf4rec.language import nucleus, workers
 from rlrf4rec.language.generate import Settings, common_prefix, generate, prefix_cache
-from rlrf4rec.language.models import accelerator
 from rlrf4rec.language.shared_attention import SharedCache
 from rlrf4rec.progress import Progress
 
 SCHEMA: dict[str, Any] = {"prompt": pl.String, "sample": pl.Int64, "tokens": pl.List(pl.Int64), "redraws": pl.Int64}
 # The modules that decide which text is drawn, as `store.code` takes them.
-CODE = ("language/generate", "language/models", "language/nucleus", "language/sampler", "language/shared_attention")
+CODE = (
+    "language/generate",
+    "language/models",
+    "language/nucleus",
+    "language/sampler",
+    "language/shared_attention",
+    "language/workers",
+)
 
 Batch = tuple[list[int], list[int]]  # rows of the prompts, and the sample indices that each of them gets
+Row = tuple[str, int, list[int], int]  # of SCHEMA
 
 
 class PromptData(L.LightningDataModule):
@@ -77,7 +84,11 @@ class Sampler(L.LightningModule):
 
     def predict_step(self, batch: Batch) -> pl.DataFrame:
         """Table prompt, sample, tokens, redraws of the batch."""
-        drawn = self._sample(*batch)
+        return self.take(self.sample(batch))
+
+    def take(self, rows: list[Row]) -> pl.DataFrame:
+        """Keep and count what was sampled; returns it as a table."""
+        drawn = pl.DataFrame(rows, schema=SCHEMA, orient="row")
         self.fresh += drawn.height
         if self.shelf:
             self.shelf.add(drawn)
@@ -85,10 +96,16 @@ class Sampler(L.LightningModule):
             self.progress.advance(drawn.height)
         return drawn
 
-    def _sample(self, rows: list[int], samples: list[int]) -> pl.DataFrame:
+    def read_prefix(self) -> None:
+        """Compute what all prompts share, once."""
+        tokens = self.prompts[0][: self.prefix_length]
+        self.prefix = prefix_cache(self.model, tokens, self.settings.max_tokens)
+
+    def sample(self, batch: Batch) -> list[Row]:
+        """Sample a batch; uses nothing with threads of its own, so that it can run in a forked worker."""
+        rows, samples = batch
         if self.prefix is None:
-            tokens = self.prompts[0][: self.prefix_length]
-            self.prefix = prefix_cache(self.model, tokens, self.settings.max_tokens)
+            self.read_prefix()
         prompts = [self.prompts[row] for row in rows]
         texts = self._draw(prompts, samples, 0)
         redraws = [[0] * len(samples) for _ in prompts]
@@ -101,12 +118,11 @@ class Sampler(L.LightningModule):
                 for place, tokens in enumerate(user):
                     if self._is_blank(texts[i][place]):
                         texts[i][place], redraws[i][place] = tokens, attempt
-        drawn = [
-            {"prompt": self.names[row], "sample": sample, "tokens": texts[i][place], "redraws": redraws[i][place]}
+        return [
+            (self.names[row], sample, texts[i][place], redraws[i][place])
             for i, row in enumerate(rows)
             for place, sample in enumerate(samples)
         ]
-        return pl.DataFrame(drawn, schema=SCHEMA)
 
     def _draw(self, prompts: list[list[int]], samples: list[int], attempt: int) -> list[list[list[int]]]:
         assert self.prefix is not None
@@ -144,14 +160,7 @@ def sample_texts(sampler: Sampler, batch_users: int, what: str) -> pl.DataFrame:
     pieces = [known]
     if missing:
         sampler.progress = Progress(sum(len(samples) for samples in missing.values()), what)
-        trainer = L.Trainer(
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            accelerator=accelerator(sampler.model),
-            devices=1,
-        )
-        pieces += trainer.predict(sampler, datamodule=PromptData(sampler.prompts, missing, batch_users))  # type: ignore[arg-type, operator]
+        pieces += _predict(sampler, PromptData(sampler.prompts, missing, batch_users))
         sampler.progress.close()
     if sampler.shelf:
         sampler.shelf.flush()
@@ -163,6 +172,18 @@ def sample_texts(sampler: Sampler, batch_users: int, what: str) -> pl.DataFrame:
             "look at the prompt, or raise sample.redraws or sample.temperature"
         )
     return texts
+
+
+def _predict(sampler: Sampler, data: PromptData) -> list[pl.DataFrame]:
+    """Tables of all batches."""
+    if sampler.model.device.type == "cpu":
+        with workers.one_thread():
+            sampler.read_prefix()
+        return [sampler.take(rows) for rows in workers.spread(sampler.sample, data.batches)]
+    trainer = L.Trainer(
+        logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator="gpu", devices=1
+    )
+    return list(trainer.predict(sampler, datamodule=data) or [])  # type: ignore[arg-type]
 
 
 def _missing(wanted: pl.DataFrame) -> dict[int, tuple[int, ...]]:

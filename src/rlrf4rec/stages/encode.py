@@ -23,7 +23,9 @@ def run(encode: Encode, name: str) -> str:
         encoded = torch.zeros(len(rows), 1, model.config.hidden_size)
     else:
         texts = _read(name, rows)
-        identity = fingerprint([sha256(paths.ENCODER), store.code("language/encoder", "language/models")])
+        identity = fingerprint(
+            [sha256(paths.ENCODER), store.code("language/encoder", "language/models", "language/workers", threads=1)]
+        )
         flat = encode_texts(model, tokenizer, texts, encode.max_tokens, encode.batch, f"encode {name}", identity)
         encoded = flat.view(len(rows), -1, flat.shape[1])
     vectors.write_texts(paths.vectors(name), encoded, rows)

@@ -34,7 +34,7 @@ def run(seed: int, knowledge: Knowledge, llm: Llm) -> str:
     report = {"items": knowledge.items, "texts": len(texts), "characters_mean": characters}
     told = f"wrote {paths.ITEM_TEXTS}, {len(texts)} texts ({knowledge.items})"
     if knowledge.items == "llm":
-        report["arithmetic"] = machine.arithmetic(knowledge.dtype, machine.device(llm.device))
+        report["arithmetic"] = machine.arithmetic(knowledge.dtype, machine.device(llm.device), threads=1)
         told = f"{told}; {report['arithmetic']}"
     write_json(paths.metrics("knowledge"), report)
     return told
@@ -74,7 +74,7 @@ def _facts(items: pl.DataFrame, p: Knowledge, llm: Llm, seed: int) -> list[str]:
         derive(seed, "knowledge"),
         3,
         blank_tokens(words),
-        fingerprint([where.identity(paths.LLM), store.code(*CODE)]),
+        fingerprint([where.identity(paths.LLM), store.code(*CODE, threads=1)]),
     )
     drawn = sample_texts(sampler, p.batch, "knowledge")["tokens"].to_list()
     return [to_text(tokenizer, tokens, ["\n"]) for tokens in drawn]

@@ -28,7 +28,7 @@ def run(seed: int, sample: Sample, llm: Llm, endpoint: Endpoint, policy: str, ad
         computed = "of the endpoint"
         drawn, fresh = _from_endpoint(prompts, sample, llm, endpoint, policy, own_seed)
     else:
-        computed = machine.arithmetic(sample.dtype, machine.device(llm.device))
+        computed = machine.arithmetic(sample.dtype, machine.device(llm.device), threads=1)
         drawn, fresh = _from_here(prompts, sample, llm, policy, Path(adapter), own_seed)
     texts = drawn.select(
         prompts["user"].gather(drawn["row"]).alias("user"),
@@ -87,7 +87,7 @@ def _from_here(
         seed,
         sample.redraws,
         blank_tokens(words),
-        fingerprint([where.identity(paths.LLM), sha256(adapter), store.code(*CODE)]),
+        fingerprint([where.identity(paths.LLM), sha256(adapter), store.code(*CODE, threads=1)]),
     )
     drawn = sample_texts(sampler, sample.batch_users, f"sample {policy}")
     texts = [to_text(tokenizer, tokens, sample.stop) for tokens in drawn["tokens"].to_list()]

@@ -1,0 +1,73 @@
+"""Work spread over forked processes of one thread each gives the same as in one, and fails as loudly."""
+
+import os
+import signal
+import sys
+
+import pytest
+import torch
+from test_sampling import PROMPTS, SETTINGS
+
+from rlrf4rec.language import workers
+from rlrf4rec.language.sampler import Sampler, sample_texts
+from rlrf4rec.language.shared_attention import NAME
+
+forks = pytest.mark.skipif(sys.platform != "linux", reason="processes are not forked here")
+
+
+@pytest.fixture(params=[1, 2, 3])
+def threads(request):
+    """This process has so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+def test_results_come_in_order_from_one_thread_each_and_the_number_is_given_back(threads):
+    def step(number):
+        return number, torch.get_num_threads(), os.getpid()
+
+    made = list(workers.spread(step, list(range(7))))
+    assert [number for number, _, _ in made] == list(range(7))
+    assert {each for _, each, _ in made} == {1}
+    assert torch.get_num_threads() == threads
+    if sys.platform == "linux":
+        processes = {process for _, _, process in made}
+        assert len(processes) == min(threads, len(os.sched_getaffinity(0)))
+        assert (os.getpid() in processes) == (len(processes) == 1)
+
+
+def test_nothing_to_do_is_done():
+    assert list(workers.spread(lambda batch: batch, [])) == []
+
+
+def test_an_error_of_a_batch_ends_the_work_with_its_words(threads):
+    def step(number):
+        if number == 2:
+            raise ValueError("batch 2 is bad")
+        return number
+
+    with pytest.raises(ValueError, match="batch 2 is bad"):
+        list(workers.spread(step, list(range(4))))
+
+
+@forks
+def test_a_killed_worker_is_told(monkeypatch):
+    monkeypatch.setattr("torch.get_num_threads", lambda: 2)
+    monkeypatch.setattr("torch.set_num_threads", lambda number: None)
+    with pytest.raises(RuntimeError, match=r"is killed by signal|exited unexpectedly"):
+        list(workers.spread(lambda number: os.kill(os.getpid(), signal.SIGKILL), [0, 1]))
+
+
+def test_texts_are_the_same_with_any_number_of_threads(llama):
+    before = torch.get_num_threads()
+    found = []
+    for count in (1, 2, 3):
+        torch.set_num_threads(count)
+        sampler = Sampler(llama(NAME), PROMPTS, SETTINGS, 3, 7, 2, frozenset(), f"threads {count}")
+        found.append(sample_texts(sampler, 1, "test"))
+        assert sampler.fresh == 12
+    torch.set_num_threads(before)
+    assert found[0].equals(found[1])
+    assert found[0].equals(found[2])
