@@ -256,14 +256,8 @@ def _quiet() -> None:
         logging.getLogger(f"{name}.utilities.rank_zero").setLevel(logging.ERROR)
     # Lightning announces every SIGTERM; `_stopped` says what it means for the stage.
     logging.getLogger("lightning.pytorch.trainer.connectors.signal_connector").setLevel(logging.ERROR)
-    for message in (
-        ".*LeafSpec.*",
-        ".*many workers.*",
-        ".*number of training batches.*",
-        ".*gradient_checkpointing.*",
-        ".*use of fork.*",
-    ):
-        warnings.filterwarnings("ignore", message=message)
+    for part in ("LeafSpec", "many workers", "number of training batches", "gradient_checkpointing", "use of fork"):
+        warnings.filterwarnings("ignore", message=f".*{part}.*")
 
 
 if __name__ == "__main__":
