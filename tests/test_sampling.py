@@ -153,17 +153,17 @@ def counted(monkeypatch):
 def test_a_killed_sampling_goes_on_with_the_batches_that_are_missing(llama, monkeypatch):
     monkeypatch.setattr("rlrf4rec.store.EVERY", 0.0)
     whole = sample_texts(sampler(llama(NAME), identity="whole"), 1, "test")
-    drawn, real = counted(monkeypatch), Sampler._sample
+    drawn, real = counted(monkeypatch), Sampler.sample
 
-    def killed(self, rows, samples):
+    def killed(self, batch):
         if len(drawn) == 2:
             raise KeyboardInterrupt
-        return real(self, rows, samples)
+        return real(self, batch)
 
-    monkeypatch.setattr(Sampler, "_sample", killed)
-    with pytest.raises(BaseException):  # noqa: B017, PT011 - Lightning turns it into an exit
+    monkeypatch.setattr(Sampler, "sample", killed)
+    with pytest.raises(KeyboardInterrupt):
         sample_texts(sampler(llama(NAME), identity="killed"), 1, "test")
-    monkeypatch.setattr(Sampler, "_sample", real)
+    monkeypatch.setattr(Sampler, "sample", real)
     again = sampler(llama(NAME), identity="killed")
     assert sample_texts(again, 1, "test").equals(whole)
     assert again.fresh == 6
