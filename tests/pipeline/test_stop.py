@@ -12,7 +12,11 @@ from .conftest import environment, run, set_params
 pytestmark = pytest.mark.timeout(1800)
 SECONDS = 5
 # More work than any machine has done when the signal comes.
-LONG = {"sample": {"n": 64, "max_tokens": 28}, "dpo": {"epochs": 100}, "train_ranker": {"epochs": 2000}}
+LONG = {
+    "sample": {"n": 16, "max_tokens": 28, "batch_users": 1},
+    "dpo": {"epochs": 100},
+    "train_ranker": {"epochs": 2000},
+}
 
 
 def begun(process, folder, kind, pieces):
