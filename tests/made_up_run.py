@@ -167,6 +167,7 @@ def _write_tables(data, users, shown):
                     "token_count": 2,
                     "stop": "stop",
                     "redraws": 0,
+                    "log_prob": -1.5,
                     "temperature": 1.0,
                     "top_k": 0,
                     "top_p": 0.95,

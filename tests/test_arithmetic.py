@@ -46,7 +46,7 @@ def test_logits_of_the_sampler_are_those_of_the_whole_text(llama, arithmetic):
     drawn = generate(shared, PROMPTS, uniform, prefix_cache(shared, PROMPTS[0][:3], 6), SAMPLING)
     for row, prompt in enumerate(PROMPTS):
         for sample in range(samples):
-            tokens = torch.tensor([prompt + drawn[row][sample]])
+            tokens = torch.tensor([prompt + drawn[row][sample].tokens])
             with torch.inference_mode():
                 theirs, wanted = (m(tokens).logits[0, len(prompt) - 1 : -1] for m in (same, exact))
             own = torch.stack([step[samples * row + sample] for step in seen])
@@ -108,6 +108,22 @@ def test_log_probs_and_gradients_of_dpo_are_those_of_separate_rows(llama, arithm
     for i, least in enumerate((1e-4, 1e-5)):
         own, theirs, exact = (found[name][i] for name in ("own", "theirs", "exact"))
         assert (own - exact).abs().max() <= allowed(arithmetic, theirs, exact, least)
+
+
+def test_what_the_sampler_tells_of_a_text_is_what_dpo_would_compute(llama, arithmetic):
+    """So the reference of DPO, where it wrote the texts, costs nothing."""
+    dtype = DTYPES[arithmetic]
+    sampler = Sampler(llama(SHARED).to(dtype), PROMPTS, SAMPLING, 2, 7, 0, frozenset(), None)
+    rows = sample_texts(sampler, 4, "test").partition_by("row")
+    pairs = [TokenPair(prompt, *frame["tokens"].to_list()) for prompt, frame in zip(PROMPTS, rows, strict=True)]
+    told = torch.tensor([frame["log_prob"].to_list() for frame in rows])
+    found = {}
+    for kind in {arithmetic, "float32"}:
+        policy = new_policy(llama(PACKED).to(DTYPES[kind]), 4, 8, 0.0, 0)
+        log_probs = reference_log_probs(policy, pairs, 2, kind, "test", None)
+        found[kind] = torch.stack([log_probs.chosen, log_probs.rejected], dim=1)
+    exact = found["float32"]
+    assert (told - exact).abs().max() <= allowed(arithmetic, found[arithmetic], exact, 1e-4)
 
 
 def test_dpo_learns_the_preferences(llama, arithmetic):

@@ -206,7 +206,7 @@ def broken(draw):
     kind, here = frame.schema[column], pl.int_range(pl.len()) == row
     ways = ["missing", "misnamed", "type", "text", "more"]
     ways += ["twice"] if table.schema.name != "Example" else []
-    ways += ["null"] if column != "year" else []
+    ways += ["null"] if not table.schema.columns[column].nullable else []
     ways += ["value"] if table.schema.columns[column].checks and kind in VALUES and column != "genres" else []
     match draw(st.sampled_from(ways)):
         case "missing":

@@ -1,6 +1,7 @@
 import math
 from dataclasses import replace
 
+import polars as pl
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -10,6 +11,7 @@ from rlrf4rec.alignment.loss import LogProbs, dpo_loss
 from rlrf4rec.alignment.module import Dpo, Settings, rate, reference_log_probs
 from rlrf4rec.alignment.packed import NAME, TokenPair, completion_log_probs, pack
 from rlrf4rec.alignment.policy import load_policy_for_training, new_policy, save_adapter
+from rlrf4rec.alignment.reference import reference
 from rlrf4rec.language.models import load_policy
 
 PAIRS = [
@@ -190,6 +192,22 @@ def test_reference_log_probs_are_kept(llama, monkeypatch):
     assert torch.equal(first.rejected, again.rejected)
     with pytest.raises(TypeError):
         reference_log_probs(policy, PAIRS, 2, "float32", "test", "another LLM")
+
+
+def test_the_reference_is_told_by_the_sampler_where_it_wrote_the_texts_and_computed_elsewhere(llama, monkeypatch):
+    policy = new_policy(llama(NAME), 4, 8, 0.0, 0)
+    frame = pl.DataFrame({"chosen_log_prob": [-1.0, -2.0, -3.0, -4.0], "rejected_log_prob": [-5.0, -6.0, -7.0, -8.0]})
+    computed = reference_log_probs(policy, PAIRS, 2, "float32", "test", None)
+
+    def found(frame, wrote):
+        return reference(policy, frame, PAIRS, wrote, 2, "float32", "test", None)
+
+    assert torch.equal(found(frame, False).chosen, computed.chosen)
+    served = frame.with_columns(chosen_log_prob=pl.Series([-1.0, None, -3.0, -4.0]))
+    assert torch.equal(found(served, True).rejected, computed.rejected)
+    monkeypatch.setattr(module, "reference_log_probs", None)  # not called
+    told = found(frame, True)
+    assert (told.chosen.tolist(), told.rejected.tolist()) == ([-1, -2, -3, -4], [-5, -6, -7, -8])
 
 
 def test_halfway_is_called_once_in_the_middle(llama):

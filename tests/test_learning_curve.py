@@ -57,7 +57,7 @@ def tiny(llama, monkeypatch):
 
 
 def test_tuning_uses_the_chosen_pairs_alone_and_starts_from_the_base_each_time(tiny, llama, tmp_path):
-    tuner = learning_curve.Tuner(pl.DataFrame(), DPO, {"beta": 0.5, "learning_rate": 0.01}, CPU)
+    tuner = learning_curve.Tuner(pl.DataFrame(), False, DPO, {"beta": 0.5, "learning_rate": 0.01}, CPU)
     for name, rows in (("first", [0, 1, 2]), ("some", [0, 2])):
         tuner.tune(rows, 3, 7, tmp_path / name)
     policy = new_policy(llama(packed.NAME), 4, 8, 0.0, 7)

@@ -7,7 +7,8 @@ def table(rewards, texts=None):
     n = len(rewards)
     texts = texts or [f"text {i}" for i in range(n)]
     frame = pl.DataFrame({"user": ["u"] * n, "sample": range(n), "reward": rewards, "text": texts})
-    return frame.with_columns(tokens=pl.Series([[i, 198] for i in range(n)]))
+    log_probs = pl.Series([-float(i) for i in range(n)])
+    return frame.with_columns(tokens=pl.Series([[i, 198] for i in range(n)]), log_prob=log_probs)
 
 
 def both(frame, min_gap=0.0, max_pairs=10):
@@ -19,6 +20,7 @@ def test_best_and_worst_by_reward():
     row = pairs.row(0, named=True)
     assert (row["chosen_sample"], row["rejected_sample"]) == (1, 2)
     assert (row["chosen"], row["rejected_tokens"]) == ("text 1", [2, 198])
+    assert (row["chosen_log_prob"], row["rejected_log_prob"]) == (-1.0, -2.0)
     assert abs(row["gap"] - 0.8) < 1e-12
     assert skipped.is_empty()
 

@@ -1,3 +1,6 @@
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -78,7 +81,8 @@ def test_common_prefix_leaves_every_prompt_a_token():
 
 def run(model, prompts, samples, prefix=3):
     uniform = torch.stack([nucleus.uniforms([(sum(p), s) for s in range(samples)], 6) for p in prompts])
-    return generate(model, prompts, uniform, prefix_cache(model, prompts[0][:prefix], 6), SETTINGS)
+    drawn = generate(model, prompts, uniform, prefix_cache(model, prompts[0][:prefix], 6), SETTINGS)
+    return [[text.tokens for text in texts] for texts in drawn]
 
 
 def plain_generate(model, prompt, samples):
@@ -116,9 +120,22 @@ def sampler(model, prompts=PROMPTS, n=3, blank=frozenset(), redraws=2, identity=
 
 def test_sampler_gives_n_texts_per_prompt_whatever_the_batch(llama):
     one, three = (sample_texts(sampler(llama(NAME)), size, "test") for size in (1, 3))
-    assert one.equals(three)
+    assert same(one, three)
     assert one["row"].to_list() == [r for r in range(4) for _ in range(3)]
     assert one["tokens"].list.len().max() <= 6
+
+
+def test_a_log_prob_is_of_the_whole_distribution_at_temperature_1_whatever_the_settings(llama):
+    """By hand: a row of logits, and a text as it would be judged by plain transformers."""
+    logits = torch.tensor([[0.0, math.log(3.0)], [1.0, 1.0]])
+    assert nucleus.log_prob(logits, torch.tensor([1, 0])).tolist() == pytest.approx([math.log(0.75), math.log(0.5)])
+    settings = replace(SETTINGS, temperature=0.7, top_k=9, top_p=0.8)
+    made = Sampler(llama(NAME), PROMPTS, settings, 3, 7, 2, frozenset(), None)
+    for row in sample_texts(made, 4, "test").iter_rows(named=True):
+        prompt = PROMPTS[row["row"]]
+        logits = llama()(torch.tensor([prompt + row["tokens"]])).logits.detach()[0, len(prompt) - 1 : -1]
+        exact = torch.log_softmax(logits, -1).gather(1, torch.tensor(row["tokens"])[:, None]).sum()
+        assert row["log_prob"] == pytest.approx(float(exact), abs=1e-4)
 
 
 def test_another_seed_gives_other_texts(llama):
@@ -136,6 +153,12 @@ def test_blank_answers_are_drawn_again_and_then_an_error(llama):
     assert kept["tokens"].to_list() == kept["tokens_first"].to_list()
     with pytest.raises(RLRFError, match="stayed empty after 1 redraws"):
         sample_texts(sampler(llama(NAME), blank=frozenset(range(64)), redraws=1), 4, "test")
+
+
+def same(one, two):
+    """Equal texts; the last bits of their log-probabilities go with what was beside them in a batch."""
+    assert (one["log_prob"] - two["log_prob"]).abs().max() < 1e-4
+    return one.drop("log_prob").equals(two.drop("log_prob"))
 
 
 def counted(monkeypatch):
@@ -176,16 +199,16 @@ def test_more_samples_more_users_and_changed_prompts_cost_only_what_is_new(llama
     assert drawn == [(3, [0, 1])]
     more = sample_texts(sampler(llama(NAME), PROMPTS[:3], 5, identity="model"), 4, "test")
     assert drawn[1:] == [(3, [2, 3, 4])]
-    assert more.filter(more["sample"] < 2).equals(first)
+    assert same(more.filter(more["sample"] < 2), first)
     users = sample_texts(sampler(llama(NAME), PROMPTS, 5, identity="model"), 4, "test")
     assert drawn[2:] == [(1, [0, 1, 2, 3, 4])]
-    assert users.head(15).equals(more)
+    assert same(users.head(15), more)
     changed = [PROMPTS[0][:-1], *PROMPTS[1:]]
     last = sampler(llama(NAME), changed, 5, identity="model")
-    assert sample_texts(last, 4, "test").tail(15).equals(users.tail(15))
+    assert same(sample_texts(last, 4, "test").tail(15), users.tail(15))
     assert last.fresh == 5
     fresh = sample_texts(sampler(llama(NAME), changed, 5, identity="elsewhere"), 4, "test")
-    assert sample_texts(last, 4, "test").equals(fresh)  # grown or drawn at once: the same texts
+    assert same(sample_texts(last, 4, "test"), fresh)  # grown or drawn at once: the same texts
 
 
 def test_another_policy_or_setting_is_sampled_anew(llama):

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import good_tables
 import polars as pl
 import pytest
 import torch
@@ -10,9 +11,10 @@ from test_dpo import PAIRS, SETTINGS, tuned
 
 from rlrf4rec import paths
 from rlrf4rec.alignment import module
+from rlrf4rec.alignment.pairs import shuffled
 from rlrf4rec.alignment.sft import Sft
 from rlrf4rec.errors import RLRFError
-from rlrf4rec.stages import combine, source, train_policy
+from rlrf4rec.stages import combine, source
 from rlrf4rec.tables.interactions import ITEMS
 from rlrf4rec.tables.split import FOLD_USERS
 from rlrf4rec.vectors import read_knowledge, write_texts
@@ -61,14 +63,20 @@ def test_numbers_are_turned_without_losing_anything():
 
 
 def test_shuffled_preferences_are_the_same_texts_in_another_order():
-    many = PAIRS * 100
-    swapped = train_policy.shuffled(many, 3)
-    turned = [a.chosen != b.chosen for a, b in zip(many, swapped, strict=True)]
-    assert 160 < sum(turned) < 240
-    for a, b in zip(many, swapped, strict=True):
-        assert {tuple(a.chosen), tuple(a.rejected)} == {tuple(b.chosen), tuple(b.rejected)}
-        assert a.prompt == b.prompt
-    assert train_policy.shuffled(many, 3) == swapped
+    """A text keeps its tokens, sample and log-probability; who it is of stays."""
+    many = pl.concat([good_tables.PAIRS] * 200).with_columns(chosen_sample=pl.int_range(400, dtype=pl.Int64) + 2)
+    swapped = shuffled(many, 3)
+    parts = ("", "_sample", "_tokens", "_log_prob")
+    sides = [[f"{side}{part}" for part in parts] for side in ("chosen", "rejected")]
+    turned = 0
+    for a, b in zip(many.iter_rows(named=True), swapped.iter_rows(named=True), strict=True):
+        before, after = ([[row[name] for name in side] for side in sides] for row in (a, b))
+        assert after in (before, before[::-1])
+        turned += after != before
+        assert [a[name] for name in ("user", "half", "prompt")] == [b[name] for name in ("user", "half", "prompt")]
+    assert 160 < turned < 240
+    assert swapped.columns == many.columns
+    assert shuffled(many, 3).equals(swapped)
 
 
 def test_sft_raises_the_chosen_texts_and_ignores_the_rejected(llama):

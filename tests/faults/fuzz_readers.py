@@ -133,6 +133,7 @@ def _texts() -> pl.DataFrame:
         "policy": "base",
         "stop": "stop",
         "redraws": 0,
+        "log_prob": -1.5,
         "temperature": 1.0,
         "top_k": 0,
         "top_p": 0.9,

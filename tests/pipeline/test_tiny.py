@@ -8,9 +8,14 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
+from rlrf4rec import machine
+from rlrf4rec.alignment import packed, reference
+from rlrf4rec.alignment.module import reference_log_probs
+from rlrf4rec.alignment.pairs import token_pairs
+from rlrf4rec.alignment.policy import new_policy
 from rlrf4rec.language import nucleus
 from rlrf4rec.language.generate import Settings, common_prefix, generate, prefix_cache
-from rlrf4rec.language.models import load_llm
+from rlrf4rec.language.models import DTYPES, load_llm
 from rlrf4rec.language.shared_attention import NAME
 from rlrf4rec.language.tokenizer import load_tokenizer
 
@@ -171,14 +176,32 @@ def test_on_real_prompts_logits_and_texts_are_those_of_the_whole_text_at_once(cl
     drawn = generate(shared, prompts, uniform, prefix, Settings(1.0, 0, 0.95, steps, frozenset()))
     for row, prompt in enumerate(prompts):
         for sample in range(2):
+            text = drawn[row][sample]
             with torch.inference_mode():
-                logits = plain(torch.tensor([prompt + drawn[row][sample]])).logits[0, len(prompt) - 1 : -1]
+                logits = plain(torch.tensor([prompt + text.tokens])).logits[0, len(prompt) - 1 : -1]
+            exact = torch.log_softmax(logits, -1).gather(1, torch.tensor(text.tokens)[:, None]).sum()
+            assert text.log_prob == pytest.approx(float(exact), abs=2e-3)
             own = torch.stack([step[2 * row + sample] for step in seen])
             assert torch.allclose(own, logits, atol=2e-3), (own - logits).abs().max()
             again = [
                 int(nucleus.sample(logits[i][None], uniform[row, sample, i][None], 1.0, 0, 0.95)) for i in range(steps)
             ]
-            assert again == drawn[row][sample]
+            assert again == text.tokens
+
+
+def test_what_the_sampler_told_of_real_pairs_is_what_a_pass_of_the_llm_gives(clones):
+    """In the arithmetic of the run; in bfloat16 the two round at other places."""
+    folder = clones[0][0]
+    kind = machine.said(json.loads((folder / "metrics" / "sample" / "base.json").read_text())).split()[0]
+    llm = folder / "models" / "pretrained" / "llm"
+    frame = pl.read_parquet(folder / "data" / "pair" / "round1" / "pairs.parquet").head(4)
+    policy = new_policy(load_llm(llm, DTYPES[kind], packed.NAME), 4, 8, 0.0, 0)
+    pairs = token_pairs(frame, load_tokenizer(llm), 2048)
+    told, computed = reference.told(frame), reference_log_probs(policy, pairs, 2, kind, "test", None)
+    limit = {"float32": 5e-3, "bfloat16": 0.5}[kind]
+    assert (told.chosen - computed.chosen).abs().max() < limit
+    assert (told.rejected - computed.rejected).abs().max() < limit
+    assert told.chosen.max() < -1
 
 
 def test_pairs_of_another_kind_of_reward_leave_sampling_alone(clones):

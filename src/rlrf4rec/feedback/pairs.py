@@ -8,11 +8,11 @@ def make(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Chosen = argmax, rejected = argmin of a user's rewards, the lower sample number among equals.
 
-    rewards: user, sample, reward; texts: user, sample, text, tokens. Kept are the `max_pairs` users with the
+    rewards: user, sample, reward; texts: user, sample, text, tokens, log_prob. Kept are the `max_pairs` users with the
     largest gaps. Returns pairs (without prompt and half), ordered by user, and skipped users with a reason.
     """
     joined = rewards.select("user", "sample", "reward").join(
-        texts.select("user", "sample", "text", "tokens"), on=["user", "sample"]
+        texts.select("user", "sample", "text", "tokens", "log_prob"), on=["user", "sample"]
     )
     best = (
         joined.sort(["user", "reward", "sample"], descending=[False, True, False])
@@ -28,6 +28,8 @@ def make(
         pl.col("text_rejected").alias("rejected"),
         pl.col("tokens").alias("chosen_tokens"),
         pl.col("tokens_rejected").alias("rejected_tokens"),
+        pl.col("log_prob").alias("chosen_log_prob"),
+        pl.col("log_prob_rejected").alias("rejected_log_prob"),
         pl.col("reward").alias("chosen_reward"),
         pl.col("reward_rejected").alias("rejected_reward"),
         (pl.col("reward") - pl.col("reward_rejected")).alias("gap"),

@@ -44,15 +44,23 @@ def _hidden(model: PreTrainedModel, tokens: Tensor, positions: Tensor, cache: Sh
     return out.last_hidden_state
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """A sampled text with its log-probability, in nats, under the policy without temperature, top-k and top-p."""
+
+    tokens: list[int]
+    log_prob: float
+
+
 @torch.inference_mode()
 def generate(
     model: PreTrainedModel, prompts: list[list[int]], uniform: Tensor, prefix: SharedCache, settings: Settings
-) -> list[list[list[int]]]:
+) -> list[list[Drawn]]:
     """Sample N continuations of each prompt.
 
     prompts: B token lists, each beginning with the tokens that `prefix` was computed from.
     uniform: [B, N, max_tokens, DRAWS], see `nucleus.uniforms`.
-    Returns B lists of N token lists, each ending with its stop token unless cut at max_tokens.
+    Returns B lists of N continuations, each ending with its stop token unless cut at max_tokens.
     """
     batch, samples = uniform.shape[:2]
     start = next(iter(prefix.prefix.values()))[0].shape[2] if prefix.prefix else 0
@@ -72,9 +80,13 @@ def generate(
     stop = torch.tensor(sorted(settings.stop))
     active = torch.arange(batch * samples)
     rows: list[list[int]] = [[] for _ in active]
+    log_probs = torch.zeros(len(active), dtype=torch.float64)
     for step in range(settings.max_tokens):
         draw = uniform[active, step].to(model.device)
-        token = nucleus.sample(head(last), draw, settings.temperature, settings.top_k, settings.top_p).cpu()
+        logits = head(last)
+        drawn_tokens = nucleus.sample(logits, draw, settings.temperature, settings.top_k, settings.top_p)
+        log_probs[active] += nucleus.log_prob(logits, drawn_tokens).cpu()
+        token = drawn_tokens.cpu()
         for row, drawn in zip(active.tolist(), token.tolist(), strict=True):
             rows[row].append(drawn)
         going = ~torch.isin(token, stop)
@@ -83,4 +95,5 @@ def generate(
             break
         cache.step, cache.active = step, active.to(model.device)
         last = _hidden(model, token[:, None], (positions[active] + step)[:, None], cache)[:, 0]
-    return [rows[i * samples : (i + 1) * samples] for i in range(batch)]
+    drawn_rows = [Drawn(tokens, value) for tokens, value in zip(rows, log_probs.tolist(), strict=True)]
+    return [drawn_rows[i * samples : (i + 1) * samples] for i in range(batch)]

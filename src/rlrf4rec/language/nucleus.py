@@ -48,6 +48,15 @@ def sample(logits: Tensor, uniform: Tensor, temperature: float, top_k: int, top_
     return token
 
 
+def log_prob(logits: Tensor, token: Tensor) -> Tensor:
+    """log softmax(logits) at each row's token, float32 [rows]: of the whole distribution at temperature 1.
+
+    logits: [rows, vocabulary]; token: int64 [rows].
+    """
+    logits = logits.float()
+    return (logits.gather(1, token[:, None])[:, 0] - logits.logsumexp(dim=-1)).clamp(max=0.0)
+
+
 def _top(probability: Tensor, k: int) -> Tensor:
     """The k largest of each row, equal ones by index, scaled to a sum of 1; the others are 0."""
     least = probability.topk(k, dim=1, sorted=False).values.amin(dim=1, keepdim=True)

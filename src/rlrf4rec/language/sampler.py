@@ -18,11 +18,17 @@ from rlrf4rec import store
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.files import fingerprint
 from rlrf4rec.language import nucleus, workers
-from rlrf4rec.language.generate import Settings, common_prefix, generate, prefix_cache
+from rlrf4rec.language.generate import Drawn, Settings, common_prefix, generate, prefix_cache
 from rlrf4rec.language.shared_attention import SharedCache
 from rlrf4rec.progress import Progress
 
-SCHEMA: dict[str, Any] = {"prompt": pl.String, "sample": pl.Int64, "tokens": pl.List(pl.Int64), "redraws": pl.Int64}
+SCHEMA: dict[str, Any] = {
+    "prompt": pl.String,
+    "sample": pl.Int64,
+    "tokens": pl.List(pl.Int64),
+    "redraws": pl.Int64,
+    "log_prob": pl.Float64,
+}
 # The modules that decide which text is drawn, as `store.code` takes them.
 CODE = (
     "language/generate",
@@ -34,7 +40,7 @@ CODE = (
 )
 
 Batch = tuple[list[int], list[int]]  # rows of the prompts, and the sample indices that each of them gets
-Row = tuple[str, int, list[int], int]  # of SCHEMA
+Row = tuple[str, int, list[int], int, float]  # of SCHEMA
 
 
 class PromptData(L.LightningDataModule):
@@ -54,7 +60,7 @@ class PromptData(L.LightningDataModule):
 
 
 class Sampler(L.LightningModule):
-    """Samples token lists for prompts; the result of a batch is a table of prompt, sample, tokens, redraws."""
+    """Samples token lists for prompts; the result of a batch is a table of `SCHEMA`."""
 
     def __init__(
         self,
@@ -83,7 +89,7 @@ class Sampler(L.LightningModule):
         self.fresh = 0
 
     def predict_step(self, batch: Batch) -> pl.DataFrame:
-        """Table prompt, sample, tokens, redraws of the batch."""
+        """Table `SCHEMA` of the batch."""
         return self.take(self.sample(batch))
 
     def take(self, rows: list[Row]) -> pl.DataFrame:
@@ -110,21 +116,21 @@ class Sampler(L.LightningModule):
         texts = self._draw(prompts, samples, 0)
         redraws = [[0] * len(samples) for _ in prompts]
         for attempt in range(1, self.redraws + 1):
-            empty = [i for i, user in enumerate(texts) if any(self._is_blank(t) for t in user)]
+            empty = [i for i, user in enumerate(texts) if any(self._is_blank(t.tokens) for t in user)]
             if not empty:
                 break
             again = self._draw([prompts[i] for i in empty], samples, attempt)
             for i, user in zip(empty, again, strict=True):
-                for place, tokens in enumerate(user):
-                    if self._is_blank(texts[i][place]):
-                        texts[i][place], redraws[i][place] = tokens, attempt
+                for place, text in enumerate(user):
+                    if self._is_blank(texts[i][place].tokens):
+                        texts[i][place], redraws[i][place] = text, attempt
         return [
-            (self.names[row], sample, texts[i][place], redraws[i][place])
+            (self.names[row], sample, texts[i][place].tokens, redraws[i][place], texts[i][place].log_prob)
             for i, row in enumerate(rows)
             for place, sample in enumerate(samples)
         ]
 
-    def _draw(self, prompts: list[list[int]], samples: list[int], attempt: int) -> list[list[list[int]]]:
+    def _draw(self, prompts: list[list[int]], samples: list[int], attempt: int) -> list[list[Drawn]]:
         assert self.prefix is not None
         uniform = torch.stack(
             [
@@ -146,7 +152,7 @@ def _name(prompt: list[int]) -> str:
 
 
 def sample_texts(sampler: Sampler, batch_users: int, what: str) -> pl.DataFrame:
-    """Run the sampler over all its prompts; returns row, sample, tokens, redraws, ordered by row and sample.
+    """Run the sampler over all its prompts; returns row, sample, tokens, redraws, log_prob, ordered by row and sample.
 
     Only what is not in the store is sampled; `sampler.fresh` counts it. RLRFError when an answer stays blank after
     all redraws.

@@ -18,6 +18,7 @@ from rlrf4rec.alignment.loss import LogProbs
 from rlrf4rec.alignment.module import Dpo
 from rlrf4rec.alignment.pairs import token_pairs
 from rlrf4rec.alignment.policy import new_policy, save_adapter
+from rlrf4rec.alignment.reference import reference
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.feedback.rewards import Scorer
 from rlrf4rec.files import read_json, write_csv, write_json
@@ -57,14 +58,15 @@ class ValidationJudge(Judge):
 class Tuner:
     """Tunes the base LLM on some of the pairs; reference log-probabilities are computed once."""
 
-    def __init__(self, frame: pl.DataFrame, dpo: DpoParams, values: dict[str, float], place: Place) -> None:
+    def __init__(self, frame: pl.DataFrame, told: bool, dpo: DpoParams, values: dict[str, float], place: Place) -> None:
+        """`told`: the sampler computed in the same arithmetic, and its log-probabilities are taken."""
         self.dpo, self.values, self.place = dpo, values, place
         self.tokenizer = load_tokenizer(paths.LLM, place.trusted)
         self.llm = llm = load_llm(paths.LLM, DTYPES[dpo.precision], packed.NAME, place)
         self.pairs = pairs = token_pairs(frame, self.tokenizer, llm.config.max_position_embeddings)
         policy = new_policy(llm, dpo.lora_rank, dpo.lora_alpha, dpo.lora_dropout, 0, dpo.lora_target)
-        self.reference = module.reference_log_probs(
-            policy, pairs, dpo.batch, dpo.precision, "learning_curve reference", None
+        self.reference = reference(
+            policy, frame, pairs, told, dpo.batch, dpo.precision, "learning_curve reference", None
         )
         policy.unload()
 
@@ -72,15 +74,15 @@ class Tuner:
         """Save an adapter tuned on these pairs at `target`."""
         dpo = self.dpo.model_copy(update={"epochs": epochs})
         settings = dpo_settings(dpo, self.values["beta"], self.values["learning_rate"], seed, self.place)
-        reference = LogProbs(self.reference.chosen[rows], self.reference.rejected[rows])
+        before = LogProbs(self.reference.chosen[rows], self.reference.rejected[rows])
         tuned = new_policy(self.llm, dpo.lora_rank, dpo.lora_alpha, dpo.lora_dropout, seed, dpo.lora_target)
         pairs = [self.pairs[r] for r in rows]
         if dpo.engine == "trl":
             from rlrf4rec.alignment import trl_engine
 
-            trl_engine.train(tuned, self.tokenizer, pairs, reference, settings)
+            trl_engine.train(tuned, self.tokenizer, pairs, before, settings)
         else:
-            module.train(Dpo(tuned, pairs, reference, settings), f"learning_curve {len(rows)} pairs", None)
+            module.train(Dpo(tuned, pairs, before, settings), f"learning_curve {len(rows)} pairs", None)
         save_adapter(tuned, paths.LLM, target)
         tuned.unload()
 
@@ -107,7 +109,7 @@ def run(
     fewer = sample.model_copy(update={"n": curve.samples})
     judge = ValidationJudge(held, fewer, encode, reward, round_name, derive(seed, "learning_curve"), where)
     held = [user for user in held if judge.row[user] in judge.group]
-    tuner = Tuner(frame, dpo, values, where)
+    tuner = Tuner(frame, sample.dtype == dpo.precision, dpo, values, where)
     before = _by_user(judge.rewards(held, paths.NO_ADAPTER), curve.samples)
     found: dict[int, list[Array]] = {size: [] for size in sizes(curve.pairs, frame.height)}
     for repeat in range(curve.repeats):

@@ -39,6 +39,7 @@ def run(seed: int, sample: Sample, llm: Llm, endpoint: Endpoint, policy: str, ad
         pl.col("tokens").list.len().cast(pl.Int64).alias("token_count"),
         "stop",
         "redraws",
+        "log_prob",
         pl.lit(sample.temperature).alias("temperature"),
         pl.lit(sample.top_k, pl.Int64).alias("top_k"),
         pl.lit(sample.top_p).alias("top_p"),
@@ -65,7 +66,7 @@ def run(seed: int, sample: Sample, llm: Llm, endpoint: Endpoint, policy: str, ad
 def _from_here(
     prompts: pl.DataFrame, sample: Sample, llm: Llm, policy: str, adapter: Path, seed: int
 ) -> tuple[pl.DataFrame, int]:
-    """Texts sampled on this machine (row, sample, text, tokens, stop, redraws), and how many are new."""
+    """Texts sampled on this machine (row, sample, text, tokens, stop, redraws, log_prob), and how many are new."""
     where = Place.of(llm.device, llm.quantization, llm.trust_remote_code)
     tokenizer = load_tokenizer(paths.LLM, where.trusted)
     model = load_policy(paths.LLM, adapter, DTYPES[sample.dtype], NAME, where)
@@ -109,4 +110,5 @@ def _from_endpoint(
         tokenizer.encode(f" {text}", add_special_tokens=False) + (ending if stop == "stop" else [])
         for text, stop in drawn.select("text", "stop").iter_rows()
     ]
-    return drawn.with_columns(pl.Series("tokens", tokens, dtype=pl.List(pl.Int64))), fresh
+    unknown = pl.lit(None, pl.Float64).alias("log_prob")  # a server does not tell it of the tokens as they are here
+    return drawn.with_columns(pl.Series("tokens", tokens, dtype=pl.List(pl.Int64)), unknown), fresh

@@ -8,11 +8,12 @@ from rlrf4rec.alignment.checkpoint import Step
 from rlrf4rec.alignment.module import Dpo, Settings
 from rlrf4rec.alignment.pairs import token_pairs
 from rlrf4rec.alignment.policy import load_policy_for_training, new_policy, save_adapter
+from rlrf4rec.alignment.reference import reference
 from rlrf4rec.files import fingerprint, read_json, sha256, write_csv, write_json
 from rlrf4rec.language.models import DTYPES, Place, load_llm
 from rlrf4rec.language.tokenizer import load_tokenizer
 from rlrf4rec.params import Dpo as DpoParams
-from rlrf4rec.params import Llm, TrainDpo
+from rlrf4rec.params import Llm, Sample, TrainDpo
 from rlrf4rec.search import study
 from rlrf4rec.seeds import derive
 from rlrf4rec.tables.rewards import PAIRS, check_tuning_users
@@ -21,7 +22,7 @@ from rlrf4rec.tables.split import FOLD_USERS
 DEFAULTS = {"beta": 0.1, "learning_rate": 4e-4}
 
 
-def run(seed: int, llm: Llm, dpo: DpoParams, train_dpo: TrainDpo, round_name: str, policy: str) -> str:
+def run(seed: int, sample: Sample, llm: Llm, dpo: DpoParams, train_dpo: TrainDpo, round_name: str, policy: str) -> str:
     """Train and save the adapter `round_name`; returns the closing line with the source of each value."""
     values, sources = study.join(train_dpo.model_dump(), read_json(paths.TUNE_DPO), DEFAULTS)
     frame = PAIRS.read(paths.pairs(round_name))
@@ -37,17 +38,18 @@ def run(seed: int, llm: Llm, dpo: DpoParams, train_dpo: TrainDpo, round_name: st
     else:
         tuned = load_policy_for_training(base, paths.adapter(policy))
         identity = fingerprint([identity, dpo.reference, sha256(paths.adapter(policy))])
+    wrote = (policy == "base" or dpo.reference == "previous") and sample.dtype == dpo.precision
     with tuned.disable_adapter() if dpo.reference == "base" else nullcontext():
-        reference = module.reference_log_probs(
-            tuned, pairs, dpo.batch, dpo.precision, f"train_dpo {round_name} reference", identity
+        before = reference(
+            tuned, frame, pairs, wrote, dpo.batch, dpo.precision, f"train_dpo {round_name} reference", identity
         )
     settings = dpo_settings(dpo, values["beta"], values["learning_rate"], own_seed, where)
     if dpo.engine == "trl":
         from rlrf4rec.alignment import trl_engine
 
-        steps = trl_engine.train(tuned, tokenizer, pairs, reference, settings)
+        steps = trl_engine.train(tuned, tokenizer, pairs, before, settings)
     else:
-        steps = module.train(Dpo(tuned, pairs, reference, settings), f"train_dpo {round_name}", identity)
+        steps = module.train(Dpo(tuned, pairs, before, settings), f"train_dpo {round_name}", identity)
     save_adapter(tuned, paths.LLM, paths.adapter(round_name))
     write_csv(paths.plot("train_dpo", round_name), [vars(step) for step in steps])
     tail = steps[len(steps) // 2 :]

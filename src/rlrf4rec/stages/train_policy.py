@@ -6,21 +6,19 @@ sft: supervised fine-tuning on the chosen texts.
 
 from dataclasses import replace
 
-import torch
-
 from rlrf4rec import machine, paths
 from rlrf4rec.alignment import module, packed
 from rlrf4rec.alignment.module import Dpo
-from rlrf4rec.alignment.packed import TokenPair
-from rlrf4rec.alignment.pairs import token_pairs
+from rlrf4rec.alignment.pairs import shuffled, token_pairs
 from rlrf4rec.alignment.policy import new_policy, save_adapter
+from rlrf4rec.alignment.reference import reference
 from rlrf4rec.alignment.sft import Sft
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.files import read_json, write_csv, write_json
 from rlrf4rec.language.models import DTYPES, Place, load_llm
 from rlrf4rec.language.tokenizer import load_tokenizer
 from rlrf4rec.params import Dpo as DpoParams
-from rlrf4rec.params import Llm, TrainDpo, TrainPolicy
+from rlrf4rec.params import Llm, Sample, TrainDpo, TrainPolicy
 from rlrf4rec.search import study
 from rlrf4rec.seeds import derive
 from rlrf4rec.stages.train_dpo import DEFAULTS, dpo_settings
@@ -28,7 +26,15 @@ from rlrf4rec.tables.rewards import PAIRS, check_tuning_users
 from rlrf4rec.tables.split import FOLD_USERS
 
 
-def run(seed: int, llm: Llm, dpo: DpoParams, train_dpo: TrainDpo, train_policy: TrainPolicy, method: str) -> str:
+def run(
+    seed: int,
+    sample: Sample,
+    llm: Llm,
+    dpo: DpoParams,
+    train_dpo: TrainDpo,
+    train_policy: TrainPolicy,
+    method: str,
+) -> str:
     """Train and save the adapter of `method`; returns the closing line."""
     if method not in ("shuffled", "sft"):
         raise RLRFError(f"train_policy {method}: unknown; one of shuffled, sft")
@@ -38,19 +44,20 @@ def run(seed: int, llm: Llm, dpo: DpoParams, train_dpo: TrainDpo, train_policy: 
     where = Place.of(llm.device, llm.quantization, llm.trust_remote_code)
     tokenizer = load_tokenizer(paths.LLM, where.trusted)
     base = load_llm(paths.LLM, DTYPES[dpo.precision], packed.NAME, where)
-    pairs = token_pairs(frame, tokenizer, base.config.max_position_embeddings)
     # The same seed as the default run: adapter and order of the pairs are equal, the preferences differ.
     own_seed = derive(seed, "train_dpo", "round1")
     if method == "shuffled":
-        pairs = shuffled(pairs, derive(seed, "shuffled"))
+        frame = shuffled(frame, derive(seed, "shuffled"))
+    pairs = token_pairs(frame, tokenizer, base.config.max_position_embeddings)
     tuned = new_policy(base, dpo.lora_rank, dpo.lora_alpha, dpo.lora_dropout, own_seed, dpo.lora_target)
     identity = where.identity(paths.LLM)
     what = f"train_policy {method}"
-    reference = module.reference_log_probs(tuned, pairs, dpo.batch, dpo.precision, f"{what} reference", identity)
+    told = sample.dtype == dpo.precision
+    before = reference(tuned, frame, pairs, told, dpo.batch, dpo.precision, f"{what} reference", identity)
     settings = dpo_settings(dpo, values["beta"], values["learning_rate"], own_seed, where)
     if method == "sft":
         settings = replace(settings, learning_rate=train_policy.sft_learning_rate, epochs=train_policy.sft_epochs)
-    trained = Sft(tuned, pairs, reference, settings) if method == "sft" else Dpo(tuned, pairs, reference, settings)
+    trained = Sft(tuned, pairs, before, settings) if method == "sft" else Dpo(tuned, pairs, before, settings)
     steps = module.train(trained, what, identity)
     save_adapter(tuned, paths.LLM, paths.policy(method))
     write_csv(paths.plot("train_policy", method), [vars(step) for step in steps])
@@ -63,9 +70,3 @@ def run(seed: int, llm: Llm, dpo: DpoParams, train_dpo: TrainDpo, train_policy: 
     write_json(paths.metrics("train_policy", method), report)
     done = f"{len(pairs)} pairs, {len(steps)} steps, accuracy {last['accuracy']:.2f}"
     return f"wrote {paths.policy(method)}, {done}; {computed}"
-
-
-def shuffled(pairs: list[TokenPair], seed: int) -> list[TokenPair]:
-    """The pairs with chosen and rejected swapped by a fair coin: the same texts, no preference."""
-    swap = torch.rand(len(pairs), generator=torch.Generator().manual_seed(seed)) < 0.5
-    return [TokenPair(p.prompt, p.rejected, p.chosen) if s else p for p, s in zip(pairs, swap.tolist(), strict=True)]

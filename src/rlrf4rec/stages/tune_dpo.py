@@ -15,6 +15,7 @@ from rlrf4rec.alignment import module, packed
 from rlrf4rec.alignment.module import Dpo
 from rlrf4rec.alignment.pairs import token_pairs
 from rlrf4rec.alignment.policy import new_policy, save_adapter
+from rlrf4rec.alignment.reference import reference
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.files import sha256, write_csv, write_json
 from rlrf4rec.language.models import DTYPES, Place, load_llm
@@ -89,9 +90,9 @@ def _search(
     judge = Judge(held, sample.model_copy(update={"n": space.samples}), encode, reward, round_name, seed, where)
     before = REWARDS.read(paths.rewards(round_name))
     policy = new_policy(base, dpo.lora_rank, dpo.lora_alpha, dpo.lora_dropout, 0, dpo.lora_target)
-    reference = module.reference_log_probs(
-        policy, pairs, dpo.batch, dpo.precision, "tune_dpo reference", where.identity(paths.LLM)
-    )
+    # The texts of the first round are those of the base LLM, which is the reference here.
+    wrote, what = round_name == "round1" and sample.dtype == dpo.precision, "tune_dpo reference"
+    told = reference(policy, frame, pairs, wrote, dpo.batch, dpo.precision, what, where.identity(paths.LLM))
     policy.unload()
 
     def objective(trial: optuna.Trial) -> float:
@@ -117,9 +118,9 @@ def _search(
             if dpo.engine == "trl":
                 from rlrf4rec.alignment import trl_engine
 
-                trl_engine.train(tuned, tokenizer, pairs, reference, settings)
+                trl_engine.train(tuned, tokenizer, pairs, told, settings)
             else:
-                module.train(Dpo(tuned, pairs, reference, settings, halfway), f"tune_dpo trial {trial.number}", None)
+                module.train(Dpo(tuned, pairs, told, settings, halfway), f"tune_dpo trial {trial.number}", None)
             return gain(held)
         finally:
             tuned.unload()

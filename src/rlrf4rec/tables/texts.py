@@ -31,13 +31,18 @@ class UserText(pa.DataFrameModel):
 
 
 class SampledText(UserText):
-    """A text of an LLM with all that made it; `tokens` are the sampled ids, the stop token included."""
+    """A text of an LLM with all that made it; `tokens` are the sampled ids, the stop token included.
+
+    `log_prob`: of all these tokens under the policy as it is, without temperature, top-k and top-p, in nats; null where
+    a server wrote the text.
+    """
 
     policy: str
     tokens: pl.List(pl.Int64)  # type: ignore[valid-type]
     token_count: int = pa.Field(ge=1)
     stop: str = pa.Field(isin=["stop", "length"])
     redraws: int = pa.Field(ge=0)
+    log_prob: float = pa.Field(le=0, nullable=True)
     temperature: float = pa.Field(gt=0)
     top_k: int = pa.Field(ge=0)
     top_p: float = pa.Field(gt=0, le=1)

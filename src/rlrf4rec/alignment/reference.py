@@ -1,0 +1,36 @@
+"""Log-probabilities of the pairs' texts under the reference policy: told by the sampler, or computed."""
+
+import polars as pl
+import torch
+from peft import PeftModel
+
+from rlrf4rec.alignment import module
+from rlrf4rec.alignment.loss import LogProbs
+from rlrf4rec.alignment.packed import TokenPair
+
+
+def told(frame: pl.DataFrame) -> LogProbs | None:
+    """What the sampler said of the texts under the policy that wrote them, [pairs]; None where a server wrote one."""
+    columns = frame["chosen_log_prob"], frame["rejected_log_prob"]
+    if any(column.null_count() for column in columns):
+        return None
+    return LogProbs(*(torch.tensor(column.to_list(), dtype=torch.float32) for column in columns))
+
+
+def reference(
+    policy: PeftModel,
+    frame: pl.DataFrame,
+    pairs: list[TokenPair],
+    wrote: bool,
+    batch: int,
+    precision: str,
+    what: str,
+    identity: str | None,
+) -> LogProbs:
+    """Log-probabilities of all pairs under the policy as it stands, [pairs].
+
+    frame: the table of the pairs. `wrote`: that policy wrote the texts, in this precision: then the sampler has told
+    them, and nothing is computed again.
+    """
+    known = told(frame) if wrote else None
+    return known or module.reference_log_probs(policy, pairs, batch, precision, what, identity)
