@@ -9,6 +9,7 @@ from rlrf4rec.tables.contract import Rule, require, table
 from rlrf4rec.tables.split import FOLDS
 
 FINITE = {"min_value": -1e9, "max_value": 1e9}
+LOG_PROB = {"min_value": -1e6, "max_value": 0.0}  # nats of a whole text; a finite number
 
 
 class RewardRow(pa.DataFrameModel):
@@ -41,8 +42,8 @@ class Pair(pa.DataFrameModel):
     rejected: str = pa.Field(str_length={"min_value": 1})
     chosen_tokens: pl.List(pl.Int64)  # type: ignore[valid-type]
     rejected_tokens: pl.List(pl.Int64)  # type: ignore[valid-type]
-    chosen_log_prob: float = pa.Field(le=0, nullable=True)
-    rejected_log_prob: float = pa.Field(le=0, nullable=True)
+    chosen_log_prob: float = pa.Field(in_range=LOG_PROB, nullable=True)
+    rejected_log_prob: float = pa.Field(in_range=LOG_PROB, nullable=True)
     chosen_reward: float = pa.Field(in_range=FINITE)
     rejected_reward: float = pa.Field(in_range=FINITE)
     gap: float = pa.Field(gt=0)

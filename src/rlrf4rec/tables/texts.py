@@ -5,6 +5,8 @@ import polars as pl
 
 from rlrf4rec.tables.contract import Rule, table
 
+LOG_PROB = {"min_value": -1e6, "max_value": 0.0}  # nats of a whole text; a finite number
+
 
 class PromptRow(pa.DataFrameModel):
     """What the LLM gets for a user; `tokens` with the LLM's own tokenizer, `items` ratings shown."""
@@ -42,7 +44,7 @@ class SampledText(UserText):
     token_count: int = pa.Field(ge=1)
     stop: str = pa.Field(isin=["stop", "length"])
     redraws: int = pa.Field(ge=0)
-    log_prob: float = pa.Field(le=0, nullable=True)
+    log_prob: float = pa.Field(in_range=LOG_PROB, nullable=True)
     temperature: float = pa.Field(gt=0)
     top_k: int = pa.Field(ge=0)
     top_p: float = pa.Field(gt=0, le=1)
