@@ -7,12 +7,9 @@ line. So a stage can read no block but those that its signature shows.
 import argparse
 import importlib
 import inspect
-import logging
-import os
 import signal
 import sys
 import time
-import warnings
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -167,7 +164,7 @@ def run_stage(stage: str, entry: list[str]) -> None:
     from rlrf4rec.params import load
 
     versions.check()
-    _quiet()
+    logs.quiet()
     begin = time.monotonic()
     params = load()
     store.EVERY = params.store.seconds
@@ -222,7 +219,7 @@ def show_prompt(user: str) -> None:
     """Print what the LLM gets about a user."""
     from rlrf4rec import show
 
-    _quiet()
+    logs.quiet()
     show.show_prompt(user)
 
 
@@ -244,20 +241,6 @@ def _warn_of_bfloat16(params: "Params", keys: list[str]) -> None:
     half = [key for key in keys if key in machine.asked(params, type(params).model_fields, "bfloat16")]
     if warning := machine.emulated(half, machine.device(params.llm.device)):
         print(warning, file=sys.stderr, flush=True)
-
-
-def _quiet() -> None:
-    """Keep libraries' advertisements and advice out of the terminal; errors stay."""
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    if not sys.stderr.isatty():
-        os.environ.setdefault("TQDM_DISABLE", "1")  # libraries' bars would fill a log with rubbish
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(f"{name}.utilities.rank_zero").setLevel(logging.ERROR)
-    # Lightning announces every SIGTERM; `_stopped` says what it means for the stage.
-    logging.getLogger("lightning.pytorch.trainer.connectors.signal_connector").setLevel(logging.ERROR)
-    for part in ("LeafSpec", "many workers", "number of training batches", "gradient_checkpointing", "use of fork"):
-        warnings.filterwarnings("ignore", message=f".*{part}.*")
 
 
 if __name__ == "__main__":

@@ -42,6 +42,16 @@ def caught() -> Iterator[Stop]:
                 signal.signal(each, handler)
 
 
+def wake_on_signals() -> None:
+    """Let Ctrl-C end a wait for workers at once: to be called before it.
+
+    Polars puts a handler of its own before Python's, with which the system takes up a wait again that a signal has
+    interrupted; Python would see the signal only when the wait is over.
+    """
+    for each in SIGNALS:
+        signal.siginterrupt(each, True)
+
+
 def ignore() -> None:
     """Let nothing disturb the end of a stopped command: no second Ctrl-C, which would print a traceback."""
     for each in SIGNALS:

@@ -1,11 +1,13 @@
 """What a command prints goes to the terminal and to a log file, and no secret goes to either."""
 
 import contextlib
+import logging
 import os
 import re
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -51,6 +53,20 @@ def secret_in(content: Any, key: str = "") -> str | None:
 def trace(error: BaseException) -> str:
     """The traceback that Python would print."""
     return "".join(traceback.format_exception(error)).rstrip()
+
+
+def quiet() -> None:
+    """Keep libraries' advertisements and advice out of the terminal; errors stay."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")  # libraries' bars would fill a log with rubbish
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(f"{name}.utilities.rank_zero").setLevel(logging.ERROR)
+    # Lightning announces every SIGTERM; the command line says what it means for the stage.
+    logging.getLogger("lightning.pytorch.trainer.connectors.signal_connector").setLevel(logging.ERROR)
+    for part in ("LeafSpec", "many workers", "number of training batches", "gradient_checkpointing", "use of fork"):
+        warnings.filterwarnings("ignore", message=f".*{part}.*")
 
 
 class Log:

@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from rlrf4rec import interrupts
+
 Given = TypeVar("Given")
 Made = TypeVar("Made")
 
@@ -47,6 +49,7 @@ def spread(step: Callable[[Given], Made], batches: Sequence[Given]) -> Iterator[
         prefetch_factor=1 if workers else None,
         multiprocessing_context="fork" if workers else None,
     )
+    interrupts.wake_on_signals()
     with one_thread():
         yield from loader
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rlrf4rec import store
+from rlrf4rec import interrupts, logs, store
 from rlrf4rec.progress import Progress
 from rlrf4rec.ranking.lists import Catalogue, Lists
 from rlrf4rec.seeds import seeded
@@ -99,9 +99,7 @@ def train(job: Job) -> Trained:
 def _start() -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    import logging
-
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    logs.quiet()
 
 
 def train_all(jobs: list[Job], what: str) -> list[Trained]:
@@ -115,6 +113,7 @@ def train_all(jobs: list[Job], what: str) -> list[Trained]:
         workers = min(len(missing), len(os.sched_getaffinity(0)))
         with ProcessPoolExecutor(workers, get_context("spawn"), _start) as pool:
             futures = {pool.submit(_numpy_train, job): key for key, job in missing.items()}
+            interrupts.wake_on_signals()
             try:
                 for future in as_completed(futures):
                     weights, losses, validation, scores = future.result()
