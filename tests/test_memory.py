@@ -27,15 +27,17 @@ def model(llama):
     return llama(vocabulary=128)
 
 
-def learn(model, texts, steps):
-    """Overfit the model to some texts."""
+def learn(model, texts, steps=600):
+    """Overfit the model to some texts; the rate falls to 0, so that it ends well in whatever arithmetic."""
     rows = [torch.tensor([Letters().encode(t)]) for t in texts]
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.005)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=steps)
     for step in range(steps):
         loss = model(rows[step % len(rows)], labels=rows[step % len(rows)]).loss
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        schedule.step()
     return model.eval()
 
 
@@ -95,7 +97,7 @@ def test_planted_memory_of_item_lines_is_found_and_none_in_a_new_model(model):
     lines = [f"{row['item']}|{row['title']} ({row['year']})|" for row in rows]
     windows = ["\n".join(lines[i : i + 3]) for i in range(7)]
     before = probe.item_lines(asker(model), items(), random.Random(0))
-    after = probe.item_lines(asker(learn(model, windows, 300)), items(), random.Random(0))
+    after = probe.item_lines(asker(learn(model, windows)), items(), random.Random(0))
     assert before["completed"] == 0.0
     assert (after["asked"], after["completed"], after["completed_first_lines"]) == (6, 1.0, 1.0)
 
@@ -105,7 +107,7 @@ def test_planted_memory_of_titles_is_found(model):
     before = probe.titles(asker(model), rows)
     assert (before["asked"], before["completed"]) == (6, 0.0)
     lines = [f"{r['title']} ({r['year']}; Drama)" for r in rows]
-    learn(model, [f"Movies: {'; '.join(lines[:3])}; {line}" for line in lines[3:]], 300)
+    learn(model, [f"Movies: {'; '.join(lines[:3])}; {line}" for line in lines[3:]])
     after = probe.titles(asker(model), rows)
     assert (after["completed"], after["completed_other_title"], after["true_more_likely"]) == (1.0, 0.0, 1.0)
     assert after["log_prob_per_token"] > after["log_prob_per_token_other_title"] + 1
@@ -113,7 +115,7 @@ def test_planted_memory_of_titles_is_found(model):
 
 def test_planted_memory_of_years_is_found(model):
     rows = items().to_dicts()
-    learn(model, [f"{r['title']} ({r['year']}" for r in rows], 300)
+    learn(model, [f"{r['title']} ({r['year']}" for r in rows])
     years = probe.years(asker(model), rows, random.Random(0))
     assert years["true_most_likely"] == 1.0
     assert years["gap"] > years["gap_other_title"] + 1

@@ -10,9 +10,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel
 
-from rlrf4rec import store
+from rlrf4rec import store, workers
 from rlrf4rec.files import fingerprint
-from rlrf4rec.language import workers
 from rlrf4rec.progress import Progress
 
 SCHEMA: dict[str, Any] = {"text": pl.String, "vector": pl.List(pl.Float32)}

@@ -14,10 +14,10 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel
 
-from rlrf4rec import store
+from rlrf4rec import store, workers
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.files import fingerprint
-from rlrf4rec.language import nucleus, workers
+from rlrf4rec.language import nucleus
 from rlrf4rec.language.generate import Drawn, Settings, common_prefix, generate, prefix_cache
 from rlrf4rec.language.shared_attention import SharedCache
 from rlrf4rec.progress import Progress
@@ -36,7 +36,7 @@ CODE = (
     "language/nucleus",
     "language/sampler",
     "language/shared_attention",
-    "language/workers",
+    "workers",
 )
 
 Batch = tuple[list[int], list[int]]  # rows of the prompts, and the sample indices that each of them gets

@@ -5,17 +5,13 @@ of cores nor on what runs beside it.
 """
 
 import json
-import os
-import warnings
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from rlrf4rec import interrupts, logs, store
+from rlrf4rec import store, workers
 from rlrf4rec.progress import Progress
 from rlrf4rec.ranking.lists import Catalogue, Lists
 from rlrf4rec.seeds import seeded
@@ -96,34 +92,19 @@ def train(job: Job) -> Trained:
     return Trained({k: v.detach().clone() for k, v in net.state_dict().items()}, losses, curve, scores)
 
 
-def _start() -> None:
-    torch.set_num_threads(1)
-    warnings.simplefilter("ignore")
-    logs.quiet()
-
-
 def train_all(jobs: list[Job], what: str) -> list[Trained]:
-    """Train all jobs that are not in the store, as many at once as there are cores."""
-    code = store.code("ranking", "metrics/ranking", threads=1)
+    """Train all jobs that are not in the store, as many at once as this process has threads."""
+    code = store.code("ranking", "metrics/ranking", "workers", threads=1)
     keys = [store.digest(code, job) for job in jobs]
     done = {key: found for key in keys if (found := _load(key))}
     missing = {key: job for key, job in zip(keys, jobs, strict=True) if key not in done}
     if missing:
         progress = Progress(len(missing), what)
-        workers = min(len(missing), len(os.sched_getaffinity(0)))
-        with ProcessPoolExecutor(workers, get_context("spawn"), _start) as pool:
-            futures = {pool.submit(_numpy_train, job): key for key, job in missing.items()}
-            interrupts.wake_on_signals()
-            try:
-                for future in as_completed(futures):
-                    weights, losses, validation, scores = future.result()
-                    trained = Trained(_tensors(weights), losses, validation, _tensors(scores))
-                    done[futures[future]] = trained
-                    _save(futures[future], trained)
-                    progress.advance(1, f"loss {losses[-1]:.3f}")
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        made = workers.spread(_numpy_train, list(missing.values()))
+        for key, (weights, losses, validation, scores) in zip(missing, made, strict=True):
+            done[key] = Trained(_tensors(weights), losses, validation, _tensors(scores))
+            _save(key, done[key])
+            progress.advance(1, f"loss {losses[-1]:.3f}")
         progress.close()
     return [done[key] for key in keys]
 

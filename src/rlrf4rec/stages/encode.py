@@ -24,7 +24,7 @@ def run(encode: Encode, name: str) -> str:
     else:
         texts = _read(name, rows)
         identity = fingerprint(
-            [sha256(paths.ENCODER), store.code("language/encoder", "language/models", "language/workers", threads=1)]
+            [sha256(paths.ENCODER), store.code("language/encoder", "language/models", "workers", threads=1)]
         )
         flat = encode_texts(model, tokenizer, texts, encode.max_tokens, encode.batch, f"encode {name}", identity)
         encoded = flat.view(len(rows), -1, flat.shape[1])
