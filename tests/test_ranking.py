@@ -129,7 +129,7 @@ def test_trained_rerankers_are_taken_from_the_store(monkeypatch):
         assert all(torch.equal(kept.weights[k], new.weights[k]) for k in kept.weights)
         assert torch.equal(kept.scores["own"], new.scores["own"])
     train_all([replace(jobs[0], texts=texts + 1)], "test")
-    assert submitted == [3, 1]
+    assert trained == [3, 1]
 
 
 def test_a_second_place_about_the_user_is_read_and_a_constant_one_changes_nothing():
