@@ -29,6 +29,8 @@ def caught() -> Iterator[Stop]:
     def handle(number: int, _: FrameType | None) -> None:
         stop.signal = stop.signal or number
         threading.excepthook = lambda _: None  # the thread of a pool complains of the workers that are killed here
+        if hasattr(signal, "SIGCHLD"):
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch would report the workers that are ended here
         for worker in multiprocessing.active_children():
             worker.kill()
         raise KeyboardInterrupt
