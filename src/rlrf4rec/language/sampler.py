@@ -1,4 +1,4 @@
-"""Sampling texts from a policy: on a CPU in workers of one thread each, on a GPU by Lightning's `Trainer.predict`.
+"""Sampling texts from a policy.
 
 A text depends on the policy, its prompt, the settings, the seed and its sample index: its random numbers
 come from a key of these alone. Texts are kept in the store as batches finish and are named by the same key,
@@ -8,10 +8,8 @@ so a killed stage goes on where it was, and more samples, more users or changed 
 import hashlib
 from typing import Any
 
-import lightning as L
 import polars as pl
 import torch
-from torch.utils.data import DataLoader
 from transformers import PreTrainedModel
 
 from rlrf4rec import store, workers
@@ -19,6 +17,7 @@ from rlrf4rec.errors import RLRFError
 from rlrf4rec.files import fingerprint
 from rlrf4rec.language import nucleus
 from rlrf4rec.language.generate import Drawn, Settings, common_prefix, generate, prefix_cache
+from rlrf4rec.language.predict import predict
 from rlrf4rec.language.shared_attention import SharedCache
 from rlrf4rec.progress import Progress
 
@@ -34,6 +33,7 @@ CODE = (
     "language/generate",
     "language/models",
     "language/nucleus",
+    "language/predict",
     "language/sampler",
     "language/shared_attention",
     "workers",
@@ -43,23 +43,19 @@ Batch = tuple[list[int], list[int]]  # rows of the prompts, and the sample indic
 Row = tuple[str, int, list[int], int, float]  # of SCHEMA
 
 
-class PromptData(L.LightningDataModule):
-    """Batches of what is missing: prompts that miss the same samples, the longest last."""
+def batches_of(prompts: list[list[int]], missing: dict[int, tuple[int, ...]], batch_users: int) -> list[Batch]:
+    """Batches of what is missing: prompts that miss the same samples, the longest last.
 
-    def __init__(self, prompts: list[list[int]], missing: dict[int, tuple[int, ...]], batch_users: int) -> None:
-        """`missing`: the sample indices that are wanted of a row of `prompts`."""
-        super().__init__()
-        self.batches: list[Batch] = []
-        for samples in sorted(set(missing.values())):
-            rows = sorted((r for r in missing if missing[r] == samples), key=lambda r: (len(prompts[r]), prompts[r]))
-            self.batches += [(rows[i : i + batch_users], list(samples)) for i in range(0, len(rows), batch_users)]
-
-    def predict_dataloader(self) -> DataLoader[Batch]:
-        """Batches as they are."""
-        return DataLoader(self.batches, batch_size=None, collate_fn=lambda batch: batch)  # type: ignore[arg-type]
+    missing: the sample indices that are wanted of a row of `prompts`.
+    """
+    batches: list[Batch] = []
+    for samples in sorted(set(missing.values())):
+        rows = sorted((r for r in missing if missing[r] == samples), key=lambda r: (len(prompts[r]), prompts[r]))
+        batches += [(rows[i : i + batch_users], list(samples)) for i in range(0, len(rows), batch_users)]
+    return batches
 
 
-class Sampler(L.LightningModule):
+class Sampler:
     """Samples token lists for prompts; the result of a batch is a table of `SCHEMA`."""
 
     def __init__(
@@ -74,7 +70,6 @@ class Sampler(L.LightningModule):
         identity: str | None,
     ) -> None:
         """`blank`: tokens that are white space; `identity`: names the policy in the store, None keeps nothing."""
-        super().__init__()
         self.model, self.prompts, self.settings = model, prompts, settings
         self.n, self.seed, self.redraws, self.blank = n, seed, redraws, blank
         self.names = [_name(prompt) for prompt in prompts]
@@ -86,21 +81,18 @@ class Sampler(L.LightningModule):
         self.prefix_length = common_prefix(prompts)
         self.prefix: SharedCache | None = None
         self.progress: Progress | None = None
+        self.drawn: list[pl.DataFrame] = []
         self.fresh = 0
 
-    def predict_step(self, batch: Batch) -> pl.DataFrame:
-        """Table `SCHEMA` of the batch."""
-        return self.take(self.sample(batch))
-
-    def take(self, rows: list[Row]) -> pl.DataFrame:
-        """Keep and count what was sampled; returns it as a table."""
+    def take(self, rows: list[Row]) -> None:
+        """Keep and count what was sampled."""
         drawn = pl.DataFrame(rows, schema=SCHEMA, orient="row")
         self.fresh += drawn.height
         if self.shelf:
             self.shelf.add(drawn)
         if self.progress:
             self.progress.advance(drawn.height)
-        return drawn
+        self.drawn.append(drawn)
 
     def read_prefix(self) -> None:
         """Compute what all prompts share, once."""
@@ -166,7 +158,10 @@ def sample_texts(sampler: Sampler, batch_users: int, what: str) -> pl.DataFrame:
     pieces = [known]
     if missing:
         sampler.progress = Progress(sum(len(samples) for samples in missing.values()), what)
-        pieces += _predict(sampler, PromptData(sampler.prompts, missing, batch_users))
+        with workers.one_thread():
+            sampler.read_prefix()
+        predict(sampler.model, sampler.sample, batches_of(sampler.prompts, missing, batch_users), sampler.take)
+        pieces += sampler.drawn
         sampler.progress.close()
     if sampler.shelf:
         sampler.shelf.flush()
@@ -178,18 +173,6 @@ def sample_texts(sampler: Sampler, batch_users: int, what: str) -> pl.DataFrame:
             "look at the prompt, or raise sample.redraws or sample.temperature"
         )
     return texts
-
-
-def _predict(sampler: Sampler, data: PromptData) -> list[pl.DataFrame]:
-    """Tables of all batches."""
-    if sampler.model.device.type == "cpu":
-        with workers.one_thread():
-            sampler.read_prefix()
-        return [sampler.take(rows) for rows in workers.spread(sampler.sample, data.batches)]
-    trainer = L.Trainer(
-        logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator="gpu", devices=1
-    )
-    return list(trainer.predict(sampler, datamodule=data) or [])  # type: ignore[arg-type]
 
 
 def _missing(wanted: pl.DataFrame) -> dict[int, tuple[int, ...]]:

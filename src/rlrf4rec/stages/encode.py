@@ -6,7 +6,7 @@ import torch
 from rlrf4rec import paths, store, vectors
 from rlrf4rec.errors import InputError
 from rlrf4rec.files import fingerprint, sha256
-from rlrf4rec.language.encoder import encode_texts
+from rlrf4rec.language.encoder import CODE, encode_texts
 from rlrf4rec.language.models import load_encoder
 from rlrf4rec.language.tokenizer import load_tokenizer
 from rlrf4rec.params import Encode
@@ -23,9 +23,7 @@ def run(encode: Encode, name: str) -> str:
         encoded = torch.zeros(len(rows), 1, model.config.hidden_size)
     else:
         texts = _read(name, rows)
-        identity = fingerprint(
-            [sha256(paths.ENCODER), store.code("language/encoder", "language/models", "workers", threads=1)]
-        )
+        identity = fingerprint([sha256(paths.ENCODER), store.code(*CODE, threads=1)])
         flat = encode_texts(model, tokenizer, texts, encode.max_tokens, encode.batch, f"encode {name}", identity)
         encoded = flat.view(len(rows), -1, flat.shape[1])
     vectors.write_texts(paths.vectors(name), encoded, rows)
