@@ -94,8 +94,11 @@ def run(
     summary = _summary(report, variants, tuned[-1])
     write_json(paths.SUMMARY, summary)
     write_csv(paths.plot("evaluate", "variants"), _plot(report, variants))
-    told = ", ".join(f"{name} {value:+.4f}" for name, value in summary.items())
-    return f"wrote {paths.SUMMARY}; {told}; {report['arithmetic']}"
+    return f"wrote {paths.SUMMARY}; {_told(summary)}; {report['arithmetic']}"
+
+
+def _told(summary: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:+.4f}" for name, value in summary.items())
 
 
 def _pairs(variants: Variants) -> list[tuple[str, str]]:
