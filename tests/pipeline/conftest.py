@@ -17,13 +17,6 @@ USERS = 40
 TOKEN = "hf_" + "PlantedTokenThatNoFileMayHold"
 
 
-def pytest_collection_modifyitems(items):
-    """All tests of the pipeline in one process, which shares its runs; the others go beside it."""
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.xdist_group("pipeline"))
-
-
 def smoke(root):
     """The params that the recipe `smoke` sets, by block."""
     blocks = {}
