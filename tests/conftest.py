@@ -20,6 +20,7 @@ def state(tmp_path_factory, monkeypatch):
     """The store of a test is its own."""
     folder = tmp_path_factory.mktemp("state")
     monkeypatch.setenv("DVC_ROOT", str(folder))
+    monkeypatch.delenv("COLUMNS", raising=False)  # set in pytest's own processes; what is printed goes by it
     monkeypatch.setattr(threading, "excepthook", threading.excepthook)  # given back: a stopped command silences it
     return folder
 
@@ -63,7 +64,6 @@ def repository(tmp_path, monkeypatch):
     from compared import begin
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("COLUMNS", raising=False)
     begin(tmp_path)
     return tmp_path
 
