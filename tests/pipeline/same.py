@@ -80,13 +80,17 @@ def rewrite(root, base):
     path, yaml = root / "dvc.lock", YAML()
     lock = yaml.load(path.read_text())
     with Repo(root) as repo:
-        of = {stage.addressing: [dep.def_path for dep in stage.deps] for stage in repo.index.stages}
+        of = {
+            stage.name: [Path(dep.fs_path).relative_to(root).as_posix() for dep in stage.deps]
+            for stage in repo.index.stages
+            if stage.path_in_repo == "dvc.yaml"
+        }
     done, left = [], []
     for name, entry in lock["stages"].items():
         wanted = sorted(dep for dep in of.get(name, []) if dep.startswith(CODE))
         others = sorted(dep for dep in of.get(name, []) if not dep.startswith(CODE))
         recorded = sorted(dep["path"] for dep in entry.get("deps", []) if not dep["path"].startswith(CODE))
-        made = rewritten(entry, wanted, was, now) if others == recorded and "deps" in entry else None
+        made = rewritten(entry, wanted, was, now) if name in of and wanted and others == recorded else None
         if made is None:
             left.append(name)
         elif [dict(dep) for dep in made["deps"]] != [dict(dep) for dep in entry["deps"]]:

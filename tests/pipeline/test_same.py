@@ -1,6 +1,10 @@
 """The parts of `make same` that decide; the whole runs two tiny pipelines and is tried by hand."""
 
-from .same import first_unequal, md5, rewritten
+import pytest
+from ruamel.yaml import YAML
+
+from .conftest import ran, run
+from .same import first_unequal, md5, rewrite, rewritten
 
 OLD, NEW = b"old\n", b"new\n"
 ENTRY = {
@@ -40,3 +44,39 @@ def test_code_that_is_no_longer_a_dependency_goes():
 def test_an_entry_that_the_base_had_not_run_is_left():
     assert rewritten(ENTRY, ["src/a.py"], {"src/a.py": NEW}.get, {"src/a.py": NEW}.get) is None
     assert rewritten(ENTRY, ["src/a.py"], {}.get, {"src/a.py": NEW}.get) is None
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A pipeline of two stages that has run, with its lock committed; the code of the second is in two files."""
+    for name, text in (("src/a.py", "print(1)"), ("src/b.py", "print(2)"), ("src/c.py", "print(3)")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    one = {"cmd": "python src/a.py > one", "deps": ["src/a.py"], "outs": ["one"]}
+    two = {"cmd": "python src/b.py > two", "deps": ["one", "src/b.py", "src/c.py"], "outs": ["two"]}
+    with (tmp_path / "dvc.yaml").open("w") as file:
+        YAML().dump({"stages": {"first": one, "second": two}}, file)
+    for command in (["git", "init", "-q"], ["dvc", "init", "-q"], ["dvc", "repro", "-q"], ["git", "add", "-A"]):
+        run(tmp_path, *command)
+    run(tmp_path, "git", "commit", "-qm", "base")
+    return tmp_path
+
+
+def test_after_the_rewriting_nothing_has_to_run_again_and_the_outputs_are_as_they_were(repository, monkeypatch):
+    """From another folder, as `make same` runs it; what had not fitted before is left."""
+    lock = repository / "dvc.lock"
+    before = YAML(typ="safe").load(lock.read_text())["stages"]
+    (repository / "src" / "b.py").write_text("print(2)  # said better")
+    assert ran(run(repository, "dvc", "repro", "--dry").stdout) == {"second"}
+    monkeypatch.chdir(repository / "src")
+    assert rewrite(repository, "HEAD") == (["second"], [])
+    assert ran(run(repository, "dvc", "repro", "--dry").stdout) == set()
+    after = YAML(typ="safe").load(lock.read_text())["stages"]
+    assert after["first"] == before["first"]
+    assert (after["second"]["outs"], after["second"]["cmd"]) == (before["second"]["outs"], before["second"]["cmd"])
+    assert [dep["path"] for dep in after["second"]["deps"]] == ["one", "src/b.py", "src/c.py"]
+    run(repository, "git", "add", "-A")
+    run(repository, "git", "commit", "-qm", "same")
+    (repository / "src" / "a.py").write_text("print(4)")
+    run(repository, "git", "commit", "-qam", "not run")
+    assert rewrite(repository, "HEAD") == ([], ["first"])
