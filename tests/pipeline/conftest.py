@@ -158,13 +158,13 @@ def tiny_repository(folder, assets, root=ROOT):
 def clones(tmp_path_factory, assets):
     """Two clones in different folders, run from nothing side by side; the log of the first.
 
-    The first runs through; the second is killed in the middle of two stages. Each has one thread: with another number
+    The first runs through; the second is killed in the middle of three stages. Each has one thread: with another number
     of threads last bits differ on some processors.
     """
     folders = [tiny_repository(tmp_path_factory.mktemp(name) / "r", assets) for name in ("one", "two-elsewhere")]
 
     def killed(folder):
-        for stage, delay in (("sample@base", 6.0), ("tune_dpo", 8.0)):
+        for stage, delay in (("sample@base", 6.0), ("tune_dpo", 8.0), ("train_ranker@prm-base", 4.0)):
             assert killed_repro(folder, stage, delay), stage
         return run(folder, "dvc", "repro").stdout
 

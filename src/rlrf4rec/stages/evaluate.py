@@ -32,6 +32,7 @@ from rlrf4rec.tables.split import RANKING
 from rlrf4rec.vectors import load_tensors
 
 SHOWN_USERS = 10
+BY_USER = ["backbone", "knowledge", "seed", "user"]
 
 
 def run(
@@ -54,8 +55,7 @@ def run(
     names = metric_names(evaluate.ks)
     per_list = {texts: _metrics(ranked[texts], tables, lists, evaluate.ks) for texts in ("own", "permuted")}
     metrics_table(evaluate.ks, per_list=True).write(per_list["own"], paths.PER_LIST)
-    keys = ["backbone", "knowledge", "seed", "user"]
-    mean = {t: f.group_by(keys, maintain_order=True).agg(pl.col(names).mean()) for t, f in per_list.items()}
+    mean = {t: f.group_by(BY_USER, maintain_order=True).agg(pl.col(names).mean()) for t, f in per_list.items()}
     metrics_table(evaluate.ks, per_list=False).write(mean["own"], paths.PER_USER)
     EXAMPLES.write(_examples(tables, variants, train_ranker, tuned[-1]), paths.EXAMPLES)
     compared = [name for name in blocks.HEADLINE if name in names] or names[:1]
