@@ -13,7 +13,7 @@ DEFAULT = load(Path(__file__).parent.parent / "params.yaml").interactions
 def tables(folder, min_interactions=2, **changes):
     """Tables and counts of the data set in a folder."""
     params = DEFAULT.model_copy(update={"min_interactions": min_interactions, **changes})
-    return clean(read(folder, params), params)
+    return clean(read(folder, params), params, seed=1)
 
 
 def write(folder, files, encoding="utf-8"):

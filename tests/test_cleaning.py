@@ -26,8 +26,8 @@ def found(rows, items="abcdef"):
     return Found(frame.with_row_index("line", 2).lazy(), catalogue.with_row_index("line", 2).lazy(), *paths)
 
 
-def kept(rows, **changes):
-    return clean(found(rows), DEFAULT.model_copy(update={"min_interactions": 2, **changes}))
+def kept(rows, seed=1, **changes):
+    return clean(found(rows), DEFAULT.model_copy(update={"min_interactions": 2, **changes}), seed)
 
 
 def test_filters_apply_in_the_stated_order_and_each_says_what_it_took():
@@ -63,10 +63,26 @@ def test_a_core_is_taken_until_nothing_more_goes():
     assert raw.counts["interactions_outside_core"] == 4
 
 
+def test_a_number_of_users_is_drawn_by_the_seed_and_a_larger_one_holds_the_smaller():
+    rows = [(f"u{i:02}", item, 5, time) for i in range(40) for item, time in (("a", 1), ("b", 2))]
+    few, more, other = (kept(rows, seed, users=n) for seed, n in ((1, 10), (1, 25), (2, 10)))
+    drawn = [set(raw.users["user"]) for raw in (few, more, other)]
+    assert [len(users) for users in drawn] == [10, 25, 10]
+    assert drawn[0] < drawn[1]
+    assert drawn[0] != drawn[2]
+    assert set(few.interactions["user"]) == drawn[0]
+    assert few.interactions.height == 20
+    assert few.counts["users_not_drawn"] == 30
+    assert few.users["user"].is_sorted()
+    everyone = kept(rows, users=100)
+    assert (everyone.users.height, everyone.counts["users_not_drawn"]) == (40, 0)
+    assert "users_not_drawn" not in kept(rows, users=None).counts
+
+
 def test_the_metrics_tell_which_files_were_read(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write(paths.RAW, {**LOG})
-    line = interactions.run(DEFAULT.model_copy(update={**shop(separator=";"), "min_interactions": 2}))
+    line = interactions.run(1, DEFAULT.model_copy(update={**shop(separator=";"), "min_interactions": 2}))
     assert "4 interactions of 2 users" in line
     told = read_json(paths.metrics("interactions"))
     assert told["read"] == {name: sha256(paths.RAW / name) for name in ("log/a.csv", "log/b.csv", "items.csv")}

@@ -15,7 +15,7 @@ from rlrf4rec.errors import ParamsError, ResourceError
 from rlrf4rec.params import load
 
 ROOT = Path(__file__).parent.parent
-NAMES = ["default", "paper-amazon-books", "paper-ml1m", "single-gpu-1b", "smoke"]
+NAMES = ["default", "full", "paper-amazon-books", "paper-ml1m", "single-gpu-1b", "smoke"]
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +79,7 @@ def test_a_recipe_has_its_estimate(name):
         assert (need.seconds > 0) == (stage != "fetch_models" and (stage != "tune_dpo" or p.tune_dpo.n_trials > 0))
         assert need.memory > estimate.LIBRARIES - 1
     estimate.refuse(list(found.values()), server)
-    assert sum(need.seconds for need in found.values()) < {"smoke": 60, "default": 3600}.get(name, 7 * 86_400)
+    assert sum(need.seconds for need in found.values()) < {"smoke": 60, "default": 1800, "full": 3600}.get(name, 7 * 86_400)
     notebook = estimate.Machine(2, 4e11, 4e11, 16e9, 20e9, 0.0 if gpu else None)
     small = estimate.needs(p, llm, work, notebook)
     if gpu:

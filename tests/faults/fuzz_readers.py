@@ -91,7 +91,7 @@ def readers(folder: Path) -> dict[str, Reader]:
         return run
 
     def raw(path: Path) -> Raw:
-        found = clean(read(path.parent, DEFAULT), DEFAULT)
+        found = clean(read(path.parent, DEFAULT), DEFAULT, seed=1)
         INTERACTIONS.check(found.interactions, path)
         USERS.check(found.users, path)
         ITEMS.check(found.items, path)

@@ -29,8 +29,9 @@ def reference(
 ) -> LogProbs:
     """Log-probabilities of all pairs under the policy as it stands, [pairs].
 
-    frame: the table of the pairs. `wrote`: that policy wrote the texts, in this precision: then the sampler has told
-    them, and nothing is computed again.
+    frame: the table of the pairs. `wrote`: that policy wrote the texts, in this precision. In float32 the sampler's own
+    values are taken then, and nothing is computed again. In bfloat16 they are not: a forward of another shape rounds
+    elsewhere, by tenths of a nat over a text, and DPO would begin with margins where policy and reference are equal.
     """
-    known = told(frame) if wrote else None
+    known = told(frame) if wrote and precision == "float32" else None
     return known or module.reference_log_probs(policy, pairs, batch, precision, what, identity)

@@ -138,9 +138,9 @@ def interactions_stage(spec: Spec) -> Spec:
     from rlrf4rec.tables.interactions import INTERACTIONS, USERS
 
     folder = Path(spec["to"])
-    p = load().interactions.model_copy(update={"format": "ml-csv"})
+    p = load().interactions.model_copy(update={"format": "ml-csv", "users": None})
     begin = start()
-    raw = clean(read(folder, p), p)
+    raw = clean(read(folder, p), p, seed=1)
     INTERACTIONS.write(raw.interactions, folder / "interactions.parquet")
     USERS.write(raw.users, folder / "users.parquet")
     return {**spent(begin), "interactions": raw.interactions.height, "users": raw.users.height}

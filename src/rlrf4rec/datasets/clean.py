@@ -2,9 +2,11 @@
 
 In this order: items without title or text of their own go, and interactions with unknown items; then earlier ratings
 of an item that a user rated again; then ratings below `min_rating`; then, until nothing more goes, users and items of
-fewer than `user_core` and `item_core` interactions; last, users with fewer than `min_interactions`.
+fewer than `user_core` and `item_core` interactions; then users with fewer than `min_interactions`; last, all but `users` users,
+drawn by the seed: a larger number draws the same users and more.
 """
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,7 +34,7 @@ class Raw:
     counts: dict[str, int] = field(default_factory=dict)
 
 
-def clean(found: Found, p: Interactions) -> Raw:
+def clean(found: Found, p: Interactions, seed: int) -> Raw:
     """Tables and counts; InputError with file, line and column where a value can't be what it should be."""
     items, counts = _items(found)
     kept, more = _typed(found)  # one name for what is left: a large data set is not held twice
@@ -56,6 +58,9 @@ def clean(found: Found, p: Interactions) -> Raw:
     users = kept.group_by("user", maintain_order=True).agg(pl.len().cast(pl.Int64).alias("interactions"))
     active = users.filter(pl.col("interactions") >= p.min_interactions)
     counts["users_with_few_interactions"] = users.height - active.height
+    if p.users is not None:
+        more["users_not_drawn"] = max(0, active.height - p.users)
+        active = _drawn(active, p.users, seed)
     if active.height < users.height:
         kept = kept.join(active, on="user", how="semi", maintain_order="left")
     counts |= more
@@ -63,6 +68,12 @@ def clean(found: Found, p: Interactions) -> Raw:
         folder = found.interactions_file.parent
         raise InputError(f"{folder}: no interaction is left ({counts}); lower interactions.min_interactions")
     return Raw(kept, active.sort("user"), titled.sort("item"), counts)
+
+
+def _drawn(users: pl.DataFrame, number: int, seed: int) -> pl.DataFrame:
+    """So many users, those whose hashes with the seed are the smallest, in the order that they had."""
+    place = [hashlib.sha256(f"{seed} {user}".encode()).digest() for user in users["user"].to_list()]
+    return users.filter(pl.Series(place).rank("ordinal") <= number)
 
 
 def _core(frame: pl.DataFrame, user_core: int, item_core: int) -> pl.DataFrame:

@@ -8,6 +8,7 @@ from rlrf4rec.datasets.clean import clean
 from rlrf4rec.datasets.found import Found
 from rlrf4rec.files import sha256, write_json
 from rlrf4rec.params import Interactions
+from rlrf4rec.seeds import derive
 from rlrf4rec.tables.interactions import INTERACTIONS, ITEMS, USERS
 
 READERS = {
@@ -21,11 +22,11 @@ READERS = {
 }
 
 
-def run(interactions: Interactions) -> str:
+def run(seed: int, interactions: Interactions) -> str:
     """Read the raw files and write the three tables; what was read, left out and mended is in the metrics."""
     p = interactions
     found = read(paths.RAW, p)
-    raw = clean(found, p)
+    raw = clean(found, p, derive(seed, "interactions"))
     INTERACTIONS.write(raw.interactions, paths.INTERACTIONS)
     USERS.write(raw.users, paths.USERS)
     ITEMS.write(raw.items, paths.ITEMS)
