@@ -3,8 +3,10 @@
 In bfloat16 both are rounded: ours may be no further from the values in float32 than twice transformers' own.
 """
 
+import math
 from dataclasses import replace
 
+import polars as pl
 import pytest
 import torch
 
@@ -14,6 +16,7 @@ from rlrf4rec.alignment.module import Dpo, Settings, reference_log_probs
 from rlrf4rec.alignment.packed import NAME as PACKED
 from rlrf4rec.alignment.packed import TokenPair, completion_log_probs, pack
 from rlrf4rec.alignment.policy import new_policy
+from rlrf4rec.alignment.reference import reference
 from rlrf4rec.language import nucleus
 from rlrf4rec.language.generate import Settings as Sampling
 from rlrf4rec.language.generate import generate, prefix_cache
@@ -111,7 +114,7 @@ def test_log_probs_and_gradients_of_dpo_are_those_of_separate_rows(llama, arithm
 
 
 def test_what_the_sampler_tells_of_a_text_is_what_dpo_would_compute(llama, arithmetic):
-    """So the reference of DPO, where it wrote the texts, costs nothing."""
+    """So the reference of DPO, where it wrote the texts, costs nothing in float32."""
     dtype = DTYPES[arithmetic]
     sampler = Sampler(llama(SHARED).to(dtype), PROMPTS, SAMPLING, 2, 7, 0, frozenset(), None)
     rows = sample_texts(sampler, 4, "test").partition_by("row")
@@ -124,6 +127,18 @@ def test_what_the_sampler_tells_of_a_text_is_what_dpo_would_compute(llama, arith
         found[kind] = torch.stack([log_probs.chosen, log_probs.rejected], dim=1)
     exact = found["float32"]
     assert (told - exact).abs().max() <= allowed(arithmetic, found[arithmetic], exact, 1e-4)
+
+
+def test_dpo_begins_without_a_margin_whatever_the_sampler_told(llama, arithmetic):
+    """In bfloat16 what the sampler told is a rounding away from what the policy computes: it is not taken there."""
+    policy = new_policy(llama(PACKED).to(DTYPES[arithmetic]), 4, 8, 0.0, 0)
+    exact = reference_log_probs(policy, PAIRS, 2, arithmetic, "test", None)
+    off = 0.0 if arithmetic == "float32" else 0.2
+    told = {"chosen_log_prob": (exact.chosen + off).tolist(), "rejected_log_prob": (exact.rejected - off).tolist()}
+    before = reference(policy, pl.DataFrame(told), PAIRS, True, 2, arithmetic, "test", None)
+    steps = module.train(Dpo(policy, PAIRS, before, replace(DPO, precision=arithmetic)), "test", None)
+    assert steps[0].margin == pytest.approx(0.0, abs=1e-4)
+    assert steps[0].loss == pytest.approx(math.log(2), abs=1e-5)
 
 
 def test_dpo_learns_the_preferences(llama, arithmetic):

@@ -51,6 +51,7 @@ def test_filters_apply_in_the_stated_order_and_each_says_what_it_took():
         "users_with_few_interactions": 0,
         "interactions_below_min_rating": 1,
         "interactions_outside_core": 2,
+        "users_not_drawn": 0,
     }
 
 
