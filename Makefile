@@ -15,6 +15,7 @@ setup: .venv/ready
 	touch $@
 
 repro: setup
+	@PATH="$(BIN):$$PATH" rlrf4rec estimate
 	PATH="$(BIN):$$PATH" dvc repro
 
 report: setup

@@ -1,6 +1,7 @@
 """What a stage cost is written beside its metrics, and never in its way."""
 
 import json
+import re
 import shutil
 import time
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from rlrf4rec import cost, machine
+from rlrf4rec.language.models import operations
 from rlrf4rec.params import load
 
 ROOT = Path(__file__).parent.parent
@@ -39,13 +41,62 @@ def test_a_stage_s_file_has_its_time_memory_and_arithmetic():
 def test_entries_have_files_of_their_own_and_are_added_up():
     assert cost.place("train_ranker", ["prm", "base"]) == Path("metrics/cost/train_ranker-prm-base.json")
     assert cost.place("split", []) == Path("metrics/cost/split.json")
-    assert cost.seconds("sample") is None
+    assert cost.seconds() == {}
     for entry, seconds in (("base", 1.5), ("round1", 2.0)):
         path = cost.place("sample", [entry])
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"wall_s": seconds}))
     cost.place("sample_more", []).write_text(json.dumps({"wall_s": 100.0}))
-    assert cost.seconds("sample") == 3.5
+    assert cost.seconds() == {"sample": 3.5, "sample_more": 100.0}
+
+
+def test_the_llm_s_speed_stands_beside_what_products_reach(monkeypatch):
+    monkeypatch.setattr(machine, "measured", {})
+    machine.per_number(0.001)
+    machine.flops("float32", least=0.001)
+    with cost.measured("sample", ["base"], {"llm": load().llm}, ["float32"]):
+        machine.count(4e7)
+        spend(0.1)
+    found = json.loads(Path("metrics/cost/sample-base.json").read_text())
+    assert found["tflop"] == pytest.approx(4e-5, abs=1e-3)
+    assert 0.0 < found["gflop_per_s"] <= 0.4
+    assert found["machine"] == machine.measured
+    assert list(found["machine"]) == ["float32_gflop_per_s", "ns_per_number"]
+    assert 0.001 < found["machine"]["ns_per_number"] < 1000
+    with cost.measured("split", [], {}, []):
+        pass
+    assert "tflop" not in json.loads(Path("metrics/cost/split.json").read_text())
+
+
+def test_the_costs_are_a_page_in_the_order_of_the_stages():
+    arithmetic = {"arithmetic": "float32 on avx2, 2 threads", "cpu": "A <CPU>"}
+    reached = {"gflop_per_s": 30.0, "machine": {"bfloat16_gflop_per_s": 5, "float32_gflop_per_s": 60}}
+    for name, wall, more in (("sample-base", 20.0, {**arithmetic, **reached}), ("split", 1.5, {}), ("old", 1.0, {})):
+        path = cost.FOLDER / f"{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"wall_s": wall, "cpu_s": 2 * wall, "peak_mb": 500, "largest_worker_mb": 0, **more}))
+    cost.write_page(("split", "sample"))
+    page = (cost.FOLDER / "index.html").read_text()
+    rows = [re.findall(r"<t[hd][^>]*>([^<]*)</t[hd]>", row) for row in re.findall(r"<tr>(.*?)</tr>", page, re.DOTALL)]
+    assert [row[0] for row in rows[1:]] == ["split", "sample-base", "old", "all"]
+    assert rows[2] == ["sample-base", "20.0", "40.0", "500", "0", "30", "50%", "float32 on avx2, 2 threads"]
+    assert rows[4][:4] == ["all", "22", "45", "500"]
+    assert "A &lt;CPU&gt;" in page
+
+
+def test_a_page_that_can_not_be_written_is_told(capsys):
+    path = cost.FOLDER / "split.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("{")
+    cost.write_page(())
+    assert "metrics/cost/index.html is not written" in capsys.readouterr().err
+
+
+def test_the_llm_s_operations_are_counted_by_hand(llama):
+    """Two layers of hidden size 32, 2 keys of 8, 48 inside; 64 words."""
+    model = llama()
+    layer = 32 * 32 * 2 + 2 * 32 * 16 + 3 * 32 * model.config.intermediate_size + 2 * 32
+    assert operations(model, 10, 3) == 2.0 * (10 * (2 * layer + 32) + 3 * 64 * 32)
 
 
 def test_a_stage_that_fails_writes_none():

@@ -9,7 +9,7 @@ from made_up_run import BACKBONES, HOSTILE, REACHED, benchmarked, effect, evalua
 
 from rlrf4rec import paths
 from rlrf4rec.errors import RLRFError
-from rlrf4rec.report import learning, numbers, page, people, plots, provenance, results, svg
+from rlrf4rec.report import costs, learning, numbers, page, people, plots, provenance, results, svg
 from rlrf4rec.report.blocks import Note, Section, Table
 from rlrf4rec.stages import report
 
@@ -248,7 +248,7 @@ def test_the_page_of_a_run(small_run):
     ):
         assert re.search(rf"<h2[^>]*>{heading}</h2>", html)
     assert "<script" not in html
-    assert not re.search(r"""(src|href)=["'](?!#|data:,)""", html)
+    assert not re.search(r"""(src|href)=["'](?!#|data:,|../../metrics/cost/index.html")""", html)
     assert "url(" not in html
     assert len(re.findall(r'<svg class="plot" role="img"[^>]*aria-labelledby', html)) == len(
         re.findall('<svg class="plot"', html)
@@ -256,7 +256,7 @@ def test_the_page_of_a_run(small_run):
     ids = re.findall(r'\bid="([^"]+)"', html)
     assert len(ids) == len(set(ids))
     for used in re.findall(r'(?:aria-labelledby|href)="#?([^"]+)"', html):
-        assert set(used.split()) <= {*ids, "data:,"}
+        assert set(used.split()) <= {*ids, "data:,", costs.RUN.path}
     assert html.count("<table>") == html.count("<caption>")
     said = words(html)
     assert "sample/base, sample/round1 bfloat16 on amx_bf16, 2 threads" in said
@@ -308,6 +308,18 @@ def test_optional_metrics_are_shown_when_they_are_there(small_run):
     assert "users 4, 8, 16, 32 1, 2, 4, 8 1.00" in text
     assert "users go through the stage interactions in 31 s with at most 4.0 GiB of memory." in text
     assert "make study" not in text
+
+
+@pytest.mark.parametrize(("of_study", "older"), [("the same", False), ("other", True)])
+def test_a_study_of_other_users_is_called_older(small_run, of_study, older):
+    write_json(report.STUDY, {"uniform": evaluated()})
+    paths.FOLD_USERS.write_bytes(b"users of this run")
+    md5 = provenance.md5(paths.FOLD_USERS) if of_study == "the same" else "0" * 32
+    lock = f"    - path: data/split/users.parquet\n      hash: md5\n      md5: {md5}\n      size: 3\n"
+    report.STUDY_LOCK.write_text(f"stages:\n  protocol:\n    deps:\n{lock}")
+    run_stage()
+    text = words((small_run / "data/report/index.html").read_text())
+    assert ("The study is older than this run and is of other users" in text) == older
 
 
 @pytest.mark.parametrize(

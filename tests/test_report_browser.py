@@ -11,6 +11,8 @@ import aiohttp
 import pytest
 from made_up_run import run_stage, write_run
 
+from rlrf4rec import cost
+
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -89,6 +91,9 @@ def address(tmp_path_factory):
         patch.chdir(folder)
         write_run(folder, users=3)
         run_stage()
+        with cost.measured("split", [], {}, []):
+            pass
+        cost.write_page(("split",))
     return (folder / "data/report/index.html").as_uri()
 
 
@@ -150,7 +155,14 @@ def test_the_page_in_a_browser(browse, address):
         assert printed.startswith(b"%PDF")
         assert printed.count(b"/Type /Page\n") + printed.count(b"/Type /Page ") > 1
         asked = {event["request"]["url"] for event in tab.all("Network.requestWillBeSent")}
-        assert {url for url in asked if not url.startswith(("data:", address))} == set()
+        spent = address.replace("data/report", "metrics/cost")
+        assert {url for url in asked if not url.startswith(("data:", address))} <= {spent}
+        await tab.open(spent)
+        assert await tab.value("document.querySelector('td').textContent") == "0.0"
+        for width in (360, 1200):
+            await tab.resize(width)
+            assert await tab.value(WIDE) == []
+            assert await tab.value(SMALL) == []
         for silent in (
             "Runtime.consoleAPICalled",
             "Runtime.exceptionThrown",

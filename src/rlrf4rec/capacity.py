@@ -3,17 +3,22 @@
 import json
 import os
 import shutil
+import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rlrf4rec import cost, estimate, machine, paths
+from rlrf4rec import cost, estimate, machine, paths, recipes
 from rlrf4rec.errors import ParamsError
 from rlrf4rec.estimate import GB, Llm, Machine, Need, Work, needs, refuse
 from rlrf4rec.params import Params
 from rlrf4rec.recipes import Recipe
+from rlrf4rec.stages import STAGES
 
-GPU_FLOPS = 60e12  # operations a second, of an ordinary GPU in bfloat16; not measured
+GPU_FLOPS = 20e12  # operations a second that an LLM reaches on an ordinary GPU in bfloat16; not measured
 SMALL_ENCODER = 384  # width of the default encoder's vectors
+USUAL = "default"  # the recipe that an estimate goes by before anything is fetched
 
 
 def known_llm(folder: Path = paths.LLM) -> Llm | None:
@@ -38,6 +43,7 @@ def machine_here(device: str, arithmetic: str = "float32") -> Machine:
 
     The speed of the CPU is measured, that of a GPU is a usual figure.
     """
+    start = _start()
     import torch
 
     memory = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
@@ -47,8 +53,20 @@ def machine_here(device: str, arithmetic: str = "float32") -> Machine:
     elif device == "cuda":
         gpu = 0.0
     own = cpu if arithmetic == "float32" else machine.flops(arithmetic)
-    flops = own if gpu is None else GPU_FLOPS
-    return Machine(os.cpu_count() or 1, flops, cpu, memory, float(shutil.disk_usage(Path()).free), gpu)
+    flops, per_number = (own, machine.per_number()) if gpu is None else (GPU_FLOPS, 0.0)
+    free = float(shutil.disk_usage(Path()).free)
+    return Machine(os.cpu_count() or 1, flops, cpu, memory, free, gpu, per_number, start)
+
+
+def _start() -> float:
+    """Seconds that the imports of a stage take, measured where they are not done yet."""
+    if "transformers" in sys.modules:
+        return Machine.start
+    begin = time.perf_counter()
+    import lightning  # noqa: F401
+    import transformers  # noqa: F401
+
+    return time.perf_counter() - begin
 
 
 def before(stage: str, p: Params) -> str:
@@ -104,17 +122,19 @@ def duration(seconds: float) -> str:
 def show(p: Params, recipe: Recipe | None = None) -> None:
     """Print the table of `rlrf4rec estimate`; ResourceError when it can't fit and may be refused."""
     there = known_llm()
+    if recipe is None and there is None and USUAL in recipes.names():
+        recipe = recipes.read(USUAL)
+        print(f"nothing is fetched yet: by the numbers of {recipe.path}")
     llm = Llm(**recipe.model) if recipe and recipe.model else there
     if llm is None:
-        raise ParamsError(
-            f"{paths.LLM}: no LLM to estimate by; run `dvc repro fetch_models`, or name a recipe with one"
-        )
+        raise ParamsError(f"{paths.LLM}: no LLM to estimate by; run `dvc repro fetch_models`")
     if recipe and recipe.work:
         work = Work(**recipe.work, fetched=_same(llm, there))
+        work = replace(work, users=min(work.users, p.interactions.users or work.users))
     elif paths.PROMPTS.exists():
         work = work_here(p)
     else:
-        raise ParamsError(f"{paths.PROMPTS}: no prompts to estimate by; run `dvc repro prompt`, or name a recipe")
+        raise ParamsError(f"{paths.PROMPTS}: no prompts to estimate by; run `dvc repro prompt`")
     here = machine_here(p.llm.device, p.sample.dtype)
     found = needs(p, llm, work, here)
     print(table(p, llm, work, here, found), flush=True)
@@ -126,6 +146,17 @@ def show(p: Params, recipe: Recipe | None = None) -> None:
 def _same(llm: Llm, there: Llm | None) -> bool:
     """Whether the LLM that was fetched is this one, by its shape."""
     return there is not None and vars(there) | {"parameters": llm.parameters} == vars(llm)
+
+
+def last_took(stages: set[str]) -> dict[str, float]:
+    """Seconds of each of these stages as it was last run, of `others`, and of all; what has not run is left out."""
+    spent = cost.seconds()
+    spent = {stage: seconds for stage, seconds in spent.items() if stage in STAGES}  # not those of a study
+    took: dict[str, float] = {}
+    for stage, seconds in spent.items():
+        name = stage if stage in stages else "others"
+        took[name] = took.get(name, 0.0) + seconds
+    return took | ({"all": sum(spent.values())} if spent else {})
 
 
 def table(p: Params, llm: Llm, work: Work, there: Machine, found: list[Need]) -> str:
@@ -141,7 +172,7 @@ def table(p: Params, llm: Llm, work: Work, there: Machine, found: list[Need]) ->
     columns: list[tuple[str, Any]] = [("time", lambda n: duration(n.seconds))]
     columns += [("GPU GB", lambda n: f"{n.gpu / GB:.1f}")] if there.gpu is not None else []
     columns += [("memory GB", lambda n: f"{n.memory / GB:.1f}"), ("disk GB", lambda n: f"{n.disk / GB:.2f}")]
-    took = {n.stage: spent for n in found if (spent := cost.seconds(n.stage)) is not None}
+    took = last_took({n.stage for n in found})
     columns += [("last took", lambda n: duration(took[n.stage]) if n.stage in took else "-")] if took else []
     here = Need("here", 0.0, there.gpu or 0.0, there.memory, there.disk)
     lines = [f"{'stage':12}" + "".join(f"{name:>11}" for name, _ in columns)]

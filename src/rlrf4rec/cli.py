@@ -18,45 +18,13 @@ from rlrf4rec import cost, interrupts, logs, machine, versions
 from rlrf4rec.errors import ParamsError, RLRFError, explain
 from rlrf4rec.files import sweep
 from rlrf4rec.revisions import command as comparison
+from rlrf4rec.stages import STAGES, STUDY
 
 if TYPE_CHECKING:
     from rlrf4rec.params import Params
 
+BEGUN = time.monotonic()
 FAULT = 70  # exit code of a fault of the program, as in sysexits.h
-
-STAGES = (
-    "fetch_dataset",
-    "fetch_models",
-    "interactions",
-    "split",
-    "knowledge",
-    "prompt",
-    "sample",
-    "encode",
-    "combine",
-    "tune_reward",
-    "train_reward",
-    "score",
-    "pair",
-    "tune_dpo",
-    "train_dpo",
-    "train_ranker",
-    "evaluate",
-    "watch",
-    "report",
-)
-STUDY = (
-    "protocol",
-    "source",
-    "train_policy",
-    "told",
-    "control",
-    "evaluate_controls",
-    "reliability",
-    "probe",
-    "learning_curve",
-    "bench",
-)
 
 
 def main() -> int:
@@ -184,8 +152,10 @@ def run_stage(stage: str, entry: list[str]) -> None:
         print(told, file=sys.stderr, flush=True)
     given = {name: getattr(params, name) for name in blocks}
     kinds = [getattr(given[block], name) for block, name in (key.split(".") for key in keys)]
-    with cost.measured(stage, entry, given, kinds):
+    with cost.measured(stage, entry, given, kinds, BEGUN):
         closing = run(*given.values(), *entry)
+    if stage == "report":
+        cost.write_page(STAGES)
     print(f"{' '.join([stage, *entry[:1]])}: {closing}, {time.monotonic() - begin:.0f} s", flush=True)
     store.clean(params.store.max_gb)
 

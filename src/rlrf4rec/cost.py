@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rlrf4rec import machine, paths
-from rlrf4rec.files import fingerprint, read_json, sha256, write_json
+from rlrf4rec.files import atomic, fingerprint, read_json, sha256, write_json
 
 FOLDER = paths.METRICS / "cost"
 MEGA = 1024 * (1024 if sys.platform == "darwin" else 1)  # the largest resident size comes in bytes there, else in kB
@@ -22,17 +22,21 @@ def place(stage: str, entry: list[str]) -> Path:
 
 
 @contextmanager
-def measured(stage: str, entry: list[str], params: Any, kinds: list[str]) -> Iterator[None]:
+def measured(stage: str, entry: list[str], params: Any, kinds: list[str], begun: float | None = None) -> Iterator[None]:
     """Write what the block costs. `params`: the blocks that the stage gets; `kinds`: what its LLM computes in, if any.
 
+    `begun`: when the process began, by `time.monotonic`: then all of it is counted, its imports among it.
     A disk that is full or can't be written on ends no stage that has done its work: it is told.
     """
-    wall, cpu = time.monotonic(), _cpu_seconds()
+    wall, cpu, before = time.monotonic(), _cpu_seconds(), machine.counted()
     yield
     used = [resource.getrusage(who).ru_maxrss / MEGA for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    end = time.monotonic()
+    spent, done = end - wall, machine.counted() - before
     content = {
-        "wall_s": round(time.monotonic() - wall, 1),
-        "cpu_s": round(_cpu_seconds() - cpu, 1),
+        "wall_s": round(spent if begun is None else end - begun, 1),
+        "cpu_s": round(_cpu_seconds() - (cpu if begun is None else 0.0), 1),
+        **(_reached(done, spent) if done else {}),
         "peak_mb": round(used[0]),
         "largest_worker_mb": round(used[1]),
         "cpu": machine.cpu_name(),
@@ -47,6 +51,13 @@ def measured(stage: str, entry: list[str], params: Any, kinds: list[str]) -> Ite
         print(f"{place(stage, entry)} is not written: {error}", file=sys.stderr, flush=True)
 
 
+def _reached(operations: float, seconds: float) -> dict[str, Any]:
+    """What the LLM's products came to, and beside it what the machine can do, as it was measured before the stage."""
+    limits = dict(sorted(machine.measured.items()))
+    done = {"tflop": round(operations / 1e12, 3), "gflop_per_s": round(operations / 1e9 / seconds, 1)}
+    return {**done, **({"machine": limits} if limits else {})}
+
+
 def identity(stage: str, entry: list[str], params: Any) -> str:
     """Names the run that the cost is of, by its params and its metrics file.
 
@@ -57,10 +68,25 @@ def identity(stage: str, entry: list[str], params: Any) -> str:
     return fingerprint([{name: str(block) for name, block in params.items()}, found])[:16]
 
 
-def seconds(stage: str, folder: Path = FOLDER) -> float | None:
-    """Wall seconds of all entries of a stage as they were last run, or None."""
-    found = sorted(folder.glob(f"{stage}.json")) + sorted(folder.glob(f"{stage}-*.json"))
-    return sum(float(read_json(path)["wall_s"]) for path in found) if found else None
+def write_page(stages: tuple[str, ...]) -> None:
+    """Write the costs of all stages as a page, which the report shows; a page that can't be written is told."""
+    from rlrf4rec.report.costs import spent_page
+
+    try:
+        page = spent_page({path.stem: read_json(path) for path in sorted(FOLDER.glob("*.json"))}, stages)
+        with atomic(FOLDER / "index.html") as temporary:
+            temporary.write_text(page, encoding="utf-8", newline="\n")
+    except Exception as error:
+        print(f"{FOLDER / 'index.html'} is not written: {error}", file=sys.stderr, flush=True)
+
+
+def seconds(folder: Path = FOLDER) -> dict[str, float]:
+    """Wall seconds of each stage as it was last run, those of its entries together."""
+    spent: dict[str, float] = {}
+    for path in sorted(folder.glob("*.json")):
+        stage = path.stem.split("-")[0]
+        spent[stage] = spent.get(stage, 0.0) + float(read_json(path)["wall_s"])
+    return spent
 
 
 def _cpu_seconds() -> float:

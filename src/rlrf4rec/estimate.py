@@ -1,8 +1,9 @@
 """What a run will take in time, memory and disk, from its params and the numbers of its LLM; pure arithmetic.
 
-Rough by design: time within a factor of two or so, memory and disk from above. An LLM of P parameters takes 2 P
-operations for a token forward, and as many again backward, since its own weights get no gradients. What all prompts
-share is computed once for all users in sampling, and once for a batch in DPO.
+Rough by design: time within a factor of 1.5 or so on a CPU, memory and disk from above. An LLM of P parameters takes
+2 P operations for a token forward, and as many again backward, since its own weights get no gradients. What all prompts
+share is computed once for all users in sampling, and once for a batch in DPO. Every entry of every stage starts a
+process, whose imports are a good part of a small run.
 """
 
 from dataclasses import dataclass
@@ -19,8 +20,11 @@ STORED = 2  # bytes of a parameter in models/pretrained/llm, bfloat16
 FOUR_BIT = 0.55  # bytes of a parameter, scales of the blocks included
 ACTIVATIONS = 40  # numbers of the hidden size that a token of DPO keeps in a layer for the way back
 PASSING = 16  # the same of one layer at a time, where nothing is kept
-SHARE = 0.35  # of what products of matrices reach: measured for sampling and for DPO (`make bench`)
-RANKER_SHARE = 0.25  # the same for re-rankers, whose products are small
+PASSES = 0.0065  # numbers that an operation of the LLM passes over outside of products: norms, gates, attention
+RANKER_SHARE = 0.4  # the same for re-rankers, whose products are small
+ONCE = 11  # stages that have one entry
+REWARD = 4e6  # operations for a list in an epoch of a reward model
+TEXT = 40  # tokens of a text that is encoded
 COPIES = 2  # what is kept twice: outputs, and the store or DVC's cache
 PLACES = 2  # about the user, in a re-ranker
 NARROW, OUT = 6, 32  # shape of an expert of the adaptor: width, width / 6, 32
@@ -55,6 +59,8 @@ class Machine:
     """Cores, operations a second of products of matrices where the LLM runs and on the CPU, bytes of memory and disk.
 
     gpu: bytes of the GPU's memory; None when the LLM runs on the CPU, 0 when it wants a GPU and there is none.
+    per_number: seconds of all cores for a number of a pass over memory (a gate, say). start: seconds that a stage takes
+    for its imports.
     """
 
     cores: int
@@ -63,6 +69,12 @@ class Machine:
     memory: float
     disk: float
     gpu: float | None = None
+    per_number: float = 0.0
+    start: float = 3.0
+
+    def seconds(self, operations: float, flops: float | None = None) -> float:
+        """Of so many operations of an LLM: of its products, and of all that stands between them."""
+        return operations * (1 / (flops or self.flops) + PASSES * self.per_number)
 
 
 @dataclass(frozen=True)
@@ -81,7 +93,7 @@ def needs(p: Params, llm: Llm, work: Work, machine: Machine) -> list[Need]:
     found = [_sample(p, llm, work, machine), _tune_dpo(p, llm, work, machine), _train_dpo(p, llm, work, machine)]
     stored = STORED * llm.parameters
     first = Need("fetch_models", 0.0, 0.0, LIBRARIES + stored, (COPIES + 1) * stored)  # the download, for a while
-    return [*([] if work.fetched else [first]), *found, _train_ranker(p, work, machine)]
+    return [*([] if work.fetched else [first]), *found, _train_ranker(p, work, machine), _others(p, llm, work, machine)]
 
 
 def _place(stage: str, seconds: float, used: float, loaded: float, disk: float, machine: Machine) -> Need:
@@ -117,7 +129,7 @@ def _sample(p: Params, llm: Llm, work: Work, machine: Machine) -> Need:
     operations, used = _sampling(p, llm, work, work.users, p.sample.n)
     texts = work.users * p.sample.n * (4 * work.width + 8 * p.sample.max_tokens) * COPIES  # with their vectors
     policies = len(p.policies)
-    seconds = policies * operations / (SHARE * machine.flops)
+    seconds = policies * machine.seconds(operations)
     return _place("sample", seconds, used, _merged(p, llm), policies * texts, machine)
 
 
@@ -132,10 +144,13 @@ def _dpo(p: Params, llm: Llm, work: Work) -> tuple[float, float, float]:
     return forward, _weights(p, llm, p.dpo.precision) + kept + logits + 4 * adapter, adapter
 
 
-def _pairs(p: Params, work: Work) -> int:
+def _tuning_users(p: Params, work: Work) -> float:
     train = 1 - 1 / p.split.folds - p.split.validation_share
-    share = p.split.tuning_share if p.split.tuning_users == "apart" else 1
-    return min(p.pair.max_pairs, round(work.users * train * share))
+    return work.users * train * (p.split.tuning_share if p.split.tuning_users == "apart" else 1)
+
+
+def _pairs(p: Params, work: Work) -> int:
+    return min(p.pair.max_pairs, round(_tuning_users(p, work)))
 
 
 def _tune_dpo(p: Params, llm: Llm, work: Work, machine: Machine) -> Need:
@@ -145,17 +160,25 @@ def _tune_dpo(p: Params, llm: Llm, work: Work, machine: Machine) -> Need:
     if not trials:
         return _place("tune_dpo", 0.0, 0.0, 0.0, 0.0, machine)
     sampled, beside = _sampling(p, llm, work, p.tune_dpo.holdout_users, p.tune_dpo.samples)
-    operations = trials * (2 * p.dpo.epochs * pairs * forward + sampled) + pairs * forward
+    operations = (trials * 2 * p.dpo.epochs + (0 if _told(p) else 1)) * pairs * forward
     both = max(used, _weights(p, llm, p.dpo.precision) + beside)
-    return _place("tune_dpo", operations / (SHARE * machine.flops), both, _merged(p, llm), adapter * COPIES, machine)
+    seconds = machine.seconds(operations + 1.5 * trials * sampled)  # half of the users are judged halfway as well
+    return _place("tune_dpo", seconds, both, _merged(p, llm), adapter * COPIES, machine)
 
 
 def _train_dpo(p: Params, llm: Llm, work: Work, machine: Machine) -> Need:
-    """The reference's pass, then forward and backward."""
+    """The reference's pass where the sampler has not told it, then forward and backward."""
     forward, used, adapter = _dpo(p, llm, work)
-    operations = len(p.rounds) * _pairs(p, work) * (1 + 2 * p.dpo.epochs) * forward
-    seconds, disk = operations / (SHARE * machine.flops), len(p.rounds) * adapter * COPIES
+    rounds = len(p.rounds)
+    told = (rounds if p.dpo.reference == "previous" else 1) if _told(p) else 0
+    operations = _pairs(p, work) * (rounds * 2 * p.dpo.epochs + rounds - told) * forward
+    seconds, disk = machine.seconds(operations), rounds * adapter * COPIES
     return _place("train_dpo", seconds, used, _weights(p, llm, p.dpo.precision), disk, machine)
+
+
+def _told(p: Params) -> bool:
+    """Whether DPO takes the reference's log-probabilities from the sampler."""
+    return p.sample.dtype == p.dpo.precision == "float32"
 
 
 def _train_ranker(p: Params, work: Work, machine: Machine) -> Need:
@@ -174,6 +197,24 @@ def _train_ranker(p: Params, work: Work, machine: Machine) -> Need:
     disk = groups * r.seeds * 4.0 * (2 + PLACES) * r.experts_private * expert * COPIES
     seconds = groups * operations / (RANKER_SHARE * machine.cpu_flops)
     return Need("train_ranker", seconds, 0.0, LIBRARIES + texts + workers * (WORKER + texts), disk)
+
+
+def _others(p: Params, llm: Llm, work: Work, machine: Machine) -> Need:
+    """The start of every entry, encoding, reward models, and the LLM's passes of `watch`."""
+    rounds, policies = len(p.rounds), len(p.policies)
+    groups = len(p.variants.backbone) * len(p.variants.knowledge)
+    entries = ONCE + policies + len(p.texts) + len(p.combine) + 4 * rounds + groups
+    layers = 6 if work.width <= 384 else 12
+    texts = work.users * (policies * p.sample.n + len(p.texts) - policies)
+    encoded = texts * TEXT * 2 * 12 * layers * work.width**2
+    lists = _tuning_users(p, work) * p.split.max_lists
+    trained = p.tune_reward.n_trials / 2 + p.train_reward.seeds * rounds  # a pruned trial takes a third
+    learned = lists * trained * p.tune_reward.max_epochs * REWARD
+    forward, _, _ = _dpo(p, llm, work)
+    watched = 2 * (policies - 1) * min(work.users, p.watch.kl_users) * forward
+    seconds = entries * machine.start + (encoded + learned) / (RANKER_SHARE * machine.cpu_flops)
+    seconds += machine.seconds(watched, machine.cpu_flops)
+    return Need("others", seconds, 0.0, LIBRARIES + 4.0 * texts * work.width, 0.0)
 
 
 def refuse(found: list[Need], machine: Machine) -> None:

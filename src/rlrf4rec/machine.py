@@ -103,7 +103,38 @@ def flops(arithmetic: str, device: str = "cpu", least: float = 0.2) -> float:
     while (spent := time.perf_counter() - begin) < least or not times:
         torch.nn.functional.linear(rows, wide).sum().item()  # a GPU has done its work when the number is here
         times += 1
-    return times * 2 * 1024 * 576 * 1536 / spent
+    reached = times * 2 * 1024 * 576 * 1536 / spent
+    measured[f"{arithmetic}_gflop_per_s"] = round(reached / 1e9, 1)
+    return reached
+
+
+def per_number(least: float = 0.1) -> float:
+    """Seconds that the threads of a stage together take for a number in a pass over memory: a gate, in float32."""
+    import torch
+
+    gate, value = torch.randn(2, 1024, 1536)
+    torch.nn.functional.silu(gate).mul_(value)
+    begin, times = time.perf_counter(), 0
+    while (spent := time.perf_counter() - begin) < least or not times:
+        torch.nn.functional.silu(gate).mul_(value)
+        times += 1
+    each = spent / times / gate.numel()
+    measured["ns_per_number"] = round(each * 1e9, 4)
+    return each
+
+
+measured: dict[str, float] = {}  # by `flops` and `per_number`, as last measured
+_counted = [0.0]
+
+
+def count(operations: float) -> None:
+    """Add operations of products of matrices that the running stage has done with its LLM."""
+    _counted[0] += operations
+
+
+def counted() -> float:
+    """All that were counted since the program began."""
+    return _counted[0]
 
 
 def capability(device: str) -> str:

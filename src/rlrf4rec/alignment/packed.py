@@ -21,7 +21,9 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from rlrf4rec import machine
 from rlrf4rec.alignment.loss import LogProbs
+from rlrf4rec.language.models import operations
 
 NAME = "packed_pairs"
 CHUNK = 128  # completion tokens whose logits over the vocabulary live at the same time
@@ -150,6 +152,8 @@ def completion_log_probs(model: PreTrainedModel, batch: Packed) -> LogProbs:
     model: a causal LM loaded with the attention `NAME`, its adapter layers in place.
     """
     assert model.config._attn_implementation == NAME, "load the model with this module's attention"
+    forward = operations(model, batch.tokens.shape[1], len(batch.targets))
+    machine.count(forward * (2 if torch.is_grad_enabled() else 1))  # backward: the same, for the inputs alone
     hidden = model.base_model(
         input_ids=batch.tokens, position_ids=batch.positions, use_cache=False, packed=batch
     ).last_hidden_state[0, batch.places]

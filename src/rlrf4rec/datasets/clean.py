@@ -2,8 +2,8 @@
 
 In this order: items without title or text of their own go, and interactions with unknown items; then earlier ratings
 of an item that a user rated again; then ratings below `min_rating`; then, until nothing more goes, users and items of
-fewer than `user_core` and `item_core` interactions; then users with fewer than `min_interactions`; last, all but `users` users,
-drawn by the seed: a larger number draws the same users and more.
+fewer than `user_core` and `item_core` interactions; then users with fewer than `min_interactions`; last, all but
+`users` users, drawn by the seed: a larger number draws the same users and more.
 """
 
 import hashlib

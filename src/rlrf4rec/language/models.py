@@ -76,6 +76,13 @@ def load_llm(folder: Path, dtype: torch.dtype, attention: str = "sdpa", place: P
     return model.eval() if place.four_bit else model.to(place.device).eval()  # type: ignore[arg-type]
 
 
+def operations(model: PreTrainedModel, tokens: int, answered: int) -> float:
+    """Operations of products with weights for `tokens` forward and logits for `answered` of them; no attention."""
+    embedding, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
+    body = sum(p.numel() for p in model.base_model.parameters()) - embedding.numel()  # type: ignore[operator]
+    return 2.0 * (body * tokens + head.numel() * answered)  # type: ignore[operator]
+
+
 def load_policy(
     folder: Path, adapter: Path, dtype: torch.dtype, attention: str = "sdpa", place: Place = CPU
 ) -> PreTrainedModel:

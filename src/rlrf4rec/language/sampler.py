@@ -12,11 +12,12 @@ import polars as pl
 import torch
 from transformers import PreTrainedModel
 
-from rlrf4rec import store, workers
+from rlrf4rec import machine, store, workers
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.files import fingerprint
 from rlrf4rec.language import nucleus
 from rlrf4rec.language.generate import Drawn, Settings, common_prefix, generate, prefix_cache
+from rlrf4rec.language.models import operations
 from rlrf4rec.language.predict import predict
 from rlrf4rec.language.shared_attention import SharedCache
 from rlrf4rec.progress import Progress
@@ -163,6 +164,7 @@ def sample_texts(sampler: Sampler, batch_users: int, what: str) -> pl.DataFrame:
         predict(sampler.model, sampler.sample, batches_of(sampler.prompts, missing, batch_users), sampler.take)
         pieces += sampler.drawn
         sampler.progress.close()
+        machine.count(operations(sampler.model, *_tokens(sampler, list(missing))))
     if sampler.shelf:
         sampler.shelf.flush()
     texts = wanted.join(pl.concat(pieces), on=["prompt", "sample"], how="left", maintain_order="left").drop("prompt")
@@ -173,6 +175,12 @@ def sample_texts(sampler: Sampler, batch_users: int, what: str) -> pl.DataFrame:
             "look at the prompt, or raise sample.redraws or sample.temperature"
         )
     return texts
+
+
+def _tokens(sampler: Sampler, rows: list[int]) -> tuple[int, int]:
+    """Tokens that went through the LLM for the prompts of these rows, and those of them that were drawn."""
+    drawn = sum(int(frame["tokens"].list.len().sum()) for frame in sampler.drawn)
+    return sum(len(sampler.prompts[row]) - sampler.prefix_length for row in rows) + drawn, drawn
 
 
 def _missing(wanted: pl.DataFrame) -> dict[int, tuple[int, ...]]:

@@ -37,6 +37,15 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Beside:
+    """Another page, shown here in a frame; `path` is relative to this page, and need not be there."""
+
+    template: ClassVar[str] = "beside"
+    title: str
+    path: str
+
+
+@dataclass(frozen=True)
 class Figure:
     """A picture from `plots` and what to see in it."""
 
@@ -92,7 +101,7 @@ class Person:
     summary: str
 
 
-Block = Note | Heading | Table | Figures | Person
+Block = Note | Heading | Table | Beside | Figures | Person
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
 """Section on what sampling and DPO cost, as `make bench` measured it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rlrf4rec.report import numbers
-from rlrf4rec.report.blocks import Block, Note, Section, Table
+from rlrf4rec.report import numbers, page
+from rlrf4rec.report.blocks import Beside, Block, Note, Section, Table
 
 Json = Mapping[str, Any]
 NAMES = {
@@ -23,11 +23,56 @@ COLUMNS = (
 )
 
 
+RUN = Beside("What each stage of the last run cost", "../../metrics/cost/index.html")
+SPENT = (
+    "stage",
+    "seconds",
+    "CPU-seconds",
+    "peak memory, MB",
+    "of the largest worker, MB",
+    "LLM: GFLOP/s",
+    "of what products reach",
+    "arithmetic",
+)
+
+
+def spent_page(files: Mapping[str, Json], stages: Sequence[str]) -> str:
+    """A page with the table of `metrics/cost`, by the files' names without ending; `stages` in the order of a run.
+
+    A page of its own, as the report is hashed and times are never the same twice.
+    """
+    order = {stage: place for place, stage in enumerate(stages)}
+    names = sorted(files, key=lambda name: (order.get(name.split("-")[0], len(order)), name))
+    rows = [_spent(name, files[name]) for name in names]
+    wall, cpu, memory, worker = (
+        [files[name].get(key, 0) for name in names] for key in ("wall_s", "cpu_s", "peak_mb", "largest_worker_mb")
+    )
+    whole = (f"{sum(wall):.0f}", f"{sum(cpu):.0f}", f"{max(memory, default=0):.0f}", f"{max(worker, default=0):.0f}")
+    rows.append(("all", *whole, numbers.DASH, numbers.DASH, numbers.DASH))
+    cpus = sorted({str(file["cpu"]) for file in files.values() if "cpu" in file})
+    about = f"As each entry was last run on this copy, on {' and '.join(cpus)}. What was kept from before cost nothing."
+    table = Table("Cost of each stage", SPENT, tuple(rows))
+    return page.render("RLRF4Rec: what a run cost", [Section("spent", "Time and memory", (Note(about), table))])
+
+
+def _spent(name: str, file: Json) -> tuple[str, ...]:
+    reached, arithmetic = file.get("gflop_per_s"), str(file.get("arithmetic", numbers.DASH))
+    limit = file.get("machine", {}).get(f"{arithmetic.split()[0]}_gflop_per_s")
+    return (
+        name,
+        *(f"{file.get(key, 0):.1f}" for key in ("wall_s", "cpu_s")),
+        *(f"{file.get(key, 0):.0f}" for key in ("peak_mb", "largest_worker_mb")),
+        numbers.DASH if reached is None else f"{reached:.0f}",
+        numbers.DASH if reached is None or not limit else f"{reached / limit:.0%}",
+        arithmetic,
+    )
+
+
 def costs(bench: Json | None) -> Section:
     """`bench`: metrics/bench.json, or None where nothing was measured."""
     title = "What does it cost?"
     if bench is None:
-        return Section("costs", title, (Note("Not measured: `make bench` does."),))
+        return Section("costs", title, (RUN, Note("Not measured: `make bench` does.")))
     machine = bench["machine"]
     share = bench["sampling"]["here"]["share_of_matmul_limit"]
     about = (
@@ -47,7 +92,9 @@ def costs(bench: Json | None) -> Section:
     )
     columns = ("work", "sizes", "CPU-seconds", "exponent")
     tables: tuple[Block, ...] = tuple(_arms(what, bench[what]) for what in WORK)
-    return Section("costs", title, (Note(about), *tables, Table("Cost of sampling against work", columns, sizes), told))
+    return Section(
+        "costs", title, (RUN, Note(about), *tables, Table("Cost of sampling against work", columns, sizes), told)
+    )
 
 
 def _arms(what: str, arms: Json) -> Table:

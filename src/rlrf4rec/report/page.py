@@ -1,4 +1,4 @@
-"""The page: one HTML file that asks for nothing from outside. Jinja2 escapes whatever it is given."""
+"""The page: one HTML file that asks for nothing from outside the repository. Jinja2 escapes whatever it is given."""
 
 from collections.abc import Sequence
 
@@ -72,6 +72,7 @@ blockquote { margin: 0; }
 .texts dt { font-weight: 600; } .texts dd { margin: 0; }
 .liked { font-weight: 700; }
 .liked::before { content: "\\2713\\00a0"; color: var(--gain); }
+iframe { width: 100%; height: 32rem; border: 1px solid var(--edge); border-radius: 4px; }
 footer { margin: 2rem 0 1rem; color: var(--soft); font-size: 14px; }
 @media (max-width: 30rem) { body { padding: 0.5rem; } .person { padding: 0 0.6rem 0.4rem; } .history { columns: 1; } }
 @media print { @page { margin: 14mm; } body { max-width: none; padding: 0; font-size: 11pt; } nav { display: none; }
@@ -103,6 +104,10 @@ TEMPLATE = """\
 {% endfor %}</tbody>
 </table>
 </div>
+{% endmacro %}
+{% macro beside(b) %}
+<p><a href="{{ b.path }}">{{ b.title }}</a></p>
+<iframe src="{{ b.path }}" title="{{ b.title }}" loading="lazy"></iframe>
 {% endmacro %}
 {% macro figures(b) %}
 <div class="figures">
@@ -137,14 +142,16 @@ TEMPLATE = """\
 {% endmacro %}
 {% macro cell(title, liked) %}{% if liked %}<span class="liked">{{ title }}</span>{% else %}{{ title }}{% endif %}
 {% endmacro %}
-{% set draw = {"note": note, "heading": heading, "table": table, "figures": figures, "person": person} %}
+{% set draw = {"note": note, "heading": heading, "table": table, "beside": beside, "figures": figures,
+               "person": person} %}
 <!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
+<meta http-equiv="Content-Security-Policy"
+      content="default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-src 'self' file:">
 <link rel="icon" href="data:,">
 <title>{{ title }}</title>
 <style>{{ style }}</style>
@@ -161,15 +168,15 @@ TEMPLATE = """\
 <h2 id="{{ s.slug }}-heading">{{ s.title }}</h2>
 {% for b in s.blocks %}{{ draw[b.template](b) }}{% endfor %}</section>
 {% endfor %}</main>
-<footer>Intervals are 95 % and paired by user; “detectable” is the smallest effect that this test would find four times
-out of five.</footer>
+{% if footer %}<footer>{{ footer }}</footer>{% endif %}
+
 </body>
 </html>
 """
 
 
-def render(title: str, sections: Sequence[Section]) -> str:
+def render(title: str, sections: Sequence[Section], footer: str = "") -> str:
     """The whole page as HTML."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    page = environment.from_string(TEMPLATE).render(title=title, style=Markup(STYLE), sections=sections)
+    page = environment.from_string(TEMPLATE).render(title=title, style=Markup(STYLE), sections=sections, footer=footer)
     return page.lstrip()

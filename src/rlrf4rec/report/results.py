@@ -122,8 +122,8 @@ def variants(found: Json) -> Section:
     return Section("variants", "Variants", tuple(blocks))
 
 
-def protocols(found: Json, study: Json | None) -> Section:
-    """This run's protocol beside those of the study."""
+def protocols(found: Json, study: Json | None, other_users: bool = False) -> Section:
+    """This run's protocol beside those of the study; `other_users`: it is the study of another run than this."""
     title = "Protocols side by side"
     if not study:
         sentence = "The other protocols and controls were not run: `make study` runs them and fills this section."
@@ -137,7 +137,12 @@ def protocols(found: Json, study: Json | None) -> Section:
         *((f"{k}, KAR's MAP@5", *(numbers.plain(_mean(r, k, "kar_map@5")) for r in runs.values())) for k in names),
     ]
     caption = f"{METRIC.upper()} by protocol, mean over backbones and seeds; KAR's MAP for comparison with papers only"
+    older = (
+        "The study is older than this run and is of other users: hold its columns against each other, not against this "
+        "run. `make study` makes it anew."
+    )
     blocks: list[Block] = [
+        *([Note(older, "null")] if other_users else []),
         Note("Protocols differ in their candidate lists, so compare differences across them and never the levels."),
         Table(caption, ("", *runs), tuple(reached)),
     ]

@@ -58,7 +58,10 @@ class Judge:
         own = derive(self.seed, "judge")
         s = self.sample
         sampler = Sampler(model, tokens, self.settings, s.n, own, s.redraws, self.blank, None)
-        drawn = sample_texts(sampler, s.batch_users, "tune_dpo sample")["tokens"].to_list()
+        batch = min(
+            s.batch_users, -(-len(users) // 2)
+        )  # two at least, so that two cores have work: there are few users
+        drawn = sample_texts(sampler, batch, "tune_dpo sample")["tokens"].to_list()
         texts = [to_text(self.tokenizer, t, s.stop) for t in drawn]
         e = self.encode
         flat = encode_texts(self.encoder, self.encoder_tokenizer, texts, e.max_tokens, e.batch, "tune_dpo encode", None)

@@ -1,5 +1,6 @@
 """Stage report: one HTML page from metrics and tables. Reads no list and no text of a test user."""
 
+import re
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
@@ -34,6 +35,11 @@ from rlrf4rec.tables.texts import TEXTS
 
 PAGE = paths.DATA / "report" / "index.html"
 STUDY = Path("studies") / "controls" / "metrics" / "evaluate_controls.json"
+FOOTER = (
+    "Intervals are 95 % and paired by user; “detectable” is the smallest effect that this test would find four times "
+    "out of five."
+)
+STUDY_LOCK = Path("studies") / "controls" / "dvc.lock"
 COUNTED = ("interactions", "split", "prompt")
 SEARCHES = {
     "Search of the reward model: validation NDCG": "tune_reward",
@@ -122,18 +128,31 @@ def run(
         _provenance(inputs, fetch_models.model_dump(), params, [next(iter(rounds.values())).policy, *rounds]),
     ]
     with atomic(PAGE) as temporary:
-        temporary.write_text(page.render("RLRF4Rec: what this run found", sections), encoding="utf-8", newline="\n")
+        temporary.write_text(
+            page.render("RLRF4Rec: what this run found", sections, FOOTER), encoding="utf-8", newline="\n"
+        )
     return f"wrote {PAGE}, {len(sections)} sections from {len(inputs.read)} files"
 
 
 def _found(inputs: Inputs, last: str, kind: str, split: Split) -> list[Section]:
     found = {"fold": split.fold, "folds": split.folds, **inputs.json(paths.EVALUATE)}
+    study = inputs.optional(STUDY)
     per_user = inputs.csv(paths.HEADLINE, "metric", "backbone", "knowledge", "user", "seed0")
     return [
         results.headline(found, per_user, last, kind),
         results.variants(found),
-        results.protocols(found, inputs.optional(STUDY)),
+        results.protocols(found, study, study is not None and _other_users(inputs)),
     ]
+
+
+def _other_users(inputs: Inputs) -> bool:
+    """Whether the study's lock names other users than those of this run."""
+    if not STUDY_LOCK.exists():
+        return False
+    inputs.read += [paths.FOLD_USERS, STUDY_LOCK]
+    path, lock = re.escape(paths.FOLD_USERS.as_posix()), STUDY_LOCK.read_text(encoding="utf-8")
+    of_study = set(re.findall(rf"path: {path}\n\s+hash: md5\n\s+md5: (\w+)", lock))
+    return bool(of_study) and of_study != {provenance.md5(paths.FOLD_USERS)}
 
 
 def _feedback(inputs: Inputs, rounds: list[str], kind: str) -> list[Section]:
