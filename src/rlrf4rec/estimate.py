@@ -162,7 +162,8 @@ def _tune_dpo(p: Params, llm: Llm, work: Work, machine: Machine) -> Need:
     sampled, beside = _sampling(p, llm, work, p.tune_dpo.holdout_users, p.tune_dpo.samples)
     operations = (trials * 2 * p.dpo.epochs + (0 if _told(p) else 1)) * pairs * forward
     both = max(used, _weights(p, llm, p.dpo.precision) + beside)
-    seconds = machine.seconds(operations + 1.5 * trials * sampled)  # half of the users are judged halfway as well
+    judged = 1.5 * 2 * trials * sampled  # half of the users halfway as well; so few at half the speed
+    seconds = machine.seconds(operations + judged)
     return _place("tune_dpo", seconds, both, _merged(p, llm), adapter * COPIES, machine)
 
 

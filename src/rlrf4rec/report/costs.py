@@ -26,13 +26,13 @@ COLUMNS = (
 RUN = Beside("What each stage of the last run cost", "../../metrics/cost/index.html")
 SPENT = (
     "stage",
+    "arithmetic",
     "seconds",
     "CPU-seconds",
-    "peak memory, MB",
-    "of the largest worker, MB",
-    "LLM: GFLOP/s",
-    "of what products reach",
-    "arithmetic",
+    "peak MB",
+    "worker MB",
+    "GFLOP/s",
+    "of products",
 )
 
 
@@ -48,10 +48,13 @@ def spent_page(files: Mapping[str, Json], stages: Sequence[str]) -> str:
         [files[name].get(key, 0) for name in names] for key in ("wall_s", "cpu_s", "peak_mb", "largest_worker_mb")
     )
     whole = (f"{sum(wall):.0f}", f"{sum(cpu):.0f}", f"{max(memory, default=0):.0f}", f"{max(worker, default=0):.0f}")
-    rows.append(("all", *whole, numbers.DASH, numbers.DASH, numbers.DASH))
+    rows.append(("all", numbers.DASH, *whole, numbers.DASH, numbers.DASH))
     cpus = sorted({str(file["cpu"]) for file in files.values() if "cpu" in file})
-    about = f"As each entry was last run on this copy, on {' and '.join(cpus)}. What was kept from before cost nothing."
-    table = Table("Cost of each stage", SPENT, tuple(rows))
+    about = (
+        f"As each entry was last run on this copy, on {' and '.join(cpus)}. What was kept from before cost nothing. "
+    )
+    about += "Worker MB: of the largest one. GFLOP/s: of the LLM's products, and what share of products alone that is."
+    table = Table("Cost of each stage", SPENT, tuple(rows), words=2)
     return page.render("RLRF4Rec: what a run cost", [Section("spent", "Time and memory", (Note(about), table))])
 
 
@@ -60,11 +63,11 @@ def _spent(name: str, file: Json) -> tuple[str, ...]:
     limit = file.get("machine", {}).get(f"{arithmetic.split()[0]}_gflop_per_s")
     return (
         name,
+        arithmetic,
         *(f"{file.get(key, 0):.1f}" for key in ("wall_s", "cpu_s")),
         *(f"{file.get(key, 0):.0f}" for key in ("peak_mb", "largest_worker_mb")),
         numbers.DASH if reached is None else f"{reached:.0f}",
         numbers.DASH if reached is None or not limit else f"{reached / limit:.0%}",
-        arithmetic,
     )
 
 
