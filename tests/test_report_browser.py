@@ -158,7 +158,7 @@ def test_the_page_in_a_browser(browse, address):
         spent = address.replace("data/report", "metrics/cost")
         assert {url for url in asked if not url.startswith(("data:", address))} <= {spent}
         await tab.open(spent)
-        assert await tab.value("document.querySelector('td').textContent") == "0.0"
+        assert await tab.value("document.querySelectorAll('td')[1].textContent") == "0.0"
         for width in (360, 1200):
             await tab.resize(width)
             assert await tab.value(WIDE) == []
