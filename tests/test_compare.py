@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from compared import SOURCE, USERS, as_json, better, call, commit, compare, per_user
+from compared import LISTS, SOURCE, USERS, as_json, better, call, commit, compare, md5, per_user
 from ruamel.yaml import YAML
 
 from rlrf4rec.errors import RLRFError
@@ -55,6 +55,21 @@ def test_another_arithmetic_is_told(capsys):
         out = " ".join(capsys.readouterr().out.replace("\\_", "_").split())
         assert "Nothing changed" not in out
         assert '"float32 on avx2, 2 threads" -> "bfloat16 on amx_bf16, 2 threads"' in out
+
+
+def test_a_study_that_is_older_than_the_run_is_told_with_its_commit(capsys):
+    lock = Path("studies/controls/dvc.lock")
+    lock.parent.mkdir(parents=True)
+    read = [(SOURCE, md5("nets\n")), (LISTS, "a" * 32), ("data/study", "9" * 32)]
+    lock.write_text("".join(f"    - path: {p}\n      hash: md5\n      md5: {h}\n      size: 1\n" for p, h in read))
+    of_study = commit()
+    _, found = as_json(capsys, "first", "HEAD")
+    assert found["notes"] == []
+    commit(source="other nets\n", lists="b" * 32)
+    _, found = as_json(capsys, of_study, "HEAD")
+    (note,) = [note for note in found["notes"] if "studies" in note]
+    assert note.startswith(f"studies/controls is that of {of_study[:7]}")
+    assert note.endswith("1 of the source files and 1 of the data files that it read are others now")
 
 
 def test_a_stage_that_dvc_yaml_no_longer_has_is_no_change(capsys):

@@ -5,7 +5,7 @@ from typing import Any
 
 from rlrf4rec.errors import InputError, RLRFError
 from rlrf4rec.metrics.compare import with_holm
-from rlrf4rec.revisions import git, state
+from rlrf4rec.revisions import git, state, studies
 from rlrf4rec.revisions.changes import Changes, changes, other_metric_code, reasons, unfit
 from rlrf4rec.revisions.differences import chosen, differences, worse
 from rlrf4rec.revisions.git import Revision
@@ -60,13 +60,18 @@ def compare(a: State, b: State, asked: Asked) -> Comparison:
         a=a.revision,
         b=b.revision,
         changes=changes(a, b),
-        notes=[*unfit(a), *unfit(b), *other_metric_code(a, b), *left_out],
+        notes=[*unfit(a), *unfit(b), *other_metric_code(a, b), *_studies(a), *_studies(b), *left_out],
         reasons=refused,
         summary=[] if refused else _summary(a.summary, b.summary),
         rows=[] if refused else chosen(rows, asked.metrics, asked.knowledge),
         family=len(rows),
         worse=bad,
     )
+
+
+def _studies(state: State) -> list[str]:
+    written = {path: md5 for stage in state.stages.values() for path, md5 in stage.outs.items()}
+    return studies.older(state.revision, written)
 
 
 def of_experiments(a: State, asked: Asked) -> Asked:

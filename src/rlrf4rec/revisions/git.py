@@ -98,6 +98,11 @@ def read(revision: Revision, paths: Sequence[str]) -> dict[str, bytes | None]:
     return found
 
 
+def last_change(revision: Revision, path: str) -> str:
+    """The last commit up to `revision` that changed a file, short; `no commit` where none did."""
+    return _git("log", "-1", "--format=%h", revision.commit or "HEAD", "--", path, check=False).strip() or "no commit"
+
+
 def _unknown(name: str, stem: str) -> str:
     refs = _git("for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags", "refs/remotes").splitlines()
     known = [*refs, *(e.name for e in experiments()), WORKSPACE, "HEAD"]
