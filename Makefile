@@ -5,6 +5,8 @@ BIN := $(CURDIR)/.venv/bin
 
 .PHONY: setup repro report study curve bench exp quick browser test same test-faults audit
 .NOTPARALLEL:
+# The code that runs is this copy's, whatever the shell has set for another one.
+unexport PYTHONPATH
 
 setup: .venv/ready
 
@@ -36,7 +38,7 @@ quick: setup
 	PATH="$(BIN):$$PATH" rlrf4rec exp smoke
 
 bench: setup
-	PATH="$(BIN):$$PATH" dvc repro --force studies/bench/dvc.yaml
+	PATH="$(BIN):$$PATH" dvc repro --force --single-item studies/bench/dvc.yaml:bench
 
 # The report's browser test needs a Chromium; without one it is skipped and says so.
 browser:

@@ -41,13 +41,14 @@ def test_a_stage_s_file_has_its_time_memory_and_arithmetic():
 def test_entries_have_files_of_their_own_and_are_added_up():
     assert cost.place("train_ranker", ["prm", "base"]) == Path("metrics/cost/train_ranker-prm-base.json")
     assert cost.place("split", []) == Path("metrics/cost/split.json")
-    assert cost.seconds() == {}
+    assert cost.seconds("A CPU") == {}
     for entry, seconds in (("base", 1.5), ("round1", 2.0)):
         path = cost.place("sample", [entry])
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"wall_s": seconds}))
-    cost.place("sample_more", []).write_text(json.dumps({"wall_s": 100.0}))
-    assert cost.seconds() == {"sample": 3.5, "sample_more": 100.0}
+        path.write_text(json.dumps({"wall_s": seconds, "cpu": "A CPU"}))
+    cost.place("sample_more", []).write_text(json.dumps({"wall_s": 100.0, "cpu": "A CPU"}))
+    cost.place("sample", ["elsewhere"]).write_text(json.dumps({"wall_s": 9.0, "cpu": "Another"}))
+    assert cost.seconds("A CPU") == {"sample": 3.5, "sample_more": 100.0}
 
 
 def test_the_llm_s_speed_stands_beside_what_products_reach(monkeypatch):

@@ -80,6 +80,13 @@ def test_every_kind_of_the_study_is_trained_under_every_protocol():
     assert CONTROLS["control"]["wdir"] == "../.."
 
 
+def test_what_is_forced_is_one_stage():
+    """With --force alone DVC runs all that the stage depends on again as well."""
+    lines = [line for line in (ROOT / "Makefile").read_text().splitlines() if "--force" in line]
+    assert lines
+    assert all("--single-item" in line for line in lines)
+
+
 def test_the_report_waits_for_no_study():
     """Its dependency on the study is the lock file, which no stage writes: `dvc repro` must not start the study."""
     deps = body(DAG, "report")["deps"]

@@ -50,7 +50,7 @@ def test_the_default_run_takes_about_as_long_as_it_did():
     speed, cpu_speed = (1e9 * here[f"{kind}_gflop_per_s"] for kind in (arithmetic, "float32"))
     there = Machine(2, speed, cpu_speed, 25e9, 70e9, per_number=1e-9 * here["ns_per_number"])
     found = needs(p, work=replace(WORK, users=p.interactions.users), machine=there)
-    took = capacity.last_took(set(found))
+    took = capacity.last_took(set(found), own["cpu"])
     for stage in ("sample", "tune_dpo", "train_dpo", "train_ranker", "others"):
         assert took[stage] / 1.5 < found[stage].seconds < took[stage] * 1.5, stage
     assert took["all"] / 1.5 < sum(need.seconds for need in found.values()) < took["all"] * 1.5

@@ -147,8 +147,8 @@ TEMPLATE = Template(1, "films", (), "Disliked: Red Heat (1988; Action)\nLiked: H
 def test_a_prompt_of_the_history_holds_no_leak():
     liked, disliked = named([SHOWN[0], SHOWN[2]]), named([SHOWN[1]])
     for prompt in (TEMPLATE.write(liked, disliked), TEMPLATE.write(liked, ""), TEMPLATE.write(disliked, liked)):
-        leaks.check("u", prompt, SHOWN)
-        leaks.check("u", f"[user]{prompt}[assistant]likes", SHOWN)
+        assert leaks.check("u", prompt, SHOWN) is None
+        assert leaks.check("u", f"[user]{prompt}[assistant]likes", SHOWN) is None
 
 
 @pytest.mark.parametrize("place", ["liked", "disliked", "both"])

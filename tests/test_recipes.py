@@ -97,7 +97,10 @@ def test_the_recipe_for_a_gpu_of_16_gb_fits_one():
     recipe, p = recipes.read("single-gpu-1b"), machine.resolve(resolved("single-gpu-1b")[1])
     there = estimate.Machine(4, 6e13, 5e11, 16e9, 50e9, 16e9)
     work = estimate.Work(**recipe.work, fetched=False)
-    estimate.refuse(estimate.needs(p, estimate.Llm(**recipe.model), work, there), there)
+    found = estimate.needs(p, estimate.Llm(**recipe.model), work, there)
+    assert 4e9 < max(need.gpu for need in found) <= there.gpu
+    assert max(need.memory for need in found) <= there.memory
+    estimate.refuse(found, there)
 
 
 @pytest.mark.parametrize("name", ["paper-ml1m", "paper-amazon-books"])

@@ -83,4 +83,4 @@ def test_versions_are_compared_by_number(text, release):
 
 def test_a_library_that_is_not_installed_is_no_harm(monkeypatch):
     monkeypatch.setattr(versions, "SAFE", {"no-such-library": ("1.0", "")})
-    versions.check()
+    assert versions.check() is None

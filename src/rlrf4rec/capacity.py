@@ -148,9 +148,9 @@ def _same(llm: Llm, there: Llm | None) -> bool:
     return there is not None and vars(there) | {"parameters": llm.parameters} == vars(llm)
 
 
-def last_took(stages: set[str]) -> dict[str, float]:
-    """Seconds of each of these stages as it was last run, of `others`, and of all; what has not run is left out."""
-    spent = cost.seconds()
+def last_took(stages: set[str], cpu: str) -> dict[str, float]:
+    """Seconds of these stages as they last ran on such a CPU, of `others` and of all; what has not is left out."""
+    spent = cost.seconds(cpu)
     spent = {stage: seconds for stage, seconds in spent.items() if stage in STAGES}  # not those of a study
     took: dict[str, float] = {}
     for stage, seconds in spent.items():
@@ -172,7 +172,7 @@ def table(p: Params, llm: Llm, work: Work, there: Machine, found: list[Need]) ->
     columns: list[tuple[str, Any]] = [("time", lambda n: duration(n.seconds))]
     columns += [("GPU GB", lambda n: f"{n.gpu / GB:.1f}")] if there.gpu is not None else []
     columns += [("memory GB", lambda n: f"{n.memory / GB:.1f}"), ("disk GB", lambda n: f"{n.disk / GB:.2f}")]
-    took = last_took({n.stage for n in found})
+    took = last_took({n.stage for n in found}, machine.cpu_name())
     columns += [("last took", lambda n: duration(took[n.stage]) if n.stage in took else "-")] if took else []
     here = Need("here", 0.0, there.gpu or 0.0, there.memory, there.disk)
     lines = [f"{'stage':12}" + "".join(f"{name:>11}" for name, _ in columns)]

@@ -80,12 +80,13 @@ def write_page(stages: tuple[str, ...]) -> None:
         print(f"{FOLDER / 'index.html'} is not written: {error}", file=sys.stderr, flush=True)
 
 
-def seconds(folder: Path = FOLDER) -> dict[str, float]:
-    """Wall seconds of each stage as it was last run, those of its entries together."""
+def seconds(cpu: str, folder: Path = FOLDER) -> dict[str, float]:
+    """Wall seconds of each stage as it was last run on such a CPU, those of its entries together."""
     spent: dict[str, float] = {}
     for path in sorted(folder.glob("*.json")):
-        stage = path.stem.split("-")[0]
-        spent[stage] = spent.get(stage, 0.0) + float(read_json(path)["wall_s"])
+        stage, found = path.stem.split("-")[0], read_json(path)
+        if found.get("cpu") == cpu:  # in a clone lies what the run of somebody else's machine cost
+            spent[stage] = spent.get(stage, 0.0) + float(found["wall_s"])
     return spent
 
 
