@@ -43,9 +43,14 @@ def benchmarked():
     pairs = {"pairs": 8, "cpu_s": 16.0, "cpu_s_per": 2.0, **memory}
     versions = {"torch": "2.13.0", "transformers": "5.23.0", "trl": "1.16.0"}
     return {
-        "machine": {"cpu": "A CPU", "cores": 2, "matmul_gflop_per_cpu_s": 200, **versions},
-        "sampling": {"here": own, "transformers": plain, "others": {"transformers": times}},
-        "dpo": {"here": pairs, "trl": {**pairs, "cpu_s_per": 15.0}, "others": {"trl": times}},
+        "machine": {"cpu": "A CPU", "capability": "avx2", "cores": 2, **versions},
+        "arithmetic": {
+            "float32": {
+                "matmul_gflop_per_cpu_s": 200,
+                "sampling": {"here": own, "transformers": plain, "others": {"transformers": times}},
+                "dpo": {"here": pairs, "trl": {**pairs, "cpu_s_per": 15.0}, "others": {"trl": times}},
+            }
+        },
         "interactions": {"interactions": 25_000_000, "users": 160_000, "wall_s": 31.2, "peak_mb": 4096.0},
         "scaling": {"users": {"sizes": [4, 8, 16, 32], "cpu_s": [1.0, 2.0, 4.0, 8.0], "exponent": 1.0}},
     }

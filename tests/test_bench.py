@@ -6,10 +6,17 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import torch
 
+from rlrf4rec import paths
+from rlrf4rec.alignment import module
+from rlrf4rec.alignment.loss import LogProbs
 from rlrf4rec.bench import child, measure
 from rlrf4rec.errors import RLRFError
+from rlrf4rec.params import load
 from rlrf4rec.stages import bench
+
+ROOT = Path(__file__).parent.parent
 
 
 def result(cpu, made=4, name="texts", **more):
@@ -40,7 +47,7 @@ def test_a_child_that_fails_is_named_with_its_last_words(tmp_path):
 
 
 def test_the_limit_is_measured_in_a_process_of_its_own():
-    found = measure.run({"arm": "matmul"})
+    found = measure.run({"arm": "matmul", "dtype": "float32"})
     assert found["flop"] == 300 * 2 * 1024 * 576 * 1536
     assert 0 < found["cpu_s"] < 60
     assert found["peak_mb"] >= found["loaded_mb"] > 50
@@ -72,7 +79,7 @@ def test_a_stock_arm_that_fails_is_no_result(monkeypatch):
         bench.compare({}, "sampling", "texts", 1, None)
 
 
-def test_own_and_plain_sampling_do_the_same_work(llama, monkeypatch):
+def test_own_and_plain_sampling_do_the_same_work(llama, monkeypatch, arithmetic):
     """Without stops every text has its full length; the operations are those of the tokens that are computed."""
 
     class Words:
@@ -80,8 +87,9 @@ def test_own_and_plain_sampling_do_the_same_work(llama, monkeypatch):
             return [int(word) for word in text.split()]
 
     monkeypatch.setattr(child, "load_tokenizer", lambda folder: Words())
-    monkeypatch.setattr(child, "load_llm", lambda folder, dtype, attention="sdpa": llama(attention))
+    monkeypatch.setattr(child, "load_llm", lambda folder, dtype, attention="sdpa": llama(attention).to(dtype))
     spec = {
+        "dtype": arithmetic,
         "prompts": ["5 6 7 8", "5 6 9"],
         "n": 3,
         "tokens": 4,
@@ -101,6 +109,78 @@ def test_own_and_plain_sampling_do_the_same_work(llama, monkeypatch):
     assert own["flop"] == 2 * (body * (2 + 2 + 1 + 6 * 3) + head * 24)
 
 
+def test_our_dpo_takes_the_told_reference_in_float32_alone(llama, monkeypatch, arithmetic):
+    class Words:
+        def encode(self, text):
+            return [int(word) for word in text.split()]
+
+    asked = []
+    monkeypatch.setattr(child, "load_tokenizer", lambda folder: Words())
+    monkeypatch.setattr(child, "load_llm", lambda folder, dtype, attention="sdpa": llama(attention).to(dtype))
+    monkeypatch.setattr(
+        module,
+        "reference_log_probs",
+        lambda policy, pairs, *more: asked.append(1) or LogProbs(*torch.zeros(2, len(pairs))),
+    )
+    pair = {
+        "prompt": "5 6",
+        "chosen_tokens": [7],
+        "rejected_tokens": [8],
+        "chosen_log_prob": -1.0,
+        "rejected_log_prob": -2.0,
+    }
+    found = child.own_dpo({"pairs": [pair, pair], "rank": 2, "alpha": 4, "batch": 2, "dtype": arithmetic})
+    assert found["pairs"] == 2
+    assert bool(asked) == (arithmetic == "bfloat16")
+
+
+def test_every_arithmetic_of_the_machine_is_measured(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for name in ("last_commit", "sampling_spec", "dpo_spec"):
+        monkeypatch.setattr(bench, name, lambda *given: None if len(given) == 1 else {})
+    monkeypatch.setattr(bench, "scaling", lambda *given: given[-1])
+    monkeypatch.setattr(bench, "large_data", lambda *given: {})
+    asked = []
+
+    def run(spec, source=measure.SOURCE):
+        asked.append((spec["arm"], spec["dtype"]))
+        name = "pairs" if spec["arm"].endswith("dpo") else "texts"
+        return result(4.0 if spec["arm"] in ("plain_sampling", "stock_dpo") else 1.0, name=name, flop=2e9)
+
+    monkeypatch.setattr(measure, "run", run)
+    monkeypatch.setattr(bench.machine, "bfloat16_in_hardware", lambda device: True)
+    p = load(ROOT / "params.yaml")
+    line = bench.run(p.prompt, p.sample, p.dpo, p.bench)
+    found = json.loads(paths.metrics("bench").read_text())
+    assert list(found["arithmetic"]) == ["float32", "bfloat16"]
+    assert found["arithmetic"]["bfloat16"]["sampling"]["here"]["share_of_matmul_limit"] == 1.0
+    assert found["scaling"] == "bfloat16"
+    assert "bfloat16: plain generate takes 4.0 times the CPU, stock TRL 4.0 times" in line
+    assert {kind for _, kind in asked} == {"float32", "bfloat16"}
+    monkeypatch.setattr(bench.machine, "bfloat16_in_hardware", lambda device: False)
+    bench.run(p.prompt, p.sample, p.dpo, p.bench)
+    assert list(json.loads(paths.metrics("bench").read_text())["arithmetic"]) == ["float32"]
+
+
+def test_each_kind_of_work_is_measured_at_four_sizes_in_the_arithmetic_asked_for(monkeypatch):
+    asked = []
+
+    def run(spec, source=measure.SOURCE):
+        asked.append((len(spec["prompts"]), spec["n"], spec["tokens"], spec["dtype"]))
+        return {"cpu_s": float(len(spec["prompts"]) * spec["n"])}
+
+    monkeypatch.setattr(measure, "run", run)
+    monkeypatch.setattr(bench, "sampling_spec", lambda *given: {})
+    monkeypatch.setattr(bench, "told", lambda prompt, users, items: ["a"] * users)
+    p = load(ROOT / "params.yaml")
+    found = bench.scaling(p.prompt, p.sample, p.bench.model_copy(update={"users": 8}), "bfloat16")
+    assert list(found) == ["users", "n", "tokens", "history"]
+    assert found["users"] == {"sizes": [1, 2, 4, 8], "cpu_s": [4.0, 8.0, 16.0, 32.0], "exponent": 1.0}
+    assert found["history"]["exponent"] == 0.0
+    assert asked[:2] == [(1, 4, 16, "bfloat16"), (2, 4, 16, "bfloat16")]
+    assert len(asked) == 16
+
+
 def test_the_child_reads_its_spec_and_prints_one_object(tmp_path, monkeypatch, capsys):
     path = tmp_path / "spec.json"
     path.write_text(json.dumps({"arm": "matmul"}))
@@ -111,7 +191,7 @@ def test_the_child_reads_its_spec_and_prints_one_object(tmp_path, monkeypatch, c
 
 
 def test_a_large_data_set_goes_through_the_stage(tmp_path, monkeypatch):
-    monkeypatch.chdir(Path(__file__).parent.parent)  # where the params are
+    monkeypatch.chdir(ROOT)  # where the params are
     size = {"to": str(tmp_path), "interactions": 5000, "users": 60}
     child.generated_data(size)
     found = child.interactions_stage(size)

@@ -26,7 +26,7 @@ def plain_sampling(spec: Spec) -> Spec:
     from rlrf4rec.language.sampler import stop_tokens, token_texts
 
     tokenizer = load_tokenizer(paths.LLM)
-    model = load_llm(paths.LLM, torch.float32)
+    model = load_llm(paths.LLM, getattr(torch, spec["dtype"]))
     stop = stop_tokens(tokenizer, token_texts(tokenizer), spec["stop"]) if spec["stop"] else frozenset[int]()
     prompts = sorted((tokenizer.encode(text) for text in spec["prompts"]), key=len)
     begin = start()
@@ -62,7 +62,7 @@ def own_sampling(spec: Spec) -> Spec:
     from rlrf4rec.language.shared_attention import NAME
 
     tokenizer = load_tokenizer(paths.LLM)
-    model = load_llm(paths.LLM, torch.float32, NAME)
+    model = load_llm(paths.LLM, getattr(torch, spec["dtype"]), NAME)
     stop = stop_tokens(tokenizer, token_texts(tokenizer), spec["stop"]) if spec["stop"] else frozenset[int]()
     prompts = [tokenizer.encode(text) for text in spec["prompts"]]
     settings = Settings(spec["temperature"], spec["top_k"], spec["top_p"], spec["tokens"], stop)
@@ -89,7 +89,12 @@ def stock_dpo(spec: Spec) -> Spec:
     columns = {name: [pair[name] for pair in spec["pairs"]] for name in ("prompt", "chosen", "rejected")}
     lora = LoraConfig(r=spec["rank"], lora_alpha=spec["alpha"], target_modules="all-linear", task_type="CAUSAL_LM")  # type: ignore[arg-type]
     config = DPOConfig(
-        spec["folder"], use_cpu=True, bf16=False, report_to="none", save_strategy="no", disable_tqdm=True
+        spec["folder"],
+        use_cpu=True,
+        bf16=spec["dtype"] == "bfloat16",
+        report_to="none",
+        save_strategy="no",
+        disable_tqdm=True,
     )
     trainer = DPOTrainer(
         model=load_llm(paths.LLM, torch.float32),
@@ -105,19 +110,24 @@ def stock_dpo(spec: Spec) -> Spec:
 
 
 def own_dpo(spec: Spec) -> Spec:
-    """This repository's DPO: reference and one epoch."""
+    """This repository's DPO: one epoch, and before it the reference where it is not what the sampler told."""
+    import polars as pl
+
     from rlrf4rec.alignment import module, packed
     from rlrf4rec.alignment.packed import TokenPair
     from rlrf4rec.alignment.policy import new_policy
+    from rlrf4rec.alignment.reference import reference
 
-    policy = new_policy(load_llm(paths.LLM, torch.float32, packed.NAME), spec["rank"], spec["alpha"], 0.0, 1)
+    kind = spec["dtype"]
+    policy = new_policy(load_llm(paths.LLM, getattr(torch, kind), packed.NAME), spec["rank"], spec["alpha"], 0.0, 1)
     tokenizer = load_tokenizer(paths.LLM)
     pairs = [TokenPair(tokenizer.encode(p["prompt"]), p["chosen_tokens"], p["rejected_tokens"]) for p in spec["pairs"]]
-    settings = module.Settings(0.1, 1e-6, spec["batch"], 1, 0.0, 0.0, 1.0, "float32", 1)
+    frame = pl.DataFrame([{k: p[k] for k in ("chosen_log_prob", "rejected_log_prob")} for p in spec["pairs"]])
+    settings = module.Settings(0.1, 1e-6, spec["batch"], 1, 0.0, 0.0, 1.0, kind, 1)
     begin = start()
     with policy.disable_adapter():
-        reference = module.reference_log_probs(policy, pairs, spec["batch"], "float32", "bench", None)
-    module.train(module.Dpo(policy, pairs, reference, settings), "bench", None)
+        before = reference(policy, frame, pairs, True, spec["batch"], kind, "bench", None)
+    module.train(module.Dpo(policy, pairs, before, settings), "bench", None)
     return {**spent(begin), "pairs": len(pairs)}
 
 
@@ -148,7 +158,7 @@ def interactions_stage(spec: Spec) -> Spec:
 
 def matmul(spec: Spec) -> Spec:
     """GFLOP in a CPU-second of the LLM's own largest shape of product, the machine's limit for this work."""
-    rows, wide = torch.randn(1024, 576), torch.randn(1536, 576)
+    rows, wide = (torch.randn(size, 576).to(getattr(torch, spec["dtype"])) for size in (1024, 1536))
     for _ in range(20):
         torch.nn.functional.linear(rows, wide)
     begin = start()

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rlrf4rec.report import numbers, page
-from rlrf4rec.report.blocks import Beside, Block, Note, Section, Table
+from rlrf4rec.report.blocks import Beside, Block, Heading, Note, Section, Table
 
 Json = Mapping[str, Any]
 NAMES = {
@@ -77,13 +77,22 @@ def costs(bench: Json | None) -> Section:
     if bench is None:
         return Section("costs", title, (RUN, Note("Not measured: `make bench` does.")))
     machine = bench["machine"]
-    share = bench["sampling"]["here"]["share_of_matmul_limit"]
     about = (
-        f"{machine['cpu']}, one thread, float32, torch {machine['torch']}, transformers {machine['transformers']}, "
-        f"TRL {machine['trl']}. The arms ran in turn, each in a process of its own. A product of matrices reaches "
-        f"{numbers.compact(machine['matmul_gflop_per_cpu_s'])} GFLOP in a CPU-second here; sampling reaches "
-        f"{share:.0%} of that."
+        f"{machine['cpu']} ({machine['capability']}), one thread, torch {machine['torch']}, transformers "
+        f"{machine['transformers']}, TRL {machine['trl']}. The arms ran in turn, each in a process of its own."
     )
+    tables: list[Block] = []
+    for kind, arms in bench["arithmetic"].items():
+        share = arms["sampling"]["here"]["share_of_matmul_limit"]
+        limit = numbers.compact(arms["matmul_gflop_per_cpu_s"])
+        tables.append(Heading(f"In {kind}"))
+        tables.append(
+            Note(
+                f"A product of matrices reaches {limit} GFLOP in a CPU-second here; sampling reaches {share:.0%} "
+                "of that."
+            )
+        )
+        tables += [_arms(what, arms[what]) for what in WORK]
     sizes = tuple(
         (kind, _row(cost["sizes"]), _row(cost["cpu_s"]), numbers.plain(cost["exponent"], 2))
         for kind, cost in bench["scaling"].items()
@@ -94,7 +103,6 @@ def costs(bench: Json | None) -> Section:
         f"stage interactions in {large['wall_s']:.0f} s with at most {large['peak_mb'] / 1024:.1f} GiB of memory."
     )
     columns = ("work", "sizes", "CPU-seconds", "exponent")
-    tables: tuple[Block, ...] = tuple(_arms(what, bench[what]) for what in WORK)
     return Section(
         "costs", title, (RUN, Note(about), *tables, Table("Cost of sampling against work", columns, sizes), told)
     )

@@ -35,31 +35,43 @@ OTHERS = {"sampling": ("transformers", "plain_sampling"), "dpo": ("trl", "stock_
 
 def run(prompt: Prompt, sample: Sample, dpo: Dpo, bench: Bench) -> str:
     """Measure and write metrics/bench.json; returns the closing line."""
+    kinds = [kind for kind in ("float32", "bfloat16") if kind == "float32" or machine.bfloat16_in_hardware("cpu")]
     with tempfile.TemporaryDirectory() as folder:
         before = last_commit(Path(folder))
-        limit = measure.run({"arm": "matmul"})
-        limit["gflop_per_cpu_s"] = limit["flop"] / GIGA / limit["cpu_s"]
-        sampling = compare(sampling_spec(sample, bench, bench.users), "sampling", "texts", bench.turns, before)
-        pairs = compare(dpo_spec(dpo, bench), "dpo", "pairs", bench.turns, before)
-    own = sampling["here"]
-    own["share_of_matmul_limit"] = round(own.pop("flop") / GIGA / own["cpu_s"] / limit["gflop_per_cpu_s"], 3)
+        found = {kind: in_arithmetic(kind, sample, dpo, bench, before) for kind in kinds}
     report = {
         "machine": {
             "cpu": machine.cpu_name(),
+            "capability": machine.capability("cpu"),
             "cores": os.cpu_count(),
             "threads": 1,
             "python": platform.python_version(),
             **{name: version(name) for name in LIBRARIES},
-            "matmul_gflop_per_cpu_s": round(limit["gflop_per_cpu_s"]),
         },
-        "sampling": sampling,
-        "dpo": pairs,
-        "scaling": scaling(prompt, sample, bench),
+        "arithmetic": found,
+        "scaling": scaling(prompt, sample, bench, kinds[-1]),
         "interactions": large_data(bench),
     }
     write_json(paths.metrics("bench"), report)
-    generate, trl = sampling["others"]["transformers"]["ratio"], pairs["others"]["trl"]["ratio"]
-    return f"wrote {paths.metrics('bench')}; plain generate takes {generate} times the CPU, stock TRL {trl} times"
+    ratios = [
+        f"{kind}: plain generate takes {arms['sampling']['others']['transformers']['ratio']} times the CPU, "
+        f"stock TRL {arms['dpo']['others']['trl']['ratio']} times"
+        for kind, arms in found.items()
+    ]
+    return f"wrote {paths.metrics('bench')}; {'; '.join(ratios)}"
+
+
+def in_arithmetic(kind: str, sample: Sample, dpo: Dpo, bench: Bench, before: Path | None) -> Result:
+    """Sampling and DPO against the others, everyone computing in `kind`, and what products of matrices reach in it."""
+    limit = measure.run({"arm": "matmul", "dtype": kind})
+    reached = limit["flop"] / GIGA / limit["cpu_s"]
+    sampling = compare(
+        {**sampling_spec(sample, bench, bench.users), "dtype": kind}, "sampling", "texts", bench.turns, before
+    )
+    pairs = compare({**dpo_spec(dpo, bench), "dtype": kind}, "dpo", "pairs", bench.turns, before)
+    own = sampling["here"]
+    own["share_of_matmul_limit"] = round(own.pop("flop") / GIGA / own["cpu_s"] / reached, 3)
+    return {"matmul_gflop_per_cpu_s": round(reached), "sampling": sampling, "dpo": pairs}
 
 
 def last_commit(folder: Path) -> Path | None:
@@ -112,27 +124,27 @@ def sampling_spec(sample: Sample, bench: Bench, users: int) -> dict[str, Any]:
 
 def dpo_spec(dpo: Dpo, bench: Bench) -> dict[str, Any]:
     """The first pairs of the first round."""
-    columns = "prompt", "chosen", "rejected", "chosen_tokens", "rejected_tokens"
+    columns = "prompt", *(f"{side}{what}" for side in ("chosen", "rejected") for what in ("", "_tokens", "_log_prob"))
     pairs = PAIRS.read(paths.pairs("round1")).select(columns).head(bench.pairs).to_dicts()
     return {"pairs": pairs, "rank": dpo.lora_rank, "alpha": dpo.lora_alpha, "batch": dpo.batch}
 
 
-def scaling(prompt: Prompt, sample: Sample, bench: Bench) -> Result:
+def scaling(prompt: Prompt, sample: Sample, bench: Bench, kind: str) -> Result:
     """Cost of sampling at four sizes of each kind of work, the others as at the largest but one; texts do not stop."""
     usual = {"users": bench.users // 2, "n": 4, "tokens": 16, "history": 8}
     found: Result = {}
     progress = Progress(4 * len(usual), "bench scaling")
-    for kind, middle in usual.items():
+    for axis, middle in usual.items():
         sizes = [middle // 4, middle // 2, middle, middle * 2]
         costs = []
         for size in sizes:
-            at = {**usual, kind: size}
+            at = {**usual, axis: size}
             prompts = told(prompt, at["users"], at["history"])
-            spec = {**sampling_spec(sample, bench, 0), "prompts": prompts, "stop": []}
+            spec = {**sampling_spec(sample, bench, 0), "dtype": kind, "prompts": prompts, "stop": []}
             costs.append(measure.run({**spec, "arm": "own_sampling", "n": at["n"], "tokens": at["tokens"]})["cpu_s"])
             progress.advance()
         rounded = [float(f"{cost:.3g}") for cost in costs]
-        found[kind] = {"sizes": sizes, "cpu_s": rounded, "exponent": measure.exponent(sizes, costs)}
+        found[axis] = {"sizes": sizes, "cpu_s": rounded, "exponent": measure.exponent(sizes, costs)}
     progress.close()
     return found
 
