@@ -8,10 +8,11 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from rlrf4rec.revisions import command
+from rlrf4rec.revisions import command, hashes
 
 SOURCE = "src/rlrf4rec/ranking/nets.py"
-LISTS = "data/split/lists_test.parquet"
+ROOM = "src/rlrf4rec/ranking"
+LISTS = "data/split/test"
 USERS = [str(u) for u in range(20)]
 KNOWLEDGE = ("none", "base", "round1")
 
@@ -56,7 +57,7 @@ def write(
     """A run of a small pipeline: the files that a revision is read from, with a lock that fits them."""
     assert not Path("pyproject.toml").exists(), "never in the project itself"
     files = {
-        "params.yaml": f"seed: 1\npolicies: {{base: m, round1: m}}\ntrain_dpo: {{beta: {beta}}}\n",
+        "params.yaml": f"seed: 1\nloop: {{rounds: {{round1: {{policy: base}}}}}}\ntrain_dpo: {{beta: {beta}}}\n",
         SOURCE: source,
         "constraints.txt": "numpy==2.4.6\n",
         "metrics/summary.json": json.dumps(summary or {"ndcg5_tuned": 0.5}),
@@ -65,19 +66,19 @@ def write(
     }
     stages = {
         "split": {"cmd": "s", "outs": [{"path": LISTS, "md5": lists}]},
-        "sample@round1": {"cmd": "s", "outs": [{"path": "data/sample/round1", "md5": texts}]},
+        "sample@round1": {"cmd": "s", "outs": [{"path": "data/texts/round1", "md5": texts}]},
         "evaluate": {
             "cmd": "e",
             "deps": [
                 {"path": LISTS, "md5": lists},
                 {"path": "models/train_reward/round1", "md5": judge},
-                {"path": SOURCE, "md5": md5(source)},
+                {"path": ROOM, "md5": hashes.folder({"nets.py": source.encode()})},
             ],
             "params": {"params.yaml": {"train_dpo.beta": beta}},
             "outs": [{"path": p, "md5": md5(text)} for p, text in files.items() if p.startswith("metrics/")],
         },
     }
-    dag = {"stages": {"split": {}, "sample": {"foreach": "${policies}", "do": {}}, "evaluate": {}}}
+    dag = {"stages": {"split": {}, "sample": {"foreach": "${loop.rounds}", "do": {}}, "evaluate": {}}}
     for path, text in files.items():
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text(text)

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 from rlrf4rec.datasets.clean import clean
+from rlrf4rec.datasets.readers import read
 from rlrf4rec.params import load
-from rlrf4rec.stages.interactions import read
 
 DEFAULT = load(Path(__file__).parent.parent / "params.yaml").interactions
 

@@ -134,14 +134,15 @@ def _write_metrics(metrics):
     for stage in ("fetch_dataset", "interactions", "split", "prompt"):
         write_json(metrics / f"{stage}.json", json.loads((ROOT / "metrics" / f"{stage}.json").read_text()))
     plot = metrics / "plots"
-    plot.mkdir()
+    for stage in ("score", "train_dpo", "tune_reward", "tune_dpo", "watch"):
+        (plot / stage).mkdir(parents=True)
     bins = [(round(-0.3 + 0.02 * i, 2), max(0, 40 - (i - 15) ** 2)) for i in range(31)]
-    (plot / "score_round1.csv").write_text("reward,texts\n" + "\n".join(f"{x},{n}" for x, n in bins) + "\n")
+    (plot / "score" / "round1.csv").write_text("reward,texts\n" + "\n".join(f"{x},{n}" for x, n in bins) + "\n")
     steps = [(i, 0.7 - i / 900, i / 500, 0.5 + i % 3 / 8, -i / 20, -i / 15) for i in range(45)]
     head = "step,loss,margin,accuracy,chosen,rejected\n"
-    (plot / "train_dpo_round1.csv").write_text(head + "\n".join(",".join(map(str, s)) for s in steps) + "\n")
+    (plot / "train_dpo" / "round1.csv").write_text(head + "\n".join(",".join(map(str, s)) for s in steps) + "\n")
     for stage in ("tune_reward", "tune_dpo"):
-        (plot / f"{stage}_trials.csv").write_text("trial,value,best_so_far\n0,0.51,0.51\n1,0.49,0.51\n2,0.52,0.52\n")
+        (plot / stage / "trials.csv").write_text("trial,value,best_so_far\n0,0.51,0.51\n1,0.49,0.51\n2,0.52,0.52\n")
 
 
 def _write_tables(data, users, shown):
@@ -155,13 +156,13 @@ def _write_tables(data, users, shown):
     write("interactions/items.parquet", items)
     seen = [(u, i) for u in users for i in range(12)]
     write(
-        "split/history.parquet",
+        "split/people/history.parquet",
         [{"user": u, "position": i, "item": str(i), "rating": 1.0 + i % 5, "timestamp": 100 + i} for u, i in seen],
     )
     texts = [(u, s) for u in users for s in range(3)]
     for policy in ("base", "round1"):
         write(
-            f"sample/{policy}/texts.parquet",
+            f"texts/{policy}/texts.parquet",
             [
                 {
                     "user": u,
@@ -216,6 +217,4 @@ def _write_tables(data, users, shown):
 
 def run_stage():
     loaded = params.load()
-    names = list(report.run.__annotations__)[:-1]
-    rounds = {"round1": params.Round(policy="base", adapter="none")}
-    return report.run(*(rounds if name == "rounds" else getattr(loaded, name) for name in names))
+    return report.run(*(getattr(loaded, name) for name in list(report.run.__annotations__)[:-1]))

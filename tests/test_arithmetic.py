@@ -17,12 +17,12 @@ from rlrf4rec.alignment.packed import NAME as PACKED
 from rlrf4rec.alignment.packed import TokenPair, completion_log_probs, pack
 from rlrf4rec.alignment.policy import new_policy
 from rlrf4rec.alignment.reference import reference
-from rlrf4rec.language import nucleus
-from rlrf4rec.language.generate import Settings as Sampling
-from rlrf4rec.language.generate import generate, prefix_cache
-from rlrf4rec.language.models import DTYPES
-from rlrf4rec.language.sampler import Sampler, sample_texts
-from rlrf4rec.language.shared_attention import NAME as SHARED
+from rlrf4rec.llm.models import DTYPES
+from rlrf4rec.sampling import nucleus
+from rlrf4rec.sampling.generate import Settings as Sampling
+from rlrf4rec.sampling.generate import generate, prefix_cache
+from rlrf4rec.sampling.sampler import Sampler, sample_texts
+from rlrf4rec.sampling.shared_attention import NAME as SHARED
 
 PROMPTS = [[1, 5, 6, 7, 8], [1, 5, 6, 11, 12, 13, 14], [1, 5, 6, 20], [1, 5, 6, 21, 3]]
 PAIRS = [

@@ -3,8 +3,8 @@ import zipfile
 
 import pytest
 
-from rlrf4rec import assets
 from rlrf4rec.errors import RLRFError
+from rlrf4rec.fetching import assets
 from rlrf4rec.files import sha256
 
 

@@ -90,7 +90,7 @@ def edits(new=ANY):
 # Params
 
 CONTENT = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
-FREE = {"texts", "combine", "told", "policies", "rounds"}  # mappings whose keys are names
+FREE = {"controls", "rankers", "samples", "policies", "rounds"}  # mappings whose keys are names
 WORDS = st.text(st.sampled_from("abcxyz_.-0é "), min_size=1, max_size=8)
 WRONG = st.sampled_from(
     [None, True, -1, -1.5, -(10**30), float("nan"), float("-inf"), -1e308, "", "1", [], {}, {"a": 1}, [None], [[1]]]

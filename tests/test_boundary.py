@@ -7,11 +7,11 @@ import pytest
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from rlrf4rec.language import template
-from rlrf4rec.language.plain import control_words, plain
-from rlrf4rec.stages.prompt import as_chat
+from rlrf4rec.prompting import template
+from rlrf4rec.prompting.fitting import as_chat
+from rlrf4rec.prompting.plain import control_words, plain
 
-FOLDER = Path(template.__file__).parent / "templates"
+FOLDER = Path(template.__file__).parent.parent / "templates"
 NAMES = ["movies", "movies_masked", "books", "products", "generic"]
 LLAMA = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"

@@ -1,6 +1,7 @@
 """What is kept of a data set, and what each kind of bad input ends in."""
 
 import gzip
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -8,9 +9,9 @@ from dataset import DEFAULT, LOG, REVIEW_2014, json_lines, shop, tables, write
 
 from rlrf4rec import paths
 from rlrf4rec.datasets.clean import clean
-from rlrf4rec.datasets.fetch import gunzip
 from rlrf4rec.datasets.found import Found
 from rlrf4rec.errors import InputError, RLRFError
+from rlrf4rec.fetching.dataset import gunzip
 from rlrf4rec.files import read_json, sha256
 from rlrf4rec.lists import candidates
 from rlrf4rec.stages import interactions
@@ -22,7 +23,7 @@ def found(rows, items="abcdef"):
     catalogue = pl.DataFrame({"item": list(items), "title": list(items)}).with_columns(
         year=pl.lit(None, pl.String), genres=pl.lit("")
     )
-    paths = [interactions.Path(name) for name in ("x.inter", "x.item")]
+    paths = [Path(name) for name in ("x.inter", "x.item")]
     return Found(frame.with_row_index("line", 2).lazy(), catalogue.with_row_index("line", 2).lazy(), *paths)
 
 

@@ -85,8 +85,8 @@ def broken(copy, tmp_path):
 
 
 def test_edited_code_is_found(broken):
-    edit(broken / "src" / "rlrf4rec" / "feedback" / "pairs.py", '"""', '"""More. ')
-    assert any("feedback/pairs.py is not what pair@round1 of dvc.yaml ran" in fault for fault in changed_code(broken))
+    edit(broken / "src" / "rlrf4rec" / "pairing" / "pairs.py", '"""', '"""More. ')
+    assert any("rlrf4rec/pairing is not what pair@round1 of dvc.yaml ran" in fault for fault in changed_code(broken))
     (broken / "src" / "rlrf4rec" / "seeds.py").unlink()
     assert any("seeds.py" in fault for fault in changed_code(broken))
 

@@ -3,10 +3,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from compared import LISTS, SOURCE, USERS, as_json, better, call, commit, compare, md5, per_user
+from compared import LISTS, ROOM, SOURCE, USERS, as_json, better, call, commit, compare, per_user
 from ruamel.yaml import YAML
 
 from rlrf4rec.errors import RLRFError
+from rlrf4rec.revisions import hashes
 from rlrf4rec.revisions.differences import difference
 from rlrf4rec.revisions.state import Cell
 
@@ -35,13 +36,26 @@ def test_what_changed(capsys):
         "code": {"evaluate": [SOURCE]},
         "libraries": [{"key": "numpy", "old": "2.4.6", "new": "3.0"}],
         "arithmetic": [],
-        "data": [{"key": "data/sample/round1", "old": "c" * 32, "new": "d" * 32}],
+        "data": [{"key": "data/texts/round1", "old": "c" * 32, "new": "d" * 32}],
     }
     assert compare("first", "HEAD") == 0
     out = capsys.readouterr().out
     assert "train_dpo.beta  0.1 -> 0.05" in out
     assert "evaluate  ranking/nets.py" in out
-    assert "data/sample/round1  cccccccc -> dddddddd" in out
+    assert "data/texts/round1  cccccccc -> dddddddd" in out
+
+
+def test_code_that_is_only_here_is_told_by_its_files(capsys):
+    """A folder's files, new ones and those that are gone: against a commit and against what is not committed."""
+    room = Path(ROOM)
+    (room / "losses.py").write_text("new\n")
+    (room / "__pycache__").mkdir()
+    (room / "__pycache__" / "nets.pyc").write_text("no code\n")
+    _, found = as_json(capsys, "first", "workspace")
+    assert any("are not of its own files; other than in dvc.lock" in note for note in found["notes"])
+    (room / "losses.py").unlink()
+    _, found = as_json(capsys, "first", "workspace")
+    assert found["notes"] == []
 
 
 def test_another_arithmetic_is_told(capsys):
@@ -60,7 +74,7 @@ def test_another_arithmetic_is_told(capsys):
 def test_a_study_that_is_older_than_the_run_is_told_with_its_commit(capsys):
     lock = Path("studies/controls/dvc.lock")
     lock.parent.mkdir(parents=True)
-    read = [(SOURCE, md5("nets\n")), (LISTS, "a" * 32), ("data/study", "9" * 32)]
+    read = [(ROOM, hashes.folder({"nets.py": b"nets\n"})), (LISTS, "a" * 32), ("data/study", "9" * 32)]
     lock.write_text("".join(f"    - path: {p}\n      hash: md5\n      md5: {h}\n      size: 1\n" for p, h in read))
     of_study = commit()
     _, found = as_json(capsys, "first", "HEAD")
@@ -162,7 +176,7 @@ def test_backbones_of_both_and_unlike_seeds(capsys):
     [
         (
             {"lists": "b" * 32},
-            "other candidate lists: data/split/lists_test.parquet is aaaaaaaa in A and bbbbbbbb in B",
+            "other candidate lists: data/split/test is aaaaaaaa in A and bbbbbbbb in B",
         ),
         (
             {"table": per_user(users=[*USERS[2:], "99"])},

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from rlrf4rec import cost, machine
-from rlrf4rec.language.models import operations
+from rlrf4rec import cost, leftovers, machine
+from rlrf4rec.llm.models import operations
 from rlrf4rec.params import load
 
 ROOT = Path(__file__).parent.parent
@@ -29,7 +29,7 @@ def spend(seconds):
 
 
 def test_a_stage_s_file_has_its_time_memory_and_arithmetic():
-    with cost.measured("sample", ["base", "models/none.json"], {"llm": load().llm}, ["float32"]):
+    with cost.measured("sample", ["base", "base", "all"], {"llm": load().llm}, ["float32"]):
         spend(0.3)
     found = json.loads(Path("metrics/cost/sample-base.json").read_text())
     assert found["wall_s"] >= found["cpu_s"] >= 0.3
@@ -39,7 +39,7 @@ def test_a_stage_s_file_has_its_time_memory_and_arithmetic():
 
 
 def test_entries_have_files_of_their_own_and_are_added_up():
-    assert cost.place("train_ranker", ["prm", "base"]) == Path("metrics/cost/train_ranker-prm-base.json")
+    assert cost.place("train_ranker", ["base", "encode/base"]) == Path("metrics/cost/train_ranker-base.json")
     assert cost.place("split", []) == Path("metrics/cost/split.json")
     assert cost.seconds("A CPU") == {}
     for entry, seconds in (("base", 1.5), ("round1", 2.0)):
@@ -123,3 +123,38 @@ def test_the_cost_of_another_run_is_seen():
     path.parent.mkdir(parents=True)
     path.write_text("{}")
     assert cost.identity("pair", ["round1"], {"pair": params.pair}) != before
+
+
+def test_costs_of_stages_and_entries_that_are_gone_are_found():
+    cost.FOLDER.mkdir(parents=True)
+    names = (
+        "split",
+        "combine-base",
+        "sample-base",
+        "sample-round2",
+        "train_ranker-prm-base",
+        "bench",
+        "tune_reward-base",
+    )
+    for name in names:
+        (cost.FOLDER / f"{name}.json").write_text("{}")
+    found = leftovers.gone(load().loop, ("split", "sample", "train_ranker", "bench", "tune_reward"), cost.FOLDER)
+    assert [path.stem for path in found] == ["combine-base", "sample-round2", "train_ranker-prm-base"]
+
+
+def test_folders_of_entries_that_are_gone_are_named():
+    loop = load().loop
+    for name in (
+        "data/texts/base",
+        "data/texts/round2",
+        "models/policy/round1",
+        "data/encode/items",
+        "data/pair/round2",
+    ):
+        Path(name).mkdir(parents=True)
+    for name in ("metrics/sample/base.json", "metrics/sample/round2.json", "metrics/plots/score/round1.csv"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text("")
+    Path("data/texts/.gitignore").write_text("")
+    found = [path.as_posix() for path in leftovers.left(loop)]
+    assert found == ["data/pair/round2", "data/texts/round2", "metrics/sample/round2.json"]

@@ -35,6 +35,25 @@ def test_a_stage_depends_on_exactly_the_code_that_it_runs(dag, stage):
     assert listed == code_deps(stage)
 
 
+def test_an_edited_file_runs_few_stages_again():
+    """Of the run's stages, on the average over the files of the rooms."""
+    deps = {stage: code_deps(stage) for stage in STAGES}
+    files = [path for path in (ROOT / "src" / "rlrf4rec").rglob("*.py") if path.parent.name != "stages"]
+    names = [path.relative_to(ROOT).as_posix() for path in files if path.name != "__init__.py"]
+    again = [
+        sum(any(name == d or name.startswith(f"{d}/") for d in found) for found in deps.values()) for name in names
+    ]
+    some = [count for count in again if count]
+    assert len(some) > 60
+    assert sum(some) / len(some) <= 3.4
+
+
+def test_no_stage_imports_a_stage_and_no_room_does():
+    for path in (ROOT / "src" / "rlrf4rec").rglob("*.py"):
+        if path.parent.name == "stages" or path.parent != ROOT / "src" / "rlrf4rec":
+            assert "rlrf4rec.stages" not in path.read_text(), path
+
+
 @pytest.mark.parametrize(("dag", "stage"), ALL, ids=NAMES)
 def test_a_stage_depends_on_exactly_the_params_that_it_gets(dag, stage):
     run = importlib.import_module(f"rlrf4rec.stages.{stage}").run
@@ -45,7 +64,7 @@ def test_a_stage_depends_on_exactly_the_params_that_it_gets(dag, stage):
 
 
 def test_only_evaluate_reads_the_test_lists():
-    readers = [s for s in DAG if any("lists_test" in d or d == "data/split" for d in body(DAG, s).get("deps", []))]
+    readers = [s for s in DAG if any(d in ("data/split", "data/split/test") for d in body(DAG, s).get("deps", []))]
     assert readers == ["evaluate"]
 
 
@@ -54,7 +73,7 @@ def test_in_the_study_only_its_evaluation_reads_test_labels():
         stage
         for stage in CONTROLS
         for d in body(CONTROLS, stage)["deps"]
-        if "lists_test" in d or d in ("data/split", "data/protocol")
+        if d.endswith("/test") or d in ("data/split", "data/controls", "data/controls/protocol")
     ]
     assert readers == ["evaluate_controls"]
 
@@ -62,7 +81,7 @@ def test_in_the_study_only_its_evaluation_reads_test_labels():
 def test_no_label_reaches_the_llm():
     for dag, stage in ALL:
         if stage in ("prompt", "sample", "encode", "knowledge", "probe"):
-            assert not any("lists_" in d for d in body(dag, stage)["deps"])
+            assert not any(d.startswith("data/split/") and "people" not in d for d in body(dag, stage)["deps"])
 
 
 def test_metrics_and_plots_are_in_git_and_keep_the_run_cache():
@@ -75,9 +94,10 @@ def test_metrics_and_plots_are_in_git_and_keep_the_run_cache():
 
 
 def test_every_kind_of_the_study_is_trained_under_every_protocol():
-    params = load(ROOT / "params.yaml")
-    assert CONTROLS["control"]["matrix"]["knowledge"] == list(params.controls.told)
-    assert CONTROLS["control"]["wdir"] == "../.."
+    control, params = CONTROLS["control"], load(ROOT / "params.yaml")
+    assert control["foreach"] == "${controls}"
+    listed = [dep for dep in body(CONTROLS, "control")["deps"] if dep.startswith("data/controls/protocol")]
+    assert listed == [f"data/controls/protocol/{name}/lists" for name in params.protocols]
 
 
 def test_what_is_forced_is_one_stage():

@@ -12,7 +12,7 @@ from rlrf4rec.alignment.module import Dpo, Settings, rate, reference_log_probs
 from rlrf4rec.alignment.packed import NAME, TokenPair, completion_log_probs, pack
 from rlrf4rec.alignment.policy import load_policy_for_training, new_policy, save_adapter
 from rlrf4rec.alignment.reference import reference
-from rlrf4rec.language.models import load_policy
+from rlrf4rec.llm.models import load_policy
 
 PAIRS = [
     TokenPair([1, 5, 6, 7], [8, 9, 2], [10, 2]),

@@ -14,9 +14,10 @@ from transformers import PreTrainedTokenizerFast
 
 from rlrf4rec import paths
 from rlrf4rec.errors import FetchError, ParamsError, RLRFError
-from rlrf4rec.language import endpoint
 from rlrf4rec.params import Endpoint, Llm, Sample
+from rlrf4rec.serving import endpoint
 from rlrf4rec.stages import sample
+from rlrf4rec.tables.split import FOLD_USERS
 from rlrf4rec.tables.texts import PROMPTS as PROMPT_TABLE
 
 PROMPTS = pl.DataFrame({"prompt": ["Taste of a:", "Taste of b:", "Taste of a:"], "tokens": [10, 20, 10]})
@@ -241,17 +242,22 @@ def test_the_stage_writes_texts_and_answers_of_a_policy_that_is_served(server, t
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="?").save_pretrained(paths.LLM)
     table = PROMPTS.head(2).with_columns(user=pl.Series(["u", "v"]), items=pl.lit(1, pl.Int64))
     PROMPT_TABLE.write(table.select("user", "prompt", "tokens", "items"), paths.PROMPTS)
+    about = pl.DataFrame({"user": ["u", "v", "w"], "fold": ["train", "test", "test"], "role": ["tune", "none", "none"]})
+    FOLD_USERS.write(about.with_columns(half=pl.Series(["A", "-", "-"])), paths.FOLD_USERS)
     server.answer = lambda body: json.dumps(
         {"choices": [{"text": " dark films", "finish_reason": "stop" if body["prompt"].endswith("a:") else "length"}]}
     )
     llm = Llm(device="cpu", quantization="none", trust_remote_code=None)
-    line = sample.run(5, sampling(), llm, client(server).endpoint, "base", "no adapter")
+    line = sample.run(5, sampling(), llm, client(server).endpoint, "base", "base", "all")
     assert "4 texts of 2 users, 4 sampled now" in line
     texts = pl.read_parquet(paths.texts("base"))
     assert texts["text"].to_list() == ["dark films"] * 4
     assert texts.filter(user="u", sample=0)["tokens"].to_list() == [[1, 2, 3]]
     assert texts.filter(user="v", sample=0)["tokens"].to_list() == [[1, 2]]
     assert texts["stop"].to_list() == ["stop", "stop", "length", "length"]
+    line = sample.run(5, sampling(), llm, client(server).endpoint, "of_v", "base", "evaluated")
+    assert "2 texts of 1 users, 0 sampled now" in line
+    assert pl.read_parquet(paths.texts("of_v")).equals(texts.filter(user="v"))
     answers = pl.read_parquet(paths.answers("base"))
     assert answers.select("user", "sample").rows() == [("u", 0), ("u", 1), ("v", 0), ("v", 1)]
     assert json.loads(answers["answer"][0])["choices"][0]["text"] == " dark films"

@@ -65,7 +65,9 @@ def test_the_memory_of_dpo_is_near_what_make_bench_measured():
 
 def test_time_goes_with_users_rounds_and_machine():
     usual = needs()
-    assert needs(work=replace(WORK, users=1886))["sample"].seconds == pytest.approx(2 * usual["sample"].seconds)
+    assert needs(work=replace(WORK, users=1886))["sample"].seconds == pytest.approx(
+        2 * usual["sample"].seconds, rel=0.01
+    )
     assert needs(work=replace(WORK, users=1886))["train_dpo"].seconds == usual["train_dpo"].seconds  # pair.max_pairs
     assert needs(work=replace(WORK, users=100))["train_dpo"].seconds < usual["train_dpo"].seconds
     fast = needs(machine=replace(CPU, flops=8e11))
@@ -74,7 +76,11 @@ def test_time_goes_with_users_rounds_and_machine():
     assert needs(work=replace(WORK, shared=0))["sample"].seconds > 1.5 * usual["sample"].seconds
     float32 = {"sample.dtype": "float32", "dpo.precision": "float32"}
     twice = needs(recipes.resolve(recipes.Recipe("x", "x", float32, rounds=2), recipes.plain())[1])
-    assert twice["sample"].seconds == pytest.approx(1.5 * usual["sample"].seconds)  # three policies
+    # Base for all; round1 for evaluated users (a quarter tests, a tenth validates, of the rest 0.4 rank), and for those
+    # that tune (0.6 of the rest, and validation users) when a second round follows; round2 for evaluated ones.
+    once = 1 + (0.35 + 0.65 * 0.4)
+    more = (0.65 * 0.6 + 0.1) + (0.35 + 0.65 * 0.4)
+    assert twice["sample"].seconds == pytest.approx(usual["sample"].seconds * (once + more) / once, rel=0.01)
     assert twice["train_dpo"].seconds == pytest.approx(2.5 * usual["train_dpo"].seconds)  # a reference of round 1
     half = needs(params(dpo__precision="bfloat16"))["train_dpo"].seconds  # the sampler's values are not taken there
     assert half == pytest.approx(1.5 * usual["train_dpo"].seconds)
@@ -82,6 +88,16 @@ def test_time_goes_with_users_rounds_and_machine():
     assert slow == pytest.approx(usual["sample"].seconds * (1 + 4e11 * 1e-9 * estimate.PASSES))
     assert needs(params(sample__n=10))["sample"].disk == pytest.approx(2 * usual["sample"].disk)
     assert needs(params(tune_dpo__n_trials=0))["tune_dpo"].seconds == 0
+
+
+def test_a_sample_s_share_goes_with_its_users():
+    shares = {name: estimate.share_of_sampling(params(), WORK, name) for name in ("base", "round1", "shuffled")}
+    assert shares["base"] + shares["round1"] == pytest.approx(1.0)
+    assert shares["round1"] == pytest.approx(0.61 / 1.61)
+    assert shares["shuffled"] == shares["base"]  # of a study: as many users as there are, at most
+    both = recipes.plain()
+    both["split"]["tuning_users"] = "shared"
+    assert estimate.share_of_sampling(recipes.check(both, Path("p")), WORK, "round1") == pytest.approx(0.5)
 
 
 def test_memory_goes_with_precision_batch_and_adapter():
@@ -148,15 +164,15 @@ def call(monkeypatch, *words):
 def test_a_stage_is_refused_before_work_unless_the_params_say_otherwise(fetched, monkeypatch, capsys):
     ran = []
     monkeypatch.setattr(
-        "rlrf4rec.stages.sample.run", lambda seed, sample, llm, policy, adapter: ran.append(1) or "done"
+        "rlrf4rec.stages.sample.run", lambda seed, sample, llm, name, policy, users: ran.append(1) or "done"
     )
-    assert call(monkeypatch, "sample", "base", "none.json") == 6
+    assert call(monkeypatch, "sample", "base", "base", "all") == 6
     assert not ran
     error = capsys.readouterr().err
     assert "sample: about 4001.5 GB of memory are needed, and there are 25.0 GB; lower sample.batch_users" in error
     path = fetched / "params.yaml"
     path.write_text(path.read_text().replace("  refuse: true", "  refuse: false"))
-    assert call(monkeypatch, "sample", "base", "none.json") == 0
+    assert call(monkeypatch, "sample", "base", "base", "all") == 0
     assert ran
     assert "at most 4001.5 GB of memory, if nothing is done yet" in capsys.readouterr().err
 
@@ -172,7 +188,7 @@ def params_of(folder):
 def test_before_there_is_an_llm_nothing_is_said(monkeypatch, tmp_path):
     p = params()
     monkeypatch.chdir(tmp_path)
-    assert capacity.before("sample", p) == ""
+    assert capacity.before("sample", ["base"], p) == ""
     with pytest.raises(ParamsError, match=r"no LLM to estimate by; run `dvc repro fetch_models`"):
         capacity.show(p)
 

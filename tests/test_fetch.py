@@ -5,8 +5,8 @@ import torch
 from safetensors.torch import load_file
 
 from rlrf4rec.errors import RLRFError
-from rlrf4rec.language.convert import convert
-from rlrf4rec.language.models import load_llm
+from rlrf4rec.fetching.convert import convert
+from rlrf4rec.llm.models import load_llm
 from rlrf4rec.params import FetchDataset, Model
 from rlrf4rec.stages import fetch_dataset
 from rlrf4rec.stages.fetch_models import _source

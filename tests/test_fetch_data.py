@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from rlrf4rec.datasets import fetch
 from rlrf4rec.errors import FetchError, InputError, ParamsError
+from rlrf4rec.fetching import dataset as fetch
 from rlrf4rec.params import FetchDataset, load
 from rlrf4rec.stages import fetch_dataset
 

@@ -13,11 +13,12 @@ import polars as pl
 import pytest
 from scan import scan, unsafe_models
 
-from rlrf4rec import assets, params
+from rlrf4rec import params
 from rlrf4rec.errors import RLRFError
+from rlrf4rec.fetching import assets
 from rlrf4rec.files import sha256
-from rlrf4rec.language.prompts import item_description, named, template_text
-from rlrf4rec.language.template import Template
+from rlrf4rec.prompting.prompts import item_description, named, template_text
+from rlrf4rec.prompting.template import Template
 from rlrf4rec.report import page
 from rlrf4rec.report.blocks import Heading, Note, Person, Place, Rated, Section, Shown, Table
 from rlrf4rec.stages import fetch_dataset

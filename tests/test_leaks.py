@@ -6,14 +6,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from rlrf4rec import paths
+from rlrf4rec import inputs, paths
 from rlrf4rec.errors import RLRFError
-from rlrf4rec.language import leaks
-from rlrf4rec.language.prompts import describe, named
-from rlrf4rec.language.template import Template
 from rlrf4rec.params import Prompt
-from rlrf4rec.stages import inputs
-from rlrf4rec.stages import prompt as prompt_stage
+from rlrf4rec.prompting import fitting as prompt_stage
+from rlrf4rec.prompting import leaks
+from rlrf4rec.prompting.prompts import describe, named
+from rlrf4rec.prompting.template import Template
 from rlrf4rec.tables.contract import ContractError
 from rlrf4rec.tables.rewards import REWARDS, TRAINED_LISTS, check_tuning_users
 from rlrf4rec.tables.split import FOLD_USERS, HISTORY, LISTS, check_fold, check_history, check_reward_lists

@@ -12,10 +12,12 @@ from rlrf4rec.alignment.packed import TokenPair
 from rlrf4rec.alignment.policy import new_policy, save_adapter
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.files import read_json
-from rlrf4rec.language.models import CPU
+from rlrf4rec.llm.models import CPU
 from rlrf4rec.params import Dpo as DpoParams
 from rlrf4rec.params import LearningCurve, Llm, Reward, Sample, TrainDpo
 from rlrf4rec.ranking.lists import Lists
+from rlrf4rec.reward.models import models_of
+from rlrf4rec.reward.rewards import groups
 from rlrf4rec.stages import learning_curve
 
 
@@ -71,20 +73,14 @@ def test_tuning_uses_the_chosen_pairs_alone_and_starts_from_the_base_each_time(t
     assert not all(torch.allclose(first[key], two[key], atol=1e-5) for key in two)
 
 
-def test_every_reward_model_judges_validation_users(monkeypatch):
-    def begin(self, *args):
-        self.tables = SimpleNamespace(list_frame=lambda fold: fold, lists=lambda frame: (asked.append(frame), lists)[1])
-        self.scorer = SimpleNamespace(nets=[torch.nn.Identity(), torch.nn.Identity()])
-
-    asked: list[str] = []
+def test_users_are_judged_by_the_models_that_did_not_train_on_them():
+    """A tuning user by those of the other half, a validation user by all; a user without lists by none."""
+    users = pl.DataFrame({"fold": ["train", "train", "validation", "validation"], "half": ["A", "B", "-", "-"]})
     items = torch.tensor([[0, 1], [1, 0], [0, 1]])
-    lists = Lists(torch.tensor([4, 4, 7]), torch.tensor([0, 1, 0]), items, items, torch.zeros(3))
-    monkeypatch.setattr(learning_curve.Judge, "__init__", begin)
-    reward = Reward(kind="personal", k=5, other_lists=2)
-    judge = learning_curve.ValidationJudge([], None, None, reward, "round1", 0, CPU)
-    assert asked == ["validation"]
-    assert judge.group == {4: "validation", 7: "validation"}
-    assert judge.scorer.models_of == {4: [0, 1], 7: [0, 1]}
+    lists = Lists(torch.tensor([0, 1, 2]), torch.tensor([0, 1, 0]), items, items, torch.zeros(3))
+    group = groups(users, lists)
+    assert group == {0: "A", 1: "B", 2: "validation"}
+    assert models_of(["A-0", "B-0", "A-1"], group) == {0: [1], 1: [0, 2], 2: [0, 1, 2]}
 
 
 class Judge:
@@ -113,7 +109,7 @@ def test_the_curve_holds_every_size_against_the_same_base_texts(monkeypatch, tmp
         "PAIRS": SimpleNamespace(read=lambda path: pl.DataFrame({"user": ["t"] * 8})),
         "check_tuning_users": lambda *args: None,
         "read_json": lambda path: {"beta": 0.2},
-        "ValidationJudge": Judge,
+        "Judge": Judge,
         "Tuner": type("Tuner", (), {"__init__": lambda self, *args: None, "tune": tune}),
     }.items():
         monkeypatch.setattr(learning_curve, name, value)
@@ -132,4 +128,6 @@ def test_the_curve_holds_every_size_against_the_same_base_texts(monkeypatch, tmp
     assert [(len(rows), epochs) for rows, epochs in seen] == [(2, 8), (8, 2)] * 2
     assert set(seen[0][0]) < set(seen[1][0])
     assert seen[0][0] != seen[2][0]  # another repeat, other pairs
-    assert (tmp_path / "metrics" / "plots" / "learning_curve_round1.csv").read_text().startswith("pairs,gain,low,high")
+    assert (
+        (tmp_path / "metrics" / "plots" / "learning_curve" / "round1.csv").read_text().startswith("pairs,gain,low,high")
+    )

@@ -185,11 +185,11 @@ def test_work_in_the_store_is_that_of_one_machine_one_number_of_threads_and_one_
         cpu(*native)
         monkeypatch.setattr("torch.get_num_threads", lambda t=threads: t)
         monkeypatch.setattr(store, "version", lambda name, v=version: v)
-        found.append(store.code("language/sampler"))
+        found.append(store.code("sampling.sampler"))
     assert len(set(found)) == 4
     monkeypatch.setattr(store, "version", lambda name: "1")
     monkeypatch.setattr("torch.get_num_threads", lambda: 1)
-    assert store.code("language/sampler") == found[0]
+    assert store.code("sampling.sampler") == found[0]
 
 
 def test_threads_are_named():

@@ -11,11 +11,11 @@ from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
 from rlrf4rec.alignment.packed import NAME
-from rlrf4rec.alignment.policy import load_policy_for_training, new_policy, save_adapter
+from rlrf4rec.alignment.policy import check_settings, load_policy_for_training, new_policy, save_adapter
 from rlrf4rec.errors import RLRFError
-from rlrf4rec.language.convert import convert
-from rlrf4rec.language.models import Place, load_llm, load_policy
-from rlrf4rec.language.tokenizer import load_tokenizer
+from rlrf4rec.fetching.convert import convert
+from rlrf4rec.llm.models import Place, load_llm, load_policy
+from rlrf4rec.llm.tokenizer import load_tokenizer
 
 CODE = """
 from pathlib import Path
@@ -73,10 +73,10 @@ def test_four_bits_want_a_gpu_and_bitsandbytes(monkeypatch):
     assert Place.of("auto", "none", "org/x") == Place("cuda", False, True)
     with pytest.raises(RLRFError, match=r"llm.quantization: 4bit needs a GPU, and the LLM would run on the CPU"):
         Place.of("cpu", "4bit", None)
-    monkeypatch.setattr("rlrf4rec.language.models.find_spec", lambda name: None)
+    monkeypatch.setattr("rlrf4rec.llm.models.find_spec", lambda name: None)
     with pytest.raises(RLRFError, match=r"needs bitsandbytes, which is not installed; .* extra `quantization`"):
         Place.of("auto", "4bit", None)
-    monkeypatch.setattr("rlrf4rec.language.models.find_spec", lambda name: name)
+    monkeypatch.setattr("rlrf4rec.llm.models.find_spec", lambda name: name)
     assert Place.of("auto", "4bit", None).four_bit
 
 
@@ -176,6 +176,16 @@ def test_an_adapter_sits_on_the_layers_that_are_named(llama):
             new_policy(llama(), 4, 8, 0.0, 0, ["q_proj", name])
 
 
+def test_an_adapter_that_was_made_with_other_settings_is_not_tuned_on(folder, llama, tmp_path):
+    """From the second round on the adapter brings its own rank: the params must not say another one."""
+    save_adapter(new_policy(llama(), 4, 8, 0.1, 0), folder, tmp_path / "round1")
+    tuned = load_policy_for_training(llama(), tmp_path / "round1")
+    check_settings(tuned, tmp_path / "round1", 4, 8, 0.1)
+    for name, settings in (("rank", (8, 8, 0.1)), ("alpha", (4, 16, 0.1)), ("dropout", (4, 8, 0.0))):
+        with pytest.raises(RLRFError, match=rf"dpo.lora_{name}: .*round1, was made with"):
+            check_settings(tuned, tmp_path / "round1", *settings)
+
+
 def test_an_adapter_on_named_layers_is_saved_in_the_same_format(llama, folder, tmp_path):
     save_adapter(new_policy(llama(), 4, 8, 0.0, 0, ["v_proj", "q_proj"]), folder, tmp_path / "adapter")
     assert json.loads((tmp_path / "adapter/adapter_config.json").read_text())["target_modules"] == ["q_proj", "v_proj"]
@@ -186,7 +196,9 @@ def test_in_bfloat16_the_positions_stay_exact(folder, llama, tmp_path):
     """A rotary frequency that is rounded to bfloat16 turns far positions by a wrong angle."""
     whole = llama().model.rotary_emb.inv_freq
     save_adapter(new_policy(llama(), 4, 8, 0.0, 0), folder, tmp_path / "adapter")
-    for adapter in (tmp_path / "adapter", folder / "config.json"):
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "no_adapter.json").write_text("{}")
+    for adapter in (tmp_path / "adapter", tmp_path / "base"):
         model = load_policy(folder, adapter, torch.bfloat16)
         assert model.dtype == torch.bfloat16
         assert all(p.dtype == torch.bfloat16 for p in model.parameters())

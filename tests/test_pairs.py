@@ -1,6 +1,6 @@
 import polars as pl
 
-from rlrf4rec.feedback.pairs import make
+from rlrf4rec.pairing.pairs import make
 
 
 def table(rewards, texts=None):

@@ -29,17 +29,23 @@ def test_the_committed_params_are_valid():
         ("  learning_rate: 0.002", "  learning_rate: '2e-3'", ["train_ranker.learning_rate", "without quotes"]),
         ("protocol: popularity", "protocol: popular", ["split.protocol", "uniform | popularity | retrieved"]),
         ("  fold: 0", "  fold: 4", ["split", "fold must be below folds = 4"]),
-        ("beside: data/encode/none, items", "besides: data/encode/none, items", ["combine.constant.besides", "beside"]),
+        ("beside: encode/none, items", "besides: encode/none, items", ["loop.rankers.constant.besides", "beside"]),
         ("  n_trials: 6", "  n_trials: true", ["tune_reward.n_trials", "a whole number, >= 0"]),
         ("  n_trials: 6", "  n_trials: 1.0e+1", ["tune_reward.n_trials", "a whole number"]),
         ("  step: 4", "  step: 14", ["split", "step must be below list_length"]),
         ("  width: null", "  width: 0", ["train_reward.width", ">= 1"]),
         ("seed: 2026\n", "", ["seed: missing", "a whole number, >= 0"]),
         ("  beta: [0.05, 0.3]", "  beta: [0.05]", ["tune_dpo.beta", "[low, high]"]),
-        ("[dlcm, prm", "[dlmc, prm", ["variants.backbone", "dlcm | prm | setrank"]),
+        ("[dlcm, prm", "[dlmc, prm", ["backbones", "dlcm | prm | setrank"]),
         ("  seeds: 4", "  seeds: null", ["train_reward.seeds", "a whole number"]),
-        ("round1_template]", "round7]", ["variants.knowledge", "round7"]),
-        ("  round1: models", "  round3: models", ["policies must be", "rlrf4rec rounds"]),
+        ("text: encode/round1,", "text: encode/round7,", ["rankers.round1", "'encode/round7' is none of encode/none"]),
+        ("    round1: {policy: base,", "    round3: {policy: base,", ["rounds must chain", "rlrf4rec rounds"]),
+        ("    round1: {policy: round1,", "    round3: {policy: round1,", ["samples must be of", "rlrf4rec rounds"]),
+        ("    round1: {policy: round1,", "    round1: {policy: base,", ["samples must be of", "base, round1"]),
+        ("texts: base}", "texts: round1}", ["rounds.round1.texts", "'round1' are no samples of base"]),
+        ("users: all}", "users: evaluated}", ["rounds.round1.texts", "not those of tuning users"]),
+        ("template, base, round1]", "template, base]", ["texts has no entry round1"]),
+        ("    base: {text: ", "    other: {text: ", ["rankers has no entry base"]),
         ("seed: 2026", "seed: 2026\n  x: 1", ["not valid YAML"]),
     ],
 )
@@ -110,16 +116,23 @@ def test_rounds_writes_a_loop_that_loads_and_goes_back(tmp_path):
     before = load(path)
     write_rounds(path, 3)
     three = load(path)
-    assert {name: r.policy for name, r in three.rounds.items()} == {
+    assert {name: r.policy for name, r in three.loop.rounds.items()} == {
         "round1": "base",
         "round2": "round1",
         "round3": "round2",
     }
-    assert list(three.policies) == ["base", "round1", "round2", "round3"]
-    assert three.variants.knowledge[-2:] == ["round3", "round3_template"]
-    assert three.combine["round3_template"].beside == "data/encode/template"
-    assert "# Every knob" in path.read_text()
+    assert three.loop.policies == ["base", "round1", "round2", "round3"]
+    assert {name: r.texts for name, r in three.loop.rounds.items()} == {
+        "round1": "base",
+        "round2": "round1_tuning",
+        "round3": "round2_tuning",
+    }
+    assert list(three.loop.rankers)[-2:] == ["round3", "round3_template"]
+    assert three.loop.rankers["round3_template"].beside == "encode/template"
+    written, text = path.read_text().split("backbones:"), (ROOT / "params.yaml").read_text().split("backbones:")
+    assert written[1] == text[1]  # nothing but the loop is touched
     write_rounds(path, 1)
     assert load(path) == before
+    assert path.read_text() == (ROOT / "params.yaml").read_text()
     with pytest.raises(RLRFError, match="at least one round"):
         write_rounds(path, 0)

@@ -1,18 +1,24 @@
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from rlrf4rec.ranking import curves, nets, parallel
+from rlrf4rec.errors import InputError
+from rlrf4rec.evaluation.lists import read_scores
+from rlrf4rec.ranking import nets
 from rlrf4rec.ranking.adaptor import HybridExpertAdaptor
 from rlrf4rec.ranking.dropout import Dropout
 from rlrf4rec.ranking.features import CandidateFeatures, Standardise
 from rlrf4rec.ranking.lists import Catalogue, Lists
 from rlrf4rec.ranking.losses import attention_rank, listwise_softmax
 from rlrf4rec.ranking.module import Ranker, fit, mean_ndcg, predict, user_means
-from rlrf4rec.ranking.parallel import Job, Settings, train, train_all
 from rlrf4rec.ranking.permute import permutation
+from rlrf4rec.retraining import curves, parallel
+from rlrf4rec.retraining.material import Material
+from rlrf4rec.retraining.parallel import Job, Settings, train, train_all
+from rlrf4rec.retraining.retrain import retrain
 
 WIDTH, ITEMS, USERS, LENGTH = 12, 40, 16, 5
 HOW = Settings(0.01, 0.0, 0.1, 2, 3, epochs=2, batch=32)
@@ -34,6 +40,11 @@ def world(seed=0):
     label = torch.zeros_like(item).scatter(1, match.argmax(1, keepdim=True), 1)
     lists = Lists(user, torch.arange(12).repeat(USERS), item, label, torch.rand(len(user), generator=g))
     return catalogue, texts, lists
+
+
+def material(catalogue, texts, lists):
+    """The same lists to learn from, to look at and to score."""
+    return Material(catalogue, texts, lists, lists, torch.arange(USERS), lists, torch.arange(USERS).roll(1))
 
 
 def build(name, catalogue, texts, seed=0):
@@ -94,7 +105,7 @@ def test_training_learns_from_texts_and_moves_every_weight(name):
 @pytest.mark.parametrize("name", ["dlcm", "prm", "setrank"])
 def test_equal_seeds_give_equal_weights(name):
     catalogue, texts, lists = world()
-    job = Job(name, catalogue, lists, lists, texts, torch.arange(USERS), HOW, 5)
+    job = Job(name, material(catalogue, texts, lists), HOW, 5)
     one, two = train(job), train(job)
     assert all(torch.equal(one.weights[k], two.weights[k]) for k in one.weights)
     assert len(one.losses) == len(one.validation) == 2
@@ -104,20 +115,17 @@ def test_equal_seeds_give_equal_weights(name):
 
 def test_worker_processes_give_what_one_process_gives():
     catalogue, texts, lists = world()
-    others = torch.arange(USERS).roll(1)
-    jobs = [
-        Job("prm", catalogue, lists, lists, texts, torch.arange(USERS), HOW, seed, lists, others) for seed in (1, 2)
-    ]
+    jobs = [Job("prm", material(catalogue, texts, lists), HOW, seed) for seed in (1, 2)]
     for ours, theirs in zip([train(j) for j in jobs], train_all(jobs, "test"), strict=True):
         assert ours.losses == theirs.losses
         assert all(torch.equal(ours.weights[k], theirs.weights[k]) for k in ours.weights)
-        assert all(torch.equal(ours.scores[k], theirs.scores[k]) for k in ("own", "permuted"))
+        assert all(torch.equal(ours.scores[k], theirs.scores[k]) for k in ("own", "permuted", "validation"))
         assert not torch.equal(ours.scores["own"], ours.scores["permuted"])
 
 
 def test_trained_rerankers_are_taken_from_the_store(monkeypatch):
     catalogue, texts, lists = world()
-    jobs = [Job("prm", catalogue, lists, lists, texts, torch.arange(USERS), HOW, seed, lists) for seed in (1, 2, 3)]
+    jobs = [Job("prm", material(catalogue, texts, lists), HOW, seed) for seed in (1, 2, 3)]
     first = train_all(jobs[:2], "test")
     trained, real = [], parallel._numpy_train
     monkeypatch.setattr(parallel, "_numpy_train", lambda job: trained.append(job.seed) or real(job))
@@ -128,8 +136,33 @@ def test_trained_rerankers_are_taken_from_the_store(monkeypatch):
         assert kept.weights.keys() == new.weights.keys()
         assert all(torch.equal(kept.weights[k], new.weights[k]) for k in kept.weights)
         assert torch.equal(kept.scores["own"], new.scores["own"])
-    train_all([replace(jobs[0], texts=texts + 1)], "test")
+    train_all([replace(jobs[0], material=material(catalogue, texts + 1, lists))], "test")
     assert trained == [3, 1]
+
+
+def test_a_kind_is_every_backbone_with_every_seed_and_a_new_backbone_trains_itself_alone(monkeypatch, tmp_path):
+    catalogue, texts, lists = world()
+    told, trained, real = material(catalogue, texts, lists), [], parallel._numpy_train
+    monkeypatch.setattr(parallel, "_numpy_train", lambda job: trained.append(job.backbone) or real(job))
+    one = retrain("x", told, ["prm"], 2, HOW, 7, "test")
+    two = retrain("x", told, ["dlcm", "prm"], 2, HOW, 7, "test")
+    assert trained == ["prm", "prm", "dlcm", "dlcm"]
+    assert list(two.members) == [("dlcm", 0), ("dlcm", 1), ("prm", 0), ("prm", 1)]
+    assert all(torch.equal(value, two.weights()[name]) for name, value in one.weights().items())
+    assert two.verdicts()["prm"] == one.verdicts()["prm"]
+    assert "4 re-rankers, 192 lists" in two.told()
+    two.write(tmp_path / "scores.safetensors")
+    files = {"x": tmp_path / "scores.safetensors"}
+    read = read_scores(files, ["prm", "dlcm"], 2, ("own", "permuted"), lists)
+    assert list(read["own"]) == [("prm", "x", 0), ("prm", "x", 1), ("dlcm", "x", 0), ("dlcm", "x", 1)]
+    assert torch.equal(read["permuted"]["dlcm", "x", 1], two.members["dlcm", 1].scores["permuted"])
+    assert json.loads((tmp_path / "curves.json").read_text()).keys() == {"dlcm", "prm"}
+    with pytest.raises(InputError, match="scores of other lists than these 191"):
+        read_scores(files, ["prm"], 2, ("own",), lists[torch.arange(191)])
+    with pytest.raises(InputError, match="no scores prm/2/own"):
+        read_scores(files, ["prm"], 3, ("own",), lists)
+    with pytest.raises(InputError, match="no scores setrank/0/own"):
+        read_scores(files, ["setrank"], 1, ("own",), lists)
 
 
 def test_a_second_place_about_the_user_is_read_and_a_constant_one_changes_nothing():
@@ -138,7 +171,7 @@ def test_a_second_place_about_the_user_is_read_and_a_constant_one_changes_nothin
     zeros, ones = torch.zeros_like(texts), torch.ones_like(texts)
     results = []
     for beside in (zeros, ones, texts.flip(0)):
-        job = Job("prm", catalogue, lists, lists, torch.cat([texts, beside], 2), torch.arange(USERS), HOW, 5, lists)
+        job = Job("prm", material(catalogue, torch.cat([texts, beside], 2), lists), HOW, 5)
         results.append(train(job).scores["own"])
     assert torch.equal(results[0], results[1])
     assert not torch.allclose(results[0], results[2])

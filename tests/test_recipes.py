@@ -56,13 +56,13 @@ def test_dvc_makes_a_pipeline_of_a_recipe_with_a_stage_for_every_entry(name, tmp
     Repo.init(tmp_path, no_scm=True).close()
     with Repo(tmp_path) as repo:
         stages = {stage.name: stage for stage in repo.index.stages}
-    of = {"sample": p.policies, "encode": p.texts, "combine": p.combine, "train_dpo": p.rounds, "score": p.rounds}
+    loop = p.loop
+    of = {"sample": loop.samples, "encode": loop.texts, "train_dpo": loop.rounds, "score": loop.rounds}
+    of["train_ranker"] = loop.rankers
     for stage, entries in of.items():
         assert {f"{stage}@{entry}" for entry in entries} == {found for found in stages if found.startswith(f"{stage}@")}
-    rankers = {f"train_ranker@{b}-{k}" for b in p.variants.backbone for k in p.variants.knowledge}
-    assert rankers == {found for found in stages if found.startswith("train_ranker@")}
-    last = list(p.policies)[-1]
-    assert f"rlrf4rec sample {last} models/train_dpo/{last}" == stages[f"sample@{last}"].cmd
+    last = loop.policies[-1]
+    assert f"rlrf4rec sample {last} {last} evaluated" == stages[f"sample@{last}"].cmd
     assert p.prompt.template in {dep.def_path for dep in stages["prompt"].deps}
 
 
@@ -108,18 +108,18 @@ def test_the_paper_s_settings_are_in_the_paper_s_recipes(name):
     _, p = resolved(name)
     assert (p.fetch_models.llm.name, p.fetch_models.llm.source) == ("meta-llama/Llama-3.1-8B-Instruct", "hub")
     assert (p.sample.n, p.train_dpo.beta, p.train_dpo.learning_rate, p.dpo.epochs) == (10, 0.01, 5e-5, 3)
-    assert (len(p.rounds), p.variants.backbone) == (2, ["dlcm", "prm", "setrank"])
+    assert (len(p.loop.rounds), p.backbones) == (2, ["dlcm", "prm", "setrank"])
     assert (p.split.protocol, p.split.folds, p.split.step, p.split.list_length) == ("uniform", 10, 4, 10)
 
 
 def test_two_rounds_are_written_where_all_of_them_stand():
     content, p = resolved("paper-ml1m")
-    assert list(p.rounds) == ["round1", "round2"]
-    assert p.rounds["round2"].policy == "round1"
-    assert content["texts"]["round2"] == "data/sample/round2/texts.parquet"
-    assert list(p.policies) == ["base", "round1", "round2"]
-    assert p.variants.knowledge[-2:] == ["round2", "round2_template"]
-    assert recipes.plain()["rounds"].keys() == {"round1"}
+    assert list(p.loop.rounds) == ["round1", "round2"]
+    assert (p.loop.rounds["round2"].policy, p.loop.rounds["round2"].texts) == ("round1", "round1_tuning")
+    assert content["loop"]["texts"][-3:] == ["round1", "round1_tuning", "round2"]
+    assert p.loop.policies == ["base", "round1", "round2"]
+    assert list(p.loop.rankers)[-2:] == ["round2", "round2_template"]
+    assert recipes.plain()["loop"]["rounds"].keys() == {"round1"}
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_a_recipe_runs_as_the_experiment_of_its_name_and_takes_no_other_s_place(
     command = asked[1]
     assert command[1:7] == ["-m", "dvc", "exp", "run", "--name", name]
     assert "sample.n=2" in command
-    assert "variants.backbone=['prm']" in command
+    assert "backbones=['prm']" in command
     assert capsys.readouterr().out.startswith("smoke: Every stage in a few minutes")
 
 

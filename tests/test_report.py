@@ -241,7 +241,7 @@ def test_a_study_of_other_users_is_called_older(small_run, of_study, older):
     write_json(report.STUDY, {"uniform": evaluated()})
     paths.FOLD_USERS.write_bytes(b"users of this run")
     md5 = provenance.md5(paths.FOLD_USERS) if of_study == "the same" else "0" * 32
-    lock = f"    - path: data/split/users.parquet\n      hash: md5\n      md5: {md5}\n      size: 3\n"
+    lock = f"    - path: data/split/people/users.parquet\n      hash: md5\n      md5: {md5}\n      size: 3\n"
     report.STUDY_LOCK.write_text(f"stages:\n  protocol:\n    deps:\n{lock}")
     run_stage()
     text = words((small_run / "data/report/index.html").read_text())
@@ -259,13 +259,13 @@ def test_a_missing_input_is_named(small_run, path):
 
 
 def test_a_csv_without_its_column_is_named(small_run):
-    (small_run / "metrics/plots/train_dpo_round1.csv").write_text("step,loss\n0,1\n")
-    with pytest.raises(RLRFError, match=r"train_dpo_round1.csv: column margin is missing"):
+    (small_run / "metrics/plots/train_dpo/round1.csv").write_text("step,loss\n0,1\n")
+    with pytest.raises(RLRFError, match=r"train_dpo/round1.csv: column margin is missing"):
         run_stage()
 
 
 def test_a_search_without_trials_leaves_its_picture_out(small_run):
-    (small_run / "metrics/plots/tune_dpo_trials.csv").write_text("\n")
+    (small_run / "metrics/plots/tune_dpo/trials.csv").write_text("\n")
     run_stage()
     assert "Search of DPO" not in (small_run / "data/report/index.html").read_text()
 

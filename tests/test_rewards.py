@@ -5,11 +5,11 @@ import torch
 from torch import nn
 
 from rlrf4rec.errors import RLRFError
-from rlrf4rec.feedback import models, rewards
-from rlrf4rec.feedback.reliability import across_backbones, reliability
-from rlrf4rec.feedback.rewards import Scorer, UserRewards, score, tasks
-from rlrf4rec.metrics.compare import reward_gain
+from rlrf4rec.evaluation.compare import reward_gain
 from rlrf4rec.ranking.lists import Lists
+from rlrf4rec.reward import models, rewards
+from rlrf4rec.reward.reliability import across_backbones, reliability
+from rlrf4rec.reward.rewards import Scorer, UserRewards, score, tasks
 
 
 class Dot(nn.Module):
@@ -51,6 +51,30 @@ def test_rewards_by_hand():
     assert first.reward("ndcg").tolist() == pytest.approx([(1 + log2) / 2, log2 / 2])
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_reward_models_train_and_score_with_one_thread_whatever_there_is(threads, monkeypatch):
+    """With two, sums of gradients come in another order from run to run, and rewards differ in their last digits."""
+    before, seen = torch.get_num_threads(), []
+
+    def see(*args):
+        seen.append(torch.get_num_threads())
+        return [0.0]
+
+    torch.set_num_threads(threads)
+    try:
+        monkeypatch.setattr(models, "fit", see)
+        how = models.Hyperparameters(0.1, 0.1, 4, 1)
+        assert models.train(nn.Linear(2, 2), "match", lists(), TEXTS, how, 2, 0) == [0.0]
+        monkeypatch.setattr(
+            Dot, "forward", lambda self, lists, text: see(lists) and self.sign * text.gather(1, lists.item)
+        )
+        run()
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert set(seen) == {1}
+
+
 def test_killed_scoring_goes_on_with_the_users_that_are_missing(monkeypatch):
     whole = run()
     monkeypatch.setattr("rlrf4rec.store.EVERY", 0.0)
@@ -69,7 +93,7 @@ def test_killed_scoring_goes_on_with_the_users_that_are_missing(monkeypatch):
     again = run(other_lists=1)
     assert seen == [0, "killed", 1]
     assert [r.user for r in again] == [0, 1]
-    monkeypatch.setattr("rlrf4rec.store.code", lambda *modules: "of another time")
+    monkeypatch.setattr("rlrf4rec.store.code", lambda *modules, **threads: "of another time")
     fresh = run(other_lists=1)
     for kept, new in zip(again, fresh, strict=True):
         for name in ("ndcg", "map", "smooth", "others"):

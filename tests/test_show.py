@@ -12,8 +12,8 @@ from tokenizers import AddedToken
 
 from rlrf4rec import paths, show
 from rlrf4rec.cli import main
-from rlrf4rec.language import template
 from rlrf4rec.params import load
+from rlrf4rec.prompting import template
 from rlrf4rec.stages import prompt as stage
 from rlrf4rec.tables.interactions import ITEMS, USERS
 from rlrf4rec.tables.split import FOLD_USERS, HISTORY
@@ -58,7 +58,7 @@ def params(tmp_path, monkeypatch):
     rows = [(u, i, f"T{i}", r, i) for u, ratings in RATINGS.items() for i, r in enumerate(ratings)]
     HISTORY.write(pl.DataFrame(rows, ["user", "position", "item", "rating", "timestamp"], orient="row"), paths.HISTORY)
     shutil.copy(ROOT / "params.yaml", tmp_path)
-    change("  template: src/rlrf4rec/language/templates/movies.txt", "  template: t.txt")
+    change("  template: src/rlrf4rec/templates/movies.txt", "  template: t.txt")
 
     def write(liked=2, disliked=1, max_tokens=1024, chat="false"):
         change(

@@ -9,13 +9,12 @@ from rlrf4rec import vectors
 from rlrf4rec.cli import main
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.files import atomic, read_json, write_csv, write_json
-from rlrf4rec.language.prompts import describe, item_description, natural_title, telling, template_text
-from rlrf4rec.language.template import Template
 from rlrf4rec.params import Prompt
 from rlrf4rec.progress import Progress
+from rlrf4rec.prompting.fitting import fitting
+from rlrf4rec.prompting.prompts import describe, item_description, natural_title, telling, template_text
+from rlrf4rec.prompting.template import Template
 from rlrf4rec.seeds import derive
-from rlrf4rec.stages.prompt import fitting
-from rlrf4rec.vectors import Knowledge
 
 
 def test_progress_prints_plain_lines_with_the_time_left():
@@ -81,11 +80,11 @@ USERS, ITEMS = pl.Series("user", ["a", "b"]), pl.Series("item", ["x", "y", "z"])
 
 
 def test_vectors_must_belong_to_the_tables(tmp_path):
-    path = tmp_path / "combine" / "x" / "v.safetensors"
+    path = tmp_path / "encode" / "x" / "v.safetensors"
     texts = torch.ones(2, 4, 3)
     vectors.write_texts(path, texts, USERS)
     assert torch.equal(vectors.read_texts(path, USERS), texts)
-    with pytest.raises(RLRFError, match=r"do not belong to the 2 users.*dvc repro combine"):
+    with pytest.raises(RLRFError, match=r"do not belong to the 2 users.*dvc repro encode"):
         vectors.read_texts(path, USERS.reverse())
     vectors.write_texts(path, torch.full((2, 4, 3), torch.nan), USERS)
     with pytest.raises(RLRFError, match="not finite"):
@@ -97,16 +96,23 @@ def test_vectors_must_belong_to_the_tables(tmp_path):
         vectors.read_texts(tmp_path / "none", USERS)
 
 
-def test_knowledge_has_whole_parts_about_users(tmp_path):
-    path = tmp_path / "v.safetensors"
-    two_parts = Knowledge(torch.ones(2, 4, 6), torch.ones(3, 3))
-    vectors.write_knowledge(path, two_parts, USERS, ITEMS)
-    assert vectors.read_knowledge(path, USERS, ITEMS).texts.shape == (2, 4, 6)
-    with pytest.raises(RLRFError, match="do not belong to the 2 items"):
-        vectors.read_knowledge(path, USERS, ITEMS.head(2))
-    vectors.write_knowledge(path, Knowledge(torch.ones(2, 4, 3), torch.ones(3, 5)), USERS, ITEMS)
-    with pytest.raises(RLRFError, match="do not fit together"):
-        vectors.read_knowledge(path, USERS, ITEMS)
+def test_vectors_that_nobody_has_are_asked_for_by_nobody(tmp_path):
+    path = tmp_path / "encode" / "x" / "v.safetensors"
+    texts = torch.ones(2, 4, 3)
+    texts[1] = torch.nan
+    vectors.write_texts(path, texts, USERS)
+    assert torch.equal(vectors.read_texts(path, USERS, [0])[0], texts[0])
+    with pytest.raises(RLRFError, match=r"not finite, those of user 'b' and 0 more.*dvc repro encode"):
+        vectors.read_texts(path, USERS, [0, 1])
+
+
+def test_two_texts_stand_side_by_side():
+    one, three = torch.ones(2, 1, 4), torch.arange(24.0).view(2, 3, 4)
+    assert vectors.beside(three, one)[0, 2].tolist() == [8.0, 9.0, 10.0, 11.0, 1.0, 1.0, 1.0, 1.0]
+    assert vectors.beside(one, one).shape == (2, 1, 8)
+    assert torch.equal(vectors.beside(one, three)[:, :, 4:], three)
+    with pytest.raises(RLRFError, match="3 texts of a user can't stand beside 2; one, or as many"):
+        vectors.beside(three, torch.ones(2, 2, 4))
 
 
 def row(title, rating, position, year=1990, genres="Action|War"):

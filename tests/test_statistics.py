@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlrf4rec.errors import RLRFError
-from rlrf4rec.metrics import compare
+from rlrf4rec.evaluation import compare
 from rlrf4rec.metrics.statistics import (
     disattenuated,
     holm,
@@ -15,7 +15,6 @@ from rlrf4rec.metrics.statistics import (
     paired_interval,
     permutation_test,
     spearman_brown,
-    variance_components,
 )
 
 BY_HAND = np.array([[1.0, 2.0], [3.0, 6.0], [2.0, 4.0]])  # mean 3; users 1.5 4.5 3; seeds 2 4
@@ -97,22 +96,6 @@ def test_coverage_of_the_interval_over_users():
 
 
 # Variance components and power
-
-
-def test_variance_components_by_hand():
-    # mean squares: users 2 * (2.25 + 2.25 + 0) / 2 = 4.5, seeds 3 * (1 + 1) / 1 = 6,
-    # rest: residuals .5 -.5 / -.5 .5 / 0 0, sum of squares 1, over 2 * 1 = 0.5
-    found = variance_components(BY_HAND)
-    assert (found.users, found.seeds, found.rest) == pytest.approx((2.0, 5.5 / 3, 0.5))
-
-
-def test_variance_components_are_found_and_never_negative():
-    found = variance_components(crossed(np.random.default_rng(3), 2000, 400, 2.0, 1.0, 0.5))
-    assert (found.users, found.seeds, found.rest) == pytest.approx((4.0, 1.0, 0.25), rel=0.1)
-    opposed = variance_components(np.array([[1.0, -1.0], [-1.0, 1.0]]))
-    assert (opposed.users, opposed.seeds) == (0.0, 0.0)
-    with pytest.raises(RLRFError, match="at least 2 seeds"):
-        variance_components(np.arange(5.0))
 
 
 def test_minimum_detectable_effect_by_hand():
@@ -294,10 +277,7 @@ def frame(seeds=3, users=("a", "b", "c")):
 def test_values_by_user_and_seed():
     found = compare.by_user_and_seed(frame(), "dlcm", "base", "ndcg@5")
     assert found == pytest.approx(0.05 + np.array([[0, 0.01, 0.02], [0.1, 0.11, 0.12], [0.2, 0.21, 0.22]]))
-    assert compare.by_user(frame(), "dlcm", "base", "ndcg@5") == pytest.approx([0.06, 0.16, 0.26])
     assert compare.by_seed(frame(), "dlcm", "base", "ndcg@5") == pytest.approx([0.15, 0.16, 0.17])
-    both = compare.mean_over_backbones(frame(), ["dlcm", "prm"], "base", "ndcg@5")
-    assert both == pytest.approx(found + 0.1)
 
 
 def test_a_value_that_is_missing_cannot_be_paired():

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -8,7 +9,7 @@ import polars as pl
 import pytest
 import torch
 
-from rlrf4rec import cli, files, store
+from rlrf4rec import cli, closure, files, store
 
 
 def pieces(state):
@@ -160,3 +161,40 @@ def test_an_error_while_writing_leaves_the_old_file(tmp_path):
         files.write_json(path, {"a": object()})
     assert json.loads(path.read_text()) == {"a": 1}
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("module", "holds"),
+    [
+        (
+            "stages.sample",
+            {"sampling/nucleus.py", "sampling/shared_attention.py", "llm/models.py", "seeds.py", "tables/texts.py"},
+        ),
+        ("stages.tune_dpo", {"reward/judge.py", "alignment/tune.py", "alignment/trl_engine.py", "encoding/encoder.py"}),
+        ("retraining.parallel", {"ranking/nets.py", "ranking/losses.py", "metrics/ranking.py", "workers.py"}),
+        ("reward.rewards", {"metrics/ranking.py", "ranking/nets.py", "seeds.py"}),
+    ],
+)
+def test_an_identity_covers_all_that_is_imported(module, holds, monkeypatch):
+    """An edit in any of these files makes other pieces of work; so does a new version of a library."""
+    before = store.code(module, threads=1)
+    found = {path.relative_to(closure.PACKAGE).as_posix() for path in closure.files(module)}
+    assert holds <= found
+    real, other = store.sha256, set()
+    for name in found:
+        monkeypatch.setattr(store, "sha256", lambda path, n=name: "x" if path == closure.PACKAGE / n else real(path))
+        other.add(store.code(module, threads=1))
+    assert len(other | {before}) == len(found) + 1
+
+
+def test_an_identity_of_nothing_is_an_error():
+    with pytest.raises(ValueError, match=r"no module language\.sampler"):
+        store.code("language.sampler")
+
+
+def test_every_identity_in_the_code_is_of_a_module_that_there_is():
+    names = [
+        n for path in closure.PACKAGE.rglob("*.py") for n in re.findall(r'store\.code\("([\w.]+)"', path.read_text())
+    ]
+    assert len(names) >= 9
+    assert all(closure.files(name) for name in names)

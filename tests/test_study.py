@@ -13,14 +13,17 @@ from rlrf4rec import paths
 from rlrf4rec.alignment import module
 from rlrf4rec.alignment.pairs import shuffled
 from rlrf4rec.alignment.sft import Sft
+from rlrf4rec.alignment.tune import tune
 from rlrf4rec.errors import RLRFError
-from rlrf4rec.stages import combine, source
+from rlrf4rec.inputs import read_tables
+from rlrf4rec.retraining.material import material
+from rlrf4rec.stages import source
 from rlrf4rec.tables.interactions import ITEMS
-from rlrf4rec.tables.split import FOLD_USERS
-from rlrf4rec.vectors import read_knowledge, write_texts
+from rlrf4rec.tables.split import CANDIDATES, FOLD_USERS, HISTORY, LISTS, POPULARITY
+from rlrf4rec.vectors import write_texts
 
 GENRES = ["Comedy", "Drama", "War"]
-HISTORY = [
+RATED = [
     {"rating": 5.0, "timestamp": 0, "year": 1990, "genres": "Drama|War"},
     {"rating": 4.0, "timestamp": 86400, "year": 1994, "genres": "Drama"},
     {"rating": 1.0, "timestamp": 2 * 86400, "year": 1950, "genres": "Comedy"},
@@ -28,17 +31,15 @@ HISTORY = [
 
 
 def test_activity_by_hand():
-    assert source.activity(HISTORY, GENRES) == pytest.approx(
-        [math.log(4), 10 / 3, math.sqrt(26 / 9), 2 / 3, math.log(3)]
-    )
+    assert source.activity(RATED, GENRES) == pytest.approx([math.log(4), 10 / 3, math.sqrt(26 / 9), 2 / 3, math.log(3)])
 
 
 def test_profile_by_hand():
     """Mean 3.3: the first two are liked; then shares of the other, then the liked years."""
-    numbers = source.profile(HISTORY, GENRES)
+    numbers = source.profile(RATED, GENRES)
     assert numbers[:6] == [0.0, 1.0, 0.5, 1.0, 0.0, 0.0]
     assert numbers[6:] == pytest.approx([1990.4, 1991, 1992, 1993, 1993.6, 1992, 2.0])
-    assert source.years(HISTORY, GENRES)[2] == 1990
+    assert source.years(RATED, GENRES)[2] == 1990
 
 
 def test_numbers_are_turned_without_losing_anything():
@@ -93,25 +94,78 @@ def test_sft_raises_the_chosen_texts_and_ignores_the_rejected(llama):
     assert all(torch.allclose(ours[k], theirs[k], atol=1e-4) for k in ours)
 
 
+def test_sft_by_an_engine_that_has_only_dpo_is_refused(llama):
+    policy, reference, _ = tuned(llama)
+    with pytest.raises(RLRFError, match=r"dpo.engine: trl trains by DPO's loss alone, not train_policy sft"):
+        tune(Sft(policy, PAIRS, reference, SETTINGS), "trl", None, "train_policy sft", None)
+    steps = tune(Sft(policy, PAIRS, reference, SETTINGS), "lightning", None, "train_policy sft", None)
+    assert steps[-1].loss < steps[0].loss
+
+
 @pytest.fixture
 def place(tmp_path, monkeypatch):
+    """Two users, one that trains re-rankers and one that has only a test list; items of 4 numbers."""
     monkeypatch.chdir(tmp_path)
-    users = pl.DataFrame({"user": ["a", "b"], "fold": ["train", "test"], "role": ["rank", "none"], "half": ["-", "-"]})
-    items = pl.DataFrame({"item": ["i", "j"], "title": ["x", "y"], "year": [1990, 1991], "genres": ["", ""]})
+    users = pl.DataFrame(
+        {
+            "user": ["a", "b", "c", "d"],
+            "fold": ["train", "validation", "test", "train"],
+            "role": ["rank", "none", "none", "tune"],
+            "half": ["-", "-", "-", "A"],
+        }
+    )
+    names = [str(i) for i in range(4)]
+    items = pl.DataFrame({"item": names, "title": names, "year": [1990] * 4, "genres": [""] * 4})
     FOLD_USERS.write(users, paths.FOLD_USERS)
     ITEMS.write(items, paths.ITEMS)
+    POPULARITY.write(pl.DataFrame({"item": names, "count": [1, 2, 3, 4]}), paths.POPULARITY)
+    rows = [{"user": u, "position": 0, "item": "0", "rating": 5.0, "timestamp": 1} for u in "abcd"]
+    HISTORY.write(pl.DataFrame(rows), paths.HISTORY)
+    about = {"list": 0, "begins": 2, "activity": 1, "protocol": "popularity"}
+    for fold, who in (("train", "ad"), ("validation", "b"), ("test", "c")):
+        places = [(u, i) for u in who for i in range(3)]
+        rows = [
+            {"user": u, "position": i, "item": str(i + 1), "label": int(i == 0), "real": i == 0, **about}
+            for u, i in places
+        ]
+        frame = pl.DataFrame(rows).select(
+            "user", "list", "position", "item", "label", "real", "begins", "activity", "protocol"
+        )
+        LISTS.write(frame, paths.lists(fold))
+    CANDIDATES.write(frame.select(pl.exclude("label", "real")), paths.candidates())
     for name, samples in (("none", 1), ("base", 3), ("other", 2)):
-        write_texts(paths.vectors(name), torch.full((2, samples, 4), float(samples)), users["user"])
-    write_texts(paths.vectors("items"), torch.ones(2, 1, 4), items["item"])
-    return users["user"], items["item"]
+        write_texts(paths.vectors(name), torch.full((4, samples, 4), float(samples)), users["user"])
+    tuned = torch.full((4, 3, 4), 7.0)
+    tuned[3] = torch.nan  # nobody reads what would be written for a tuning user
+    write_texts(paths.vectors("round1"), tuned, users["user"])
+    write_texts(paths.vectors("items"), torch.ones(4, 1, 4), items["item"])
+    return read_tables()
 
 
-def test_combine_puts_two_sources_side_by_side(place):
-    combine.run("x", "data/encode/base", "data/encode/none", "data/encode/items")
-    told = read_knowledge(paths.knowledge("x"), *place)
-    assert told.texts.shape == (2, 3, 8)
-    assert told.texts[0, 2].tolist() == [3.0] * 4 + [1.0] * 4
-    with pytest.raises(RLRFError, match="data/encode/other has 2 texts of a user where the other has 3"):
-        combine.run("x", "data/encode/base", "data/encode/other", "data/encode/items")
-    with pytest.raises(RLRFError, match="do not belong to the 2 users"):
-        combine.run("x", "data/encode/items", "data/encode/none", "data/encode/items")
+def test_what_a_kind_is_told_stands_side_by_side(place):
+    told = material(place, "encode/round1", "encode/none", "encode/items", 1)
+    assert told.texts.shape == (4, 3, 8)
+    assert told.texts[0, 2].tolist() == [7.0] * 4 + [1.0] * 4
+    assert told.seen.tolist() == [0]
+    assert told.lists.user.tolist() == [0]
+    assert told.candidates.user.tolist() == [2]
+    assert told.candidates.label.sum() == 0
+    assert told.catalogue.vectors.shape == (4, 4)
+
+
+def test_what_a_kind_can_t_be_told_is_named(place):
+    with pytest.raises(RLRFError, match="3 texts of a user can't stand beside 2"):
+        material(place, "encode/base", "encode/other", "encode/items", 1)
+    with pytest.raises(RLRFError, match="do not belong to the 4 users"):
+        material(place, "encode/items", "encode/none", "encode/items", 1)
+    wide = torch.ones(4, 1, 6)
+    write_texts(paths.vectors("wide"), wide, place.users["user"])
+    with pytest.raises(RLRFError, match="are 10 numbers wide together, those of encode/items 4"):
+        material(place, "encode/wide", "encode/none", "encode/items", 1)
+    lacking = torch.ones(4, 1, 4)
+    lacking[2] = torch.nan
+    write_texts(paths.vectors("lacking"), lacking, place.users["user"])
+    with pytest.raises(RLRFError, match="those of user 'c' and 0 more"):
+        material(place, "encode/lacking", "encode/none", "encode/items", 1)
+    with pytest.raises(RLRFError, match="those of user 'd' and 0 more"):
+        place.texts("round1", "tuning")

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from rlrf4rec.errors import ParamsError
-from rlrf4rec.language import template
 from rlrf4rec.params import Prompt
-from rlrf4rec.stages.prompt import as_chat, fitting
+from rlrf4rec.prompting import template
+from rlrf4rec.prompting.fitting import as_chat, fitting
 
-FOLDER = Path(template.__file__).parent / "templates"
+FOLDER = Path(template.__file__).parent.parent / "templates"
 HEAD = "version: 2\ndomain: teas\nfactors: taste, origin\n---\n"
 EXAMPLES = "Disliked: Mint\nLiked: Assam; Ceylon\nTaste: likes black teas"
 OWN = "\n\nDisliked: {disliked}\nLiked: {liked}\nTaste:"

@@ -10,9 +10,9 @@ from rlrf4rec.alignment import module, packed
 from rlrf4rec.alignment.module import Dpo, Settings
 from rlrf4rec.alignment.packed import TokenPair
 from rlrf4rec.alignment.policy import new_policy, save_adapter
-from rlrf4rec.language.prompts import by_liking, masked, named, parts, telling, template_text, top_genres
-from rlrf4rec.language.template import Template
 from rlrf4rec.params import Watch
+from rlrf4rec.prompting.prompts import by_liking, masked, named, parts, telling, template_text, top_genres
+from rlrf4rec.prompting.template import Template
 from rlrf4rec.stages import watch
 from rlrf4rec.texts import genres, statistics, titles
 from rlrf4rec.texts.measures import MEASURES, Reader, corpus_measures
@@ -220,11 +220,13 @@ def log_prob(model, prompt, completion):
 
 @torch.no_grad()
 def by_hand(llama, adapter, prompts, tokens):
-    from rlrf4rec.language.models import load_policy
+    from rlrf4rec.llm.models import load_policy
 
-    base = adapter.parent / "base"
+    base, untuned = adapter.parent / "base", adapter.parent / "none"
     llama().save_pretrained(base)
-    tuned, plain = load_policy(base, adapter, torch.float32), load_policy(base, base / "config.json", torch.float32)
+    untuned.mkdir()
+    (untuned / "no_adapter.json").write_text("{}")
+    tuned, plain = load_policy(base, adapter, torch.float32), load_policy(base, untuned, torch.float32)
     return [
         np.mean([log_prob(tuned, prompts[u], t) - log_prob(plain, prompts[u], t) for t in tokens[u]]) for u in prompts
     ]
@@ -248,7 +250,7 @@ def test_divergence_is_the_mean_log_ratio_of_own_texts(llama, tmp_path):
         assert kl == pytest.approx(np.mean(ratios), abs=1e-4)
         assert error == pytest.approx(2 * np.std(ratios, ddof=1) / math.sqrt(3), abs=1e-4)
     assert abs(kl) > 0.01
-    assert watch.divergence(llm, Numbers(), tmp_path / "no_adapter.json", own, table, list(prompts), block) == (
-        0.0,
-        0.0,
-    )
+    (tmp_path / "untuned").mkdir()
+    (tmp_path / "untuned" / "no_adapter.json").write_text("{}")
+    none = watch.divergence(llm, Numbers(), tmp_path / "untuned", own, table, list(prompts), block)
+    assert none == (0.0, 0.0)

@@ -9,8 +9,8 @@ import torch
 from test_sampling import PROMPTS, SETTINGS
 
 from rlrf4rec import workers
-from rlrf4rec.language.sampler import Sampler, sample_texts
-from rlrf4rec.language.shared_attention import NAME
+from rlrf4rec.sampling.sampler import Sampler, sample_texts
+from rlrf4rec.sampling.shared_attention import NAME
 
 
 @pytest.fixture(params=[1, 2, 3])

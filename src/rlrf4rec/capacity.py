@@ -11,7 +11,7 @@ from typing import Any
 
 from rlrf4rec import cost, estimate, machine, paths, recipes
 from rlrf4rec.errors import ParamsError
-from rlrf4rec.estimate import GB, Llm, Machine, Need, Work, needs, refuse
+from rlrf4rec.estimate import GB, Llm, Machine, Need, Work, needs, refuse, share_of_sampling
 from rlrf4rec.params import Params
 from rlrf4rec.recipes import Recipe
 from rlrf4rec.stages import STAGES
@@ -69,16 +69,21 @@ def _start() -> float:
     return time.perf_counter() - begin
 
 
-def before(stage: str, p: Params) -> str:
-    """A line on what a stage of the LLM will take, or nothing; ResourceError when it can't fit and may be refused."""
+def before(stage: str, entry: list[str], p: Params) -> str:
+    """A line on what an entry of a stage of the LLM will take, or nothing.
+
+    ResourceError when it can't fit and may be refused.
+    """
     llm = known_llm()
     if llm is None or not paths.PROMPTS.exists():
         return ""
     here = machine_here(p.llm.device, p.sample.dtype)
-    one = [need for need in needs(p, llm, work_here(p), here) if need.stage == stage]
+    work = work_here(p)
+    one = [need for need in needs(p, llm, work, here) if need.stage == stage]
     if p.estimate.refuse:
         refuse(one, here)
-    seconds = one[0].seconds / {"sample": len(p.policies), "train_dpo": len(p.rounds)}.get(stage, 1)
+    share = {"sample": share_of_sampling(p, work, entry[0]), "train_dpo": 1 / len(p.loop.rounds)} if entry else {}
+    seconds = one[0].seconds * share.get(stage, 1)
     gpu = f"{one[0].gpu / GB:.1f} GB of GPU memory and " if one[0].gpu else ""
     memory = f"{gpu}{one[0].memory / GB:.1f} GB of memory"
     return f"{stage}: about {duration(seconds)}, at most {memory}, if nothing is done yet"
@@ -165,7 +170,7 @@ def table(p: Params, llm: Llm, work: Work, there: Machine, found: list[Need]) ->
     size = f"{llm.parameters / GB:.1f} billion" if large else f"{llm.parameters / 1e6:.0f} million"
     head = (
         f"{size} parameters, {work.users} users, {work.tokens} tokens a prompt ({work.shared} of them shared), "
-        f"N = {p.sample.n}, T = {len(p.rounds)}"
+        f"N = {p.sample.n}, T = {len(p.loop.rounds)}"
     )
     seconds, disk = sum(n.seconds for n in found), sum(n.disk for n in found)
     whole = Need("all", seconds, max(n.gpu for n in found), max(n.memory for n in found), disk)

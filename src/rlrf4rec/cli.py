@@ -128,7 +128,7 @@ def _last_words(*lines: str) -> None:
 
 def run_stage(stage: str, entry: list[str]) -> None:
     """Load and check all params, run the stage with its blocks, print its closing line."""
-    from rlrf4rec import store
+    from rlrf4rec import leftovers, store
     from rlrf4rec.params import load
 
     versions.check()
@@ -148,23 +148,28 @@ def run_stage(stage: str, entry: list[str]) -> None:
     if keys:
         params = machine.resolve(params)
         _warn_of_bfloat16(params, keys)
-    if stage in ("sample", "tune_dpo", "train_dpo") and (told := estimate_before(stage, params)):
+    if stage in ("sample", "tune_dpo", "train_dpo") and (told := estimate_before(stage, entry, params)):
         print(told, file=sys.stderr, flush=True)
+    if "loop" in blocks and (found := leftovers.left(params.loop)):
+        told = ", ".join(path.as_posix() for path in found)
+        print(f"left over, of entries that params.yaml no longer has: {told}; delete them", file=sys.stderr, flush=True)
     given = {name: getattr(params, name) for name in blocks}
     kinds = [getattr(given[block], name) for block, name in (key.split(".") for key in keys)]
     with cost.measured(stage, entry, given, kinds, BEGUN):
         closing = run(*given.values(), *entry)
     if stage == "report":
+        for path in leftovers.gone(params.loop, STAGES + STUDY, cost.FOLDER):
+            path.unlink()
         cost.write_page(STAGES)
     print(f"{' '.join([stage, *entry[:1]])}: {closing}, {time.monotonic() - begin:.0f} s", flush=True)
     store.clean(params.store.max_gb)
 
 
-def estimate_before(stage: str, params: "Params") -> str:
+def estimate_before(stage: str, entry: list[str], params: "Params") -> str:
     """What the stage will take; ResourceError when it can't fit."""
     from rlrf4rec import capacity
 
-    return capacity.before(stage, params)
+    return capacity.before(stage, entry, params)
 
 
 def show_store(args: argparse.Namespace) -> None:

@@ -17,8 +17,8 @@ MEGA = 1024 * (1024 if sys.platform == "darwin" else 1)  # the largest resident 
 
 
 def place(stage: str, entry: list[str]) -> Path:
-    """The file of a stage's entry: `sample-base.json`; words that are paths are left out."""
-    return FOLDER / f"{'-'.join([stage, *(word for word in entry if '/' not in word)])}.json"
+    """The file of a stage's entry, by its name, the first word: `sample-base.json`."""
+    return FOLDER / f"{'-'.join([stage, *entry[:1]])}.json"
 
 
 @contextmanager

@@ -126,11 +126,30 @@ def _sampling(p: Params, llm: Llm, work: Work, users: int, n: int) -> tuple[floa
 
 
 def _sample(p: Params, llm: Llm, work: Work, machine: Machine) -> Need:
-    operations, used = _sampling(p, llm, work, work.users, p.sample.n)
-    texts = work.users * p.sample.n * (4 * work.width + 8 * p.sample.max_tokens) * COPIES  # with their vectors
-    policies = len(p.policies)
-    seconds = policies * machine.seconds(operations)
-    return _place("sample", seconds, used, _merged(p, llm), policies * texts, machine)
+    """All samples together."""
+    found = [_sampling(p, llm, work, round(_users(p, work, s.users)), p.sample.n) for s in p.loop.samples.values()]
+    texts = _texts(p, work) * (4 * work.width + 8 * p.sample.max_tokens) * COPIES  # with their vectors
+    seconds = sum(machine.seconds(operations) for operations, _ in found)
+    return _place("sample", seconds, max(used for _, used in found), _merged(p, llm), texts, machine)
+
+
+def share_of_sampling(p: Params, work: Work, name: str) -> float:
+    """Of the time that all samples take together, that of those called `name`."""
+    users = {each: _users(p, work, samples.users) for each, samples in p.loop.samples.items()}
+    return users.get(name, work.users) / sum(users.values())
+
+
+def _texts(p: Params, work: Work) -> float:
+    """Texts that all policies write together."""
+    return p.sample.n * sum(_users(p, work, samples.users) for samples in p.loop.samples.values())
+
+
+def _users(p: Params, work: Work, which: str) -> float:
+    """Number of the users that samples are for, see `tables.split.USERS`."""
+    tuning, validation = _tuning_users(p, work), work.users * p.split.validation_share
+    apart = p.split.tuning_users == "apart"
+    evaluated = work.users - (tuning if apart else 0.0)
+    return {"all": float(work.users), "evaluated": evaluated, "tuning": tuning + validation}[which]
 
 
 def _dpo(p: Params, llm: Llm, work: Work) -> tuple[float, float, float]:
@@ -170,7 +189,7 @@ def _tune_dpo(p: Params, llm: Llm, work: Work, machine: Machine) -> Need:
 def _train_dpo(p: Params, llm: Llm, work: Work, machine: Machine) -> Need:
     """The reference's pass where the sampler has not told it, then forward and backward."""
     forward, used, adapter = _dpo(p, llm, work)
-    rounds = len(p.rounds)
+    rounds = len(p.loop.rounds)
     told = (rounds if p.dpo.reference == "previous" else 1) if _told(p) else 0
     operations = _pairs(p, work) * (rounds * 2 * p.dpo.epochs + rounds - told) * forward
     seconds, disk = machine.seconds(operations), rounds * adapter * COPIES
@@ -192,9 +211,9 @@ def _train_ranker(p: Params, work: Work, machine: Machine) -> Need:
     expert = work.width * narrow + narrow * OUT + work.width
     vector = 2.0 * (r.experts_shared + r.experts_private) * expert
     operations = lists * r.epochs * r.seeds * (p.split.list_length + PLACES) * vector * 3
-    groups = len(p.variants.backbone) * len(p.variants.knowledge)
+    groups = len(p.backbones) * len(p.loop.rankers)
     texts = 4.0 * work.users * p.sample.n * PLACES * work.width
-    workers = min(machine.cores, r.seeds)
+    workers = min(machine.cores, len(p.backbones) * r.seeds)
     disk = groups * r.seeds * 4.0 * (2 + PLACES) * r.experts_private * expert * COPIES
     seconds = groups * operations / (RANKER_SHARE * machine.cpu_flops)
     return Need("train_ranker", seconds, 0.0, LIBRARIES + texts + workers * (WORKER + texts), disk)
@@ -202,11 +221,10 @@ def _train_ranker(p: Params, work: Work, machine: Machine) -> Need:
 
 def _others(p: Params, llm: Llm, work: Work, machine: Machine) -> Need:
     """The start of every entry, encoding, reward models, and the LLM's passes of `watch`."""
-    rounds, policies = len(p.rounds), len(p.policies)
-    groups = len(p.variants.backbone) * len(p.variants.knowledge)
-    entries = ONCE + policies + len(p.texts) + len(p.combine) + 4 * rounds + groups
+    rounds, policies = len(p.loop.rounds), len(p.loop.policies)
+    entries = ONCE + len(p.loop.samples) + len(p.loop.texts) + 4 * rounds + len(p.loop.rankers)
     layers = 6 if work.width <= 384 else 12
-    texts = work.users * (policies * p.sample.n + len(p.texts) - policies)
+    texts = _texts(p, work) + work.users * (len(p.loop.texts) - len(p.loop.samples))
     encoded = texts * TEXT * 2 * 12 * layers * work.width**2
     lists = _tuning_users(p, work) * p.split.max_lists
     trained = p.tune_reward.n_trials / 2 + p.train_reward.seeds * rounds  # a pruned trial takes a third

@@ -1,18 +1,10 @@
-"""Params of the study of controls, and of what re-rankers are told."""
+"""Params of the studies."""
 
 from typing import Annotated
 
 from pydantic import Field
 
-from rlrf4rec.param_types import Arithmetic, Block, Count, Protocol, Rate, Text
-
-
-class Told(Block):
-    """What a kind of re-ranker is told: folders of vectors for the two places about the user, and for the items."""
-
-    text: Text
-    beside: Text
-    items: Text
+from rlrf4rec.param_types import Arithmetic, Block, Count, Rate
 
 
 class TrainPolicy(Block):
@@ -20,13 +12,6 @@ class TrainPolicy(Block):
 
     sft_learning_rate: Rate
     sft_epochs: Count
-
-
-class Controls(Block):
-    """Study: the protocols, and what its re-rankers are told, as in `combine`."""
-
-    protocols: Annotated[list[Protocol], Field(min_length=1)]
-    told: Annotated[dict[str, Told], Field(min_length=1)]
 
 
 class Probe(Block):

@@ -23,10 +23,8 @@ from rlrf4rec.param_models import Llm as Llm
 from rlrf4rec.param_models import Model as Model
 from rlrf4rec.param_models import Store as Store
 from rlrf4rec.param_study import Bench as Bench
-from rlrf4rec.param_study import Controls as Controls
 from rlrf4rec.param_study import LearningCurve as LearningCurve
 from rlrf4rec.param_study import Probe as Probe
-from rlrf4rec.param_study import Told as Told
 from rlrf4rec.param_study import TrainPolicy as TrainPolicy
 from rlrf4rec.param_types import (
     Arithmetic,
@@ -44,13 +42,66 @@ from rlrf4rec.param_types import (
     Text,
     Width,
 )
+from rlrf4rec.paths import APART_POLICIES
 
 
 class Round(Block):
-    """A round of feedback: the policy whose texts it scores and tunes, and where that policy's adapter lies."""
+    """A round of feedback: the policy that it tunes, and the texts of that policy that it scores."""
 
     policy: Text
-    adapter: Text
+    texts: Text
+
+
+class Samples(Block):
+    """What a policy writes, and for whom: see `tables.split.USERS`."""
+
+    policy: Text
+    users: Literal["all", "evaluated", "tuning"]
+
+
+class Kind(Block):
+    """What re-rankers of a kind are told, in two places of the user and of items: vectors, by their place in data."""
+
+    text: Text
+    beside: Text
+    items: Text
+
+
+class Loop(Block):
+    """The rounds, what policies write in them, what is encoded, and what re-rankers are told."""
+
+    rounds: Annotated[dict[str, Round], Field(min_length=1)]
+    samples: dict[str, Samples]
+    texts: list[Text]
+    rankers: Annotated[dict[str, Kind], Field(min_length=1)]
+
+    @property
+    def policies(self) -> list[str]:
+        """Names of the policies whose texts are evaluated, the untuned one first."""
+        return [name for name, samples in self.samples.items() if samples.users != "tuning"]
+
+    @model_validator(mode="after")
+    def _chain(self) -> "Loop":
+        expected = ["base", *(f"round{i + 1}" for i in range(len(self.rounds)))]
+        advice = "write the loop with `rlrf4rec rounds T`"
+        if {name: r.policy for name, r in self.rounds.items()} != dict(zip(expected[1:], expected, strict=False)):
+            raise ValueError(f"rounds must chain {' -> '.join(expected)}; {advice}")
+        if self.policies != expected or any(self.samples[name].policy != name for name in expected):
+            raise ValueError(f"samples must be of the policies {', '.join(expected)} in their order; {advice}")
+        for name, r in self.rounds.items():
+            if r.texts not in self.samples or self.samples[r.texts].policy != r.policy:
+                raise ValueError(f"rounds.{name}.texts: {r.texts!r} are no samples of {r.policy}; {advice}")
+            if self.samples[r.texts].users == "evaluated":
+                raise ValueError(f"rounds.{name}.texts: {r.texts!r} are not those of tuning users; {advice}")
+        if missing := [n for n in ("none", "items", "template", *self.samples) if n not in self.texts]:
+            raise ValueError(f"texts has no entry {missing[0]}; {advice}")
+        known = [f"encode/{source}" for source in self.texts]
+        for name, kind in self.rankers.items():
+            if strange := [place for place in (kind.text, kind.beside, kind.items) if place not in known]:
+                raise ValueError(f"rankers.{name}: {strange[0]!r} is none of {', '.join(known)}, as texts names them")
+        if missing := [p for p in ("base", expected[-1]) if p not in self.rankers]:
+            raise ValueError(f"rankers has no entry {missing[0]}; {advice}")
+        return self
 
 
 class Split(Block):
@@ -94,7 +145,7 @@ class Knowledge(Block):
 
 
 class Prompt(Block):
-    """`template` is a file (see `language.template`); so many `liked` and `disliked` ratings of the user are shown.
+    """`template` is a file (see `prompting.template`); so many `liked` and `disliked` ratings of the user are shown.
 
     `titles: masked` hides what the LLM could know of a film by its title; it wants examples in the same form.
     `chat`: the prompt is what the user says in the LLM's own chat template, in place of a text to go on with.
@@ -130,7 +181,7 @@ class Encode(Block):
 
 
 class Reward(Block):
-    """What a text is rewarded for, see `rlrf4rec.feedback.rewards`."""
+    """What a text is rewarded for, see `rlrf4rec.reward.rewards`."""
 
     kind: RewardKind
     k: Count
@@ -219,13 +270,6 @@ class Watch(Block):
     precision: Arithmetic
 
 
-class Variants(Block):
-    """The re-rankers that are trained and evaluated: every backbone with every kind of knowledge."""
-
-    backbone: Annotated[list[Backbone], Field(min_length=1)]
-    knowledge: Annotated[list[Text], Field(min_length=1)]
-
-
 class TrainRanker(Block):
     """How a re-ranker is trained."""
 
@@ -250,11 +294,8 @@ class Params(Block):
     """All of params.yaml."""
 
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)]
-    rounds: Annotated[dict[str, Round], Field(min_length=1)]
-    policies: dict[str, str]
-    texts: dict[str, str]
-    combine: Annotated[dict[str, Told], Field(min_length=1)]
-    variants: Variants
+    loop: Loop
+    backbones: Annotated[list[Backbone], Field(min_length=1)]
     fetch_dataset: FetchDataset
     fetch_models: FetchModels
     llm: Llm
@@ -275,7 +316,8 @@ class Params(Block):
     train_dpo: TrainDpo
     train_ranker: TrainRanker
     train_policy: TrainPolicy
-    controls: Controls
+    protocols: Annotated[list[Protocol], Field(min_length=1)]
+    controls: Annotated[dict[str, Kind], Field(min_length=1)]
     probe: Probe
     learning_curve: LearningCurve
     watch: Watch
@@ -295,29 +337,9 @@ class Params(Block):
 
     @model_validator(mode="after")
     def _served(self) -> "Params":
-        known = [*self.policies, "shuffled", "sft"]
+        known = [*self.loop.policies, *APART_POLICIES]
         if strange := [name for name in self.endpoint.policies if name not in known]:
             raise ValueError(f"endpoint.policies: {strange[0]!r} is no policy; one of {', '.join(known)}")
-        return self
-
-    @model_validator(mode="after")
-    def _loop(self) -> "Params":
-        expected = ["base", *(f"round{i + 1}" for i in range(len(self.rounds)))]
-        chain = dict(zip(expected[1:], expected, strict=False))
-        if {name: r.policy for name, r in self.rounds.items()} != chain:
-            raise ValueError(f"rounds must chain {' -> '.join(expected)}; write them with `rlrf4rec rounds T`")
-        if list(self.policies) != expected:
-            raise ValueError(f"policies must be {expected} for these rounds; write them with `rlrf4rec rounds T`")
-        if missing := [p for p in expected if p not in self.texts]:
-            raise ValueError(f"texts has no entry for policy {missing[0]}; write them with `rlrf4rec rounds T`")
-        for r in self.rounds.values():
-            if r.adapter != self.policies[r.policy]:
-                raise ValueError(f"rounds and policies name different adapters for {r.policy}")
-        for name in self.variants.knowledge:
-            if name not in self.combine:
-                raise ValueError(f"variants.knowledge: {name!r} is not in combine ({', '.join(self.combine)})")
-        if missing := [p for p in expected if p not in self.combine]:
-            raise ValueError(f"combine has no entry for policy {missing[0]}; write them with `rlrf4rec rounds T`")
         return self
 
 

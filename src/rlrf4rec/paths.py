@@ -7,25 +7,24 @@ DATA, MODELS, METRICS = Path("data"), Path("models"), Path("metrics")
 RAW = DATA / "raw" / "dataset"
 LLM = MODELS / "pretrained" / "llm"
 ENCODER = MODELS / "pretrained" / "encoder"
-NO_ADAPTER = MODELS / "pretrained" / "no_adapter.json"
 
 INTERACTIONS = DATA / "interactions" / "interactions.parquet"
 USERS = DATA / "interactions" / "users.parquet"
 ITEMS = DATA / "interactions" / "items.parquet"
 
-FOLD_USERS = DATA / "split" / "users.parquet"
-HISTORY = DATA / "split" / "history.parquet"
-POPULARITY = DATA / "split" / "popularity.parquet"
+SPLIT = DATA / "split"
+FOLD_USERS = SPLIT / "people" / "users.parquet"
+HISTORY = SPLIT / "people" / "history.parquet"
+POPULARITY = SPLIT / "people" / "popularity.parquet"
 
+# What the study adds lies apart: no folder that a stage of the run depends on may hold it.
+APART = DATA / "controls"
+APART_POLICIES = ("shuffled", "sft")  # LLMs that the same pairs tune in another way
 STUDY = Path("studies") / "controls" / "metrics"
 CONTROLS = STUDY / "evaluate_controls.json"
 CONTROLS_HEADLINE = STUDY / "per_user.csv"
-CANDIDATES = "candidates_test.parquet"
 VECTORS = "vectors.safetensors"
-ITEM_TEXTS = DATA / "knowledge" / "items.parquet"
-
 PROMPTS = DATA / "prompt" / "prompts.parquet"
-TEMPLATES = DATA / "prompt" / "template.parquet"
 
 TUNE_REWARD = DATA / "tune_reward" / "best.json"
 TUNE_REWARD_TRIALS = DATA / "tune_reward" / "trials.csv"
@@ -39,32 +38,45 @@ HEADLINE = METRICS / "per_user.csv"
 POLICY_REWARDS = DATA / "evaluate" / "rewards.parquet"
 SUMMARY = METRICS / "summary.json"
 EVALUATE = METRICS / "evaluate.json"
-PLOTS = METRICS / "plots"
 
 
-def lists(fold: str) -> Path:
-    """Candidate lists of a fold; those of test are read by `evaluate` alone."""
-    return DATA / "split" / f"lists_{fold}.parquet"
+def lists(fold: str, folder: Path = SPLIT) -> Path:
+    """Candidate lists of a fold; those of test, which have labels, are read by `evaluate` alone."""
+    return folder / "test" / "lists.parquet" if fold == "test" else folder / "lists" / f"{fold}.parquet"
 
 
-def texts(policy: str) -> Path:
-    """Texts sampled from a policy."""
-    return DATA / "sample" / policy / "texts.parquet"
+def candidates(folder: Path = SPLIT) -> Path:
+    """The test lists without their labels."""
+    return folder / "lists" / "candidates.parquet"
 
 
-def answers(policy: str) -> Path:
-    """What a server answered, when it sampled the texts of a policy."""
-    return DATA / "sample" / policy / "answers.parquet"
+def _data(name: str) -> Path:
+    return APART if name in APART_POLICIES else DATA
+
+
+def texts(name: str) -> Path:
+    """Texts about users (`none`: the same word for each) or items: written from a template or sampled from a policy."""
+    return _data(name) / "texts" / name / "texts.parquet"
+
+
+def answers(name: str) -> Path:
+    """What a server answered, when it sampled the texts."""
+    return _data(name) / "texts" / name / "answers.parquet"
 
 
 def vectors(name: str) -> Path:
     """Vectors of a source of texts about users, or of the texts about items (`items`)."""
-    return DATA / "encode" / name / VECTORS
+    return _data(name) / "encode" / name / VECTORS
 
 
-def knowledge(name: str) -> Path:
-    """What re-rankers of this kind are told about users and items."""
-    return DATA / "combine" / name / VECTORS
+def source(name: str) -> Path:
+    """Study: vectors about users that no LLM wrote, or that are chosen among texts."""
+    return APART / "encode" / name / VECTORS
+
+
+def told(place: str) -> Path:
+    """Vectors by their place below `data`, as `rankers` and `controls` of params.yaml name them."""
+    return DATA / place / VECTORS
 
 
 def reward_model(round_name: str) -> Path:
@@ -92,51 +104,43 @@ def skipped(round_name: str) -> Path:
     return DATA / "pair" / round_name / "skipped.parquet"
 
 
-def adapter(round_name: str) -> Path:
-    """LoRA adapter of a round, a folder in PEFT's format."""
-    return MODELS / "train_dpo" / round_name
+def policy(name: str) -> Path:
+    """LoRA adapter of a policy, a folder in PEFT's format; that of `base` holds none."""
+    return (MODELS / "controls" if name in APART_POLICIES else MODELS) / "policy" / name
 
 
-def ranker(backbone: str, knowledge: str) -> Path:
-    """Re-rankers of all seeds."""
-    return MODELS / "train_ranker" / f"{backbone}-{knowledge}" / "ranker.safetensors"
+def ranker(kind: str) -> Path:
+    """Re-rankers of a kind: weights of all backbones and seeds."""
+    return MODELS / "train_ranker" / kind / "ranker.safetensors"
+
+
+def scores(kind: str) -> Path:
+    """Scores of the unlabelled test lists, and of the validation lists, by the re-rankers of a kind."""
+    return MODELS / "train_ranker" / kind / "scores.safetensors"
+
+
+def curves(kind: str) -> Path:
+    """How the training of a kind's re-rankers went, by backbone."""
+    return MODELS / "train_ranker" / kind / "curves.json"
 
 
 def protocol(name: str) -> Path:
     """Study: candidate lists of a protocol."""
-    return DATA / "protocol" / name
-
-
-def source(name: str) -> Path:
-    """Study: vectors about users that no LLM wrote, or that are chosen among texts."""
-    return DATA / "source" / name / VECTORS
-
-
-def told(name: str) -> Path:
-    """Study: what a kind of re-ranker is told about users and items."""
-    return DATA / "told" / name / VECTORS
-
-
-def policy(method: str) -> Path:
-    """Study: LoRA adapter of another way to use the pairs."""
-    return MODELS / "train_policy" / method
+    return APART / "protocol" / name
 
 
 def control(protocol: str, kind: str) -> Path:
     """Study: scores of the unlabelled test lists by re-rankers of all backbones and seeds."""
-    return DATA / "control" / f"{protocol}-{kind}" / "scores.safetensors"
-
-
-def curves(backbone: str, knowledge: str) -> Path:
-    """How the re-rankers' training went."""
-    return MODELS / "train_ranker" / f"{backbone}-{knowledge}" / "curves.json"
+    return APART / "train_ranker" / kind / protocol / "scores.safetensors"
 
 
 def metrics(stage: str, entry: str | None = None) -> Path:
     """Small JSON metrics of a stage, in Git."""
-    return METRICS / stage / f"{entry}.json" if entry else METRICS / f"{stage}.json"
+    if entry is None:
+        return METRICS / f"{stage}.json"
+    return (STUDY if entry in APART_POLICIES else METRICS) / stage / f"{entry}.json"
 
 
 def plot(stage: str, name: str) -> Path:
     """Plot data of a stage, CSV in Git."""
-    return PLOTS / f"{stage}_{name}.csv"
+    return (STUDY if name in APART_POLICIES else METRICS) / "plots" / stage / f"{name}.csv"

@@ -1,5 +1,6 @@
 """Writing the loop of T feedback rounds into params.yaml; comments and all other values stay."""
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -12,39 +13,46 @@ from rlrf4rec.params import load
 
 
 def write_rounds(path: Path, t: int) -> str:
-    """Rewrite rounds, policies, texts, combine and variants.knowledge for T = `t`; returns what was done."""
+    """Rewrite the block `loop` for T = `t`; returns what was done."""
     if t < 1:
         raise ParamsError(f"rounds: T = {t}, but at least one round is needed")
     load(path)
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 200
-    yaml.representer.add_representer(type(None), lambda r, _: r.represent_scalar("tag:yaml.org,2002:null", "null"))
-    content = yaml.load(path.read_text(encoding="utf-8"))
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    begin = next(i for i, line in enumerate(lines) if line.startswith("loop:"))
+    end = next((i for i, line in enumerate(lines) if i > begin and line[:1].strip()), len(lines))
+    content = yaml.load("".join(lines[begin:end]))
     set_rounds(content, t)
-    with atomic(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        yaml.dump(content, file)
+    block = io.StringIO()
+    yaml.dump(content, block)
+    with atomic(path) as temporary:
+        temporary.write_text("".join([*lines[:begin], block.getvalue(), *lines[end:]]), encoding="utf-8")
     load(path)
     return f"{path}: T = {t}; `dvc repro` runs what is new"
 
 
 def set_rounds(content: dict[str, Any], t: int) -> None:
     """The same in a mapping of the params."""
-    names = [f"round{i + 1}" for i in range(t)]
-    for block in ("rounds", "policies", "texts", "combine"):
-        for name in [key for key in content[block] if str(key).startswith("round")]:
-            del content[block][name]
-    knowledge = [k for k in content["variants"]["knowledge"] if not k.startswith("round")]
-    before = "base"
-    for name in names:
-        content["rounds"][name] = _line({"policy": before, "adapter": content["policies"][before]})
-        content["policies"][name] = f"models/train_dpo/{name}"
-        content["texts"][name] = f"data/sample/{name}/texts.parquet"
+    loop = content["loop"]
+    for block in ("rounds", "samples", "rankers"):
+        for name in [key for key in loop[block] if str(key).startswith("round")]:
+            del loop[block][name]
+    loop["texts"][:] = [name for name in loop["texts"] if not name.startswith("round")]
+    before, texts = "base", "base"
+    for name in (f"round{i + 1}" for i in range(t)):
+        if before != "base":
+            texts = f"{before}_tuning"
+            loop["samples"][texts] = _line({"policy": before, "users": "tuning"})
+            loop["texts"].append(texts)
+        loop["rounds"][name] = _line({"policy": before, "texts": texts})
+        loop["samples"][name] = _line({"policy": name, "users": "evaluated"})
+        loop["texts"].append(name)
         for kind, beside in ((name, "none"), (f"{name}_template", "template")):
-            vectors = {"text": f"data/encode/{name}", "beside": f"data/encode/{beside}", "items": "data/encode/items"}
-            content["combine"][kind] = _line(vectors)
+            told = {"text": f"encode/{name}", "beside": f"encode/{beside}", "items": "encode/items"}
+            loop["rankers"][kind] = _line(told)
         before = name
-    content["variants"]["knowledge"][:] = [*knowledge, names[-1], f"{names[-1]}_template"]
 
 
 def _line(values: dict[str, str]) -> CommentedMap:

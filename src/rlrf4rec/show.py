@@ -18,12 +18,12 @@ from rich.text import Text
 
 from rlrf4rec import paths
 from rlrf4rec.errors import ParamsError
-from rlrf4rec.language.plain import control_words, plain
-from rlrf4rec.language.prompts import ENDING, OWN_PART, by_liking, masked, named, telling
-from rlrf4rec.language.template import Template, read
-from rlrf4rec.language.tokenizer import load_tokenizer
+from rlrf4rec.llm.tokenizer import load_tokenizer
 from rlrf4rec.params import Params, Prompt, load
-from rlrf4rec.stages.prompt import fitting
+from rlrf4rec.prompting.fitting import fitting
+from rlrf4rec.prompting.plain import control_words, plain
+from rlrf4rec.prompting.prompts import ENDING, OWN_PART, by_liking, masked, named, telling
+from rlrf4rec.prompting.template import Template, read
 from rlrf4rec.tables.interactions import ITEMS, USERS
 from rlrf4rec.tables.split import HISTORY
 from rlrf4rec.tables.texts import PROMPTS

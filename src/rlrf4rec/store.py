@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from rlrf4rec import machine
+from rlrf4rec import closure, machine
 from rlrf4rec.files import fingerprint, partial, sha256
 
 if TYPE_CHECKING:
@@ -31,7 +31,16 @@ if TYPE_CHECKING:
 
 EVERY = 20.0  # seconds of work that a killed run may lose, apart from the batch that it was in; `store.seconds`
 GB = 10**9
-LIBRARIES = ("torch", "transformers", "peft", "lightning")  # whose versions decide on results
+LIBRARIES = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "peft",
+    "lightning",
+    "trl",
+    "optuna",
+    "numpy",
+)  # they decide on results
 
 
 def place() -> Path:
@@ -196,16 +205,13 @@ def _feed(found: "hashlib._Hash", value: Any) -> None:
         found.update(f"{fingerprint(value)} ".encode())
 
 
-def code(*modules: str, threads: int | None = None) -> str:
-    """Identity of the source of some modules and of what computes: CPU or GPU, threads, versions of the libraries.
+def code(module: str, threads: int | None = None) -> str:
+    """Identity of the code that a module (`sampling.sampler`) runs, of the libraries' versions, and of what computes.
 
     `threads`: those of the workers that do it, if not this process does. What other code, another machine or another
     version has made must not pass for the work of this.
     """
-    package = Path(__file__).parent
-    files = [
-        file for name in modules for file in sorted(package.glob(f"{name}.py")) + sorted(package.glob(f"{name}/*.py"))
-    ]
     device = machine.device(machine.AUTO)
     computes = [machine.arithmetic("", device, threads), *(f"{name} {version(name)}" for name in LIBRARIES)]
-    return fingerprint([computes, *([file.relative_to(package).as_posix(), sha256(file)] for file in files)])
+    read = [[path.relative_to(closure.PACKAGE).as_posix(), sha256(path)] for path in closure.files(module)]
+    return fingerprint([computes, *read])

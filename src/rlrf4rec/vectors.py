@@ -1,7 +1,7 @@
-"""Vectors of texts, and what re-rankers are told: safetensors with shapes checked against their tables."""
+"""Vectors of texts: safetensors with shapes checked against their tables."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -14,64 +14,46 @@ from rlrf4rec.errors import InputError
 from rlrf4rec.files import atomic, fingerprint
 
 
-@dataclass(frozen=True)
-class Knowledge:
-    """What a re-ranker is told.
-
-    `texts` [users, samples, parts * width]: vectors about a user, rows as in the users table, side by side when
-    there are several parts; `items` [items, width]: vectors about the items.
-    """
-
-    texts: Tensor
-    items: Tensor
-
-
 def keys_hash(column: pl.Series) -> str:
     """Names the rows that vectors belong to, in their order."""
     return fingerprint(column.to_list())
 
 
 def write_texts(path: Path, texts: Tensor, rows: pl.Series) -> None:
-    """Write vectors [rows, samples, width] with the identity of their rows (users or items)."""
+    """Write vectors [rows, samples, width], NaN where there is none, with the identity of the rows (users or items)."""
     assert texts.shape[0] == len(rows)
     save_tensors(path, {"texts": texts}, {"rows": keys_hash(rows)})
 
 
-def read_texts(path: Path, rows: pl.Series) -> Tensor:
-    """Read vectors [rows, samples, width] that belong to `rows` (users or items of the tables)."""
+def read_texts(path: Path, rows: pl.Series, wanted: Sequence[int] | None = None) -> Tensor:
+    """Read vectors [rows, samples, width] that belong to `rows` (users or items of the tables).
+
+    InputError unless those of the row numbers `wanted` (None: of all) are there; the others may be NaN.
+    """
     tensors, metadata = load_tensors(path)
-    return _checked(path, tensors, "texts", 3, metadata.get("rows"), rows)
-
-
-def write_knowledge(path: Path, knowledge: Knowledge, users: pl.Series, items: pl.Series) -> None:
-    """Write what a re-ranker is told, with the identity of users and items."""
-    tensors = {"texts": knowledge.texts, "items": knowledge.items}
-    save_tensors(path, tensors, {"users": keys_hash(users), "items": keys_hash(items)})
-
-
-def read_knowledge(path: Path, users: pl.Series, items: pl.Series) -> Knowledge:
-    """Read what a re-ranker is told, checked against users and items of the tables."""
-    tensors, metadata = load_tensors(path)
-    texts = _checked(path, tensors, "texts", 3, metadata.get("users"), users)
-    described = _checked(path, tensors, "items", 2, metadata.get("items"), items)
-    if texts.shape[2] % described.shape[1]:
-        raise InputError(f"{path}: shapes {tuple(texts.shape)} and {tuple(described.shape)} do not fit together")
-    return Knowledge(texts, described)
-
-
-def _checked(
-    path: Path, tensors: dict[str, Tensor], name: str, dimensions: int, identity: str | None, rows: pl.Series
-) -> Tensor:
-    tensor = tensors.get(name)
-    if tensor is None or tensor.dim() != dimensions or tensor.shape[0] != len(rows) or identity != keys_hash(rows):
+    tensor, identity = tensors.get("texts"), metadata.get("rows")
+    if tensor is None or tensor.dim() != 3 or tensor.shape[0] != len(rows) or identity != keys_hash(rows):
         shape = "missing" if tensor is None else tuple(tensor.shape)
         raise InputError(
-            f"{path}: {name} {shape} do not belong to the {len(rows)} {rows.name}s of the tables; "
+            f"{path}: texts {shape} do not belong to the {len(rows)} {rows.name}s of the tables; "
             f"run `dvc repro {path.parent.parent.name}`"
         )
-    if not torch.isfinite(tensor).all():
-        raise InputError(f"{path}: {name} holds values that are not finite; run `dvc repro {path.parent.parent.name}`")
+    finite = tensor.flatten(1).isfinite().all(dim=1)
+    lacking = [row for row in (range(len(rows)) if wanted is None else wanted) if not finite[row]]
+    if lacking:
+        raise InputError(
+            f"{path}: texts holds values that are not finite, those of {rows.name} {rows[lacking[0]]!r} and "
+            f"{len(lacking) - 1} more; run `dvc repro {path.parent.parent.name}`"
+        )
     return tensor
+
+
+def beside(first: Tensor, second: Tensor) -> Tensor:
+    """Two texts' vectors side by side, [rows, samples, 2 * width]; where one has a single text, it stands by each."""
+    samples = max(first.shape[1], second.shape[1])
+    if {first.shape[1], second.shape[1]} - {1, samples}:
+        raise InputError(f"{first.shape[1]} texts of a user can't stand beside {second.shape[1]}; one, or as many")
+    return torch.cat([part.expand(-1, samples, -1) for part in (first, second)], dim=2)
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

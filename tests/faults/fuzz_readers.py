@@ -10,9 +10,10 @@ import polars as pl
 import torch
 from safetensors.torch import save
 
-from rlrf4rec import assets, files, params, vectors
+from rlrf4rec import files, params, vectors
 from rlrf4rec.datasets.clean import Raw, clean
-from rlrf4rec.stages.interactions import read
+from rlrf4rec.datasets.readers import read
+from rlrf4rec.fetching import assets
 from rlrf4rec.tables.interactions import INTERACTIONS, ITEMS, USERS
 from rlrf4rec.tables.texts import TEXTS
 

@@ -23,15 +23,15 @@ def smoke(root):
     """The params that the recipe `smoke` sets, by block."""
     blocks = {}
     for key, value in YAML(typ="safe").load((root / "recipes" / "smoke.yaml").read_text())["set"].items():
-        block, name = key.split(".")
-        blocks.setdefault(block, {})[name] = value
+        block, _, name = key.partition(".")
+        blocks[block] = {**blocks.get(block, {}), name: value} if name else value
     return blocks
 
 
 SMALLER = {
     "interactions": {"min_interactions": 20},  # of the part of the data set that is used here
     "store": {"seconds": 0},  # so that a kill finds pieces of even the shortest work
-    "controls": {"protocols": ["retrieved"]},
+    "protocols": ["retrieved"],
 }
 
 
@@ -119,7 +119,10 @@ def set_params(folder, changes):
     path = folder / "params.yaml"
     params = yaml.load(path.read_text())
     for block, values in changes.items():
-        params[block].update(values)
+        if isinstance(values, dict):
+            params[block].update(values)
+        else:
+            params[block] = values
     with path.open("w") as file:
         yaml.dump(params, file)
 
@@ -191,7 +194,7 @@ def clones(tmp_path_factory, assets):
     folders = [tiny_repository(tmp_path_factory.mktemp(name) / "r", assets) for name in ("one", "two-elsewhere")]
 
     def killed(folder):
-        for stage in ("sample@base", "tune_dpo", "train_ranker@prm-base"):
+        for stage in ("sample@base", "tune_dpo", "train_ranker@base"):
             assert killed_repro(folder, stage, target=stage), stage  # DVC's order of what is independent varies
         return run(folder, "dvc", "repro").stdout
 

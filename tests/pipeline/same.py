@@ -5,7 +5,6 @@ of the changed code in dvc.lock are rewritten, and nothing else, so that nothing
 are left alone: the tiny pipeline does not reach their stages.
 """
 
-import hashlib
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from pipeline.conftest import ROOT, environment, fetch_assets, hashes, run, tiny_repository
+from rlrf4rec.revisions.hashes import folder, md5_of
 
 CODE = "src/"
 
@@ -52,18 +52,24 @@ def rewritten(entry, wanted, was, now):
     """A stage's entry of dvc.lock with today's hashes of its code, or None when it must not be touched.
 
     entry: as DVC wrote it; wanted: paths of the code that the stage depends on today; was, now: functions that give
-    a file's content at the base and today. An entry that did not fit the code of the base was not run with it.
+    the files of a path by name at the base and today: a file's own is "". An entry that did not fit the code of the
+    base was not run with it.
     """
     old = [dep for dep in entry["deps"] if dep["path"].startswith(CODE)]
-    if any((content := was(dep["path"])) is None or md5(content) != dep["md5"] for dep in old):
+    if any(described(was(dep["path"])).get("md5") != dep["md5"] for dep in old):
         return None
-    code = [{"path": path, "hash": "md5", "md5": md5(now(path)), "size": len(now(path))} for path in wanted]
+    code = [{"path": path, "hash": "md5", **described(now(path))} for path in wanted]
     kept = [dep for dep in entry["deps"] if not dep["path"].startswith(CODE)]
     return {**entry, "deps": sorted([*kept, *code], key=lambda dep: dep["path"])}
 
 
-def md5(content):
-    return hashlib.md5(content).hexdigest()
+def described(files):
+    """What DVC writes of a file ({"": content}) or of a folder's files; nothing where there are none."""
+    if not files:
+        return {}
+    if "" in files:
+        return {"md5": md5_of(files[""]), "size": len(files[""])}
+    return {"md5": folder(files), "size": sum(map(len, files.values())), "nfiles": len(files)}
 
 
 def rewrite(root, base):
@@ -71,11 +77,17 @@ def rewrite(root, base):
     from dvc.repo import Repo
 
     def was(path):
-        shown = subprocess.run(["git", "show", f"{base}:{path}"], cwd=root, capture_output=True)
-        return shown.stdout if shown.returncode == 0 else None
+        listed = run(root, "git", "ls-tree", "-r", "--name-only", base, path).stdout.splitlines()
+        shown = [subprocess.run(["git", "show", f"{base}:{name}"], cwd=root, capture_output=True) for name in listed]
+        return {inside(path, name): done.stdout for name, done in zip(listed, shown, strict=True)}
 
     def now(path):
-        return (root / path).read_bytes()
+        found = [root / path, *(root / path).rglob("*")]
+        names = [file for file in found if file.is_file() and "__pycache__" not in file.parts]
+        return {inside(path, file.relative_to(root).as_posix()): file.read_bytes() for file in names}
+
+    def inside(path, name):
+        return "" if name == path else name.removeprefix(f"{path}/")
 
     path, yaml = root / "dvc.lock", YAML()
     lock = yaml.load(path.read_text())

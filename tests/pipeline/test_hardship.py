@@ -12,9 +12,9 @@ from .conftest import environment, hashes, ran, run, set_params
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1200)]
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a small disk")
-TEXTS = "data/sample/base/texts.parquet"
+TEXTS = "data/texts/base/texts.parquet"
 VECTORS = "data/encode/base/vectors.safetensors"
-SAMPLE = "sample", "base", "models/pretrained/no_adapter.json"
+SAMPLE = "sample", "base", "base", "all"
 
 
 def stage(folder, *command, prefix=(), **variables):
@@ -33,12 +33,13 @@ def disk(clones, tmp_path):
     folder.mkdir()
     run(tmp_path, "mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", str(folder))
     whole = clones[0][0]
-    for name in ("interactions", "split", "prompt", "sample", "encode"):
+    for name in ("interactions", "split", "prompt", "texts", "encode"):
         shutil.copytree(whole / "data" / name, folder / "data" / name)
     for name in ("params.yaml", "src"):
         (folder / name).symlink_to(whole / name)
     (folder / "models").mkdir()
-    (folder / "models" / "pretrained").symlink_to(whole / "models" / "pretrained")
+    for name in ("pretrained", "policy"):
+        (folder / "models" / name).symlink_to(whole / "models" / name)
     yield folder
     run(tmp_path, "umount", str(folder))
 
@@ -146,10 +147,10 @@ def test_two_runs_at_once_end_as_one(clones):
     ]
     assert 0 in [process.wait() for process in both]  # DVC may turn one of them away
     run(folder, "dvc", "repro", "sample@base")
-    found = hashes(folder)["sample@base", "data/sample/base"]
-    run(folder, "rm", "-rf", ".rlrf4rec", "data/sample/base")
+    found = hashes(folder)["sample@base", "data/texts/base"]
+    run(folder, "rm", "-rf", ".rlrf4rec", "data/texts/base")
     run(folder, "dvc", "repro", "--force", "--single-item", "sample@base")
-    assert hashes(folder)["sample@base", "data/sample/base"] == found
+    assert hashes(folder)["sample@base", "data/texts/base"] == found
     run(folder, "git", "checkout", "-q", ".")
     run(folder, "dvc", "checkout", "dvc.yaml")
 

@@ -17,7 +17,7 @@ KILLS = {
     "tune_dpo": 3,
     "train_dpo@round1": 4,
     "sample@round1": 2,
-    "train_ranker@prm-base": 2,
+    "train_ranker@base": 2,
     "evaluate": 1,
 }
 STARTING = 5.0  # seconds that a stage takes before its own clock runs: imports

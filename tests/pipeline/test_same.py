@@ -1,17 +1,20 @@
 """The parts of `make same` that decide; the whole runs two tiny pipelines and is tried by hand."""
 
+import hashlib
+
 import pytest
 from ruamel.yaml import YAML
 
 from .conftest import ran, run
-from .same import first_unequal, md5, rewrite, rewritten
+from .same import described, first_unequal, rewrite, rewritten
 
-OLD, NEW = b"old\n", b"new\n"
+OLD, NEW = {"": b"old\n"}, {"": b"new\n"}
+FOLDER = {"one.py": b"1\n", "two.py": b"2\n"}
 ENTRY = {
     "cmd": "rlrf4rec pair",
     "deps": [
         {"path": "data/x", "hash": "md5", "md5": "1" * 32, "size": 1},
-        {"path": "src/a.py", "hash": "md5", "md5": md5(OLD), "size": len(OLD)},
+        {"path": "src/a.py", "hash": "md5", **described(OLD)},
     ],
     "outs": [{"path": "data/pair", "md5": "2" * 32}],
 }
@@ -30,11 +33,11 @@ def test_only_the_code_of_an_entry_is_rewritten():
     made = rewritten(ENTRY, ["src/a.py", "src/b.py"], was, now)
     assert made["deps"] == [
         ENTRY["deps"][0],
-        {"path": "src/a.py", "hash": "md5", "md5": md5(NEW), "size": 4},
-        {"path": "src/b.py", "hash": "md5", "md5": md5(OLD), "size": 4},
+        {"path": "src/a.py", "hash": "md5", **described(NEW)},
+        {"path": "src/b.py", "hash": "md5", **described(OLD)},
     ]
     assert (made["cmd"], made["outs"]) == (ENTRY["cmd"], ENTRY["outs"])
-    assert ENTRY["deps"][1]["md5"] == md5(OLD)
+    assert ENTRY["deps"][1]["md5"] == hashlib.md5(b"old\n").hexdigest()
 
 
 def test_code_that_is_no_longer_a_dependency_goes():
@@ -48,12 +51,19 @@ def test_an_entry_that_the_base_had_not_run_is_left():
 
 @pytest.fixture
 def repository(tmp_path):
-    """A pipeline of two stages that has run, with its lock committed; the code of the second is in two files."""
-    for name, text in (("src/a.py", "print(1)"), ("src/b.py", "print(2)"), ("src/c.py", "print(3)")):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+    """A pipeline of two stages that has run, with its lock committed; the code of the second is a folder."""
+    for name, text in (
+        ("src/a.py", "print(1)"),
+        ("src/room/b.py", "print(2)"),
+        ("src/room/deep/c.py", "print(3)"),
+        ("src/room/__pycache__/c.pyc", "print(4)"),
+        (".gitignore", "__pycache__/"),
+        (".dvcignore", "__pycache__/"),
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_text(text)
     one = {"cmd": "python src/a.py > one", "deps": ["src/a.py"], "outs": ["one"]}
-    two = {"cmd": "python src/b.py > two", "deps": ["one", "src/b.py", "src/c.py"], "outs": ["two"]}
+    two = {"cmd": "python src/room/b.py > two", "deps": ["one", "src/room"], "outs": ["two"]}
     with (tmp_path / "dvc.yaml").open("w") as file:
         YAML().dump({"stages": {"first": one, "second": two}}, file)
     for command in (["git", "init", "-q"], ["dvc", "init", "-q"], ["dvc", "repro", "-q"], ["git", "add", "-A"]):
@@ -66,7 +76,7 @@ def test_after_the_rewriting_nothing_has_to_run_again_and_the_outputs_are_as_the
     """From another folder, as `make same` runs it; what had not fitted before is left."""
     lock = repository / "dvc.lock"
     before = YAML(typ="safe").load(lock.read_text())["stages"]
-    (repository / "src" / "b.py").write_text("print(2)  # said better")
+    (repository / "src" / "room" / "b.py").write_text("print(2)  # said better")
     assert ran(run(repository, "dvc", "repro", "--dry").stdout) == {"second"}
     monkeypatch.chdir(repository / "src")
     assert rewrite(repository, "HEAD") == (["second"], [])
@@ -74,7 +84,7 @@ def test_after_the_rewriting_nothing_has_to_run_again_and_the_outputs_are_as_the
     after = YAML(typ="safe").load(lock.read_text())["stages"]
     assert after["first"] == before["first"]
     assert (after["second"]["outs"], after["second"]["cmd"]) == (before["second"]["outs"], before["second"]["cmd"])
-    assert [dep["path"] for dep in after["second"]["deps"]] == ["one", "src/b.py", "src/c.py"]
+    assert [dep["path"] for dep in after["second"]["deps"]] == ["one", "src/room"]
     run(repository, "git", "add", "-A")
     run(repository, "git", "commit", "-qm", "same")
     (repository / "src" / "a.py").write_text("print(4)")

@@ -17,11 +17,11 @@ from rlrf4rec.alignment import packed, reference
 from rlrf4rec.alignment.module import reference_log_probs
 from rlrf4rec.alignment.pairs import token_pairs
 from rlrf4rec.alignment.policy import new_policy
-from rlrf4rec.language import nucleus
-from rlrf4rec.language.generate import Settings, common_prefix, generate, prefix_cache
-from rlrf4rec.language.models import DTYPES, load_llm
-from rlrf4rec.language.shared_attention import NAME
-from rlrf4rec.language.tokenizer import load_tokenizer
+from rlrf4rec.llm.models import DTYPES, load_llm
+from rlrf4rec.llm.tokenizer import load_tokenizer
+from rlrf4rec.sampling import nucleus
+from rlrf4rec.sampling.generate import Settings, common_prefix, generate, prefix_cache
+from rlrf4rec.sampling.shared_attention import NAME
 
 from .conftest import TOKEN, environment, hashes, ran, run, set_params
 
@@ -48,9 +48,9 @@ def test_with_two_threads_texts_and_vectors_are_the_same_to_the_byte(clones, tmp
     copy = tmp_path / "r"
     shutil.copytree(clones[0][0], copy, symlinks=True, ignore=shutil.ignore_patterns(".rlrf4rec", "cache"))
     run(copy, "chmod", "-R", "u+w", "data")
-    made = "data/sample/base/texts.parquet", "data/encode/base/vectors.safetensors", "metrics/sample/base.json"
+    made = "data/texts/base/texts.parquet", "data/encode/base/vectors.safetensors", "metrics/sample/base.json"
     before = [(copy / path).read_bytes() for path in made]
-    for command in (("sample", "base", "models/pretrained/no_adapter.json"), ("encode", "base")):
+    for command in (("sample", "base", "base", "all"), ("encode", "base")):
         done = run(copy, "rlrf4rec", *command, threads=2).stdout
         assert command[0] == "encode" or " 0 sampled now" not in done
     assert [(copy / path).read_bytes() for path in made] == before
@@ -79,13 +79,15 @@ def test_a_clean_clone_has_nothing_to_run(clones, tmp_path):
 
 def test_tables_agree_with_each_other(clones):
     data = clones[0][0] / "data"
-    users = pl.read_parquet(data / "split" / "users.parquet")
-    texts = pl.read_parquet(data / "sample" / "base" / "texts.parquet")
+    users = pl.read_parquet(data / "split" / "people" / "users.parquet")
+    texts = pl.read_parquet(data / "texts" / "base" / "texts.parquet")
     rewards = pl.read_parquet(data / "score" / "round1" / "rewards.parquet")
     pairs = pl.read_parquet(data / "pair" / "round1" / "pairs.parquet")
     skipped = pl.read_parquet(data / "pair" / "round1" / "skipped.parquet")
     assert texts.height == 2 * users.height
     tuning = users.filter(pl.col("role") == "tune")["user"]
+    tuned = pl.read_parquet(data / "texts" / "round1" / "texts.parquet")  # for those whose texts are read afterwards
+    assert set(tuned["user"]) == set(users["user"]) - set(tuning)
     with_lists = rewards.filter(pl.col("fold") == "train")["user"].unique()
     assert set(with_lists) <= set(tuning)
     assert set(pairs["user"]) | set(skipped["user"]) == set(with_lists)
@@ -112,8 +114,8 @@ def test_an_experiment_runs_what_depends_on_its_param_and_nothing_before(clones)
     folder = clones[0][0]
     before = hashes(folder)
     log = run(folder, "dvc", "exp", "run", "-n", "beta", "-S", "train_dpo.beta=0.05").stdout
-    after = {"train_dpo@round1", "sample@round1", "encode@round1", "combine@round1", "combine@round1_template"}
-    after |= {"train_ranker@prm-round1", "evaluate", "watch", "report"}
+    after = {"train_dpo@round1", "sample@round1", "encode@round1", "train_ranker@round1"}
+    after |= {"train_ranker@round1_template", "evaluate", "watch", "report"}
     assert ran(log) == after
     assert "beta=0.05 (params.yaml)" in log
     assert "learning_rate" in log.split("beta=0.05")[1]
@@ -144,6 +146,27 @@ def test_the_smoke_recipe_is_what_ran_and_runs_as_an_experiment(clones):
     assert run(folder, "git", "status", "--porcelain").stdout == ""
 
 
+def test_a_second_round_leaves_the_first_alone(clones, tmp_path):
+    """T = 2 on a finished run of T = 1: what is new runs, then nothing."""
+    folder = tmp_path / "r"
+    shutil.copytree(clones[0][0], folder, symlinks=True)
+    before = hashes(folder)
+    assert "T = 2" in run(folder, "rlrf4rec", "rounds", "2").stdout
+    new = {f"{stage}@round2" for stage in ("train_reward", "score", "pair", "train_dpo", "sample", "encode")}
+    new |= {"sample@round1_tuning", "encode@round1_tuning", "train_ranker@round2", "train_ranker@round2_template"}
+    assert ran(run(folder, "dvc", "repro", threads=2).stdout) == new | {"evaluate", "watch", "report"}
+    assert ran(run(folder, "dvc", "repro").stdout) == set()
+    after = hashes(folder)
+    ends = {"evaluate", "watch", "report"}
+    assert {place for place, md5 in before.items() if after[place] != md5 and place[0] not in ends} == set()
+    watched = json.loads((folder / "metrics" / "watch.json").read_text())
+    assert list(watched) == ["base", "round1", "round2"]
+    gains = json.loads((folder / "metrics" / "evaluate.json").read_text())["reward_gain"]
+    assert list(gains) == ["round1", "round2"]
+    page = (folder / "data" / "report" / "index.html").read_text()
+    assert "round2" in page
+
+
 def test_a_shown_prompt_is_the_one_that_was_sampled_from(clones):
     folder = clones[0][0]
     row = pl.read_parquet(folder / "data" / "prompt" / "prompts.parquet").row(0, named=True)
@@ -161,7 +184,7 @@ def test_prompt_and_answer_are_parted_at_a_token(clones):
     folder = clones[0][0]
     tokenizer = load_tokenizer(folder / "models" / "pretrained" / "llm")
     prompts = pl.read_parquet(folder / "data" / "prompt" / "prompts.parquet")
-    texts = pl.read_parquet(folder / "data" / "sample" / "base" / "texts.parquet").join(prompts, on="user")
+    texts = pl.read_parquet(folder / "data" / "texts" / "base" / "texts.parquet").join(prompts, on="user")
     for prompt, text in texts.select("prompt", "text").iter_rows():
         assert tokenizer.encode(f"{prompt} {text}") == tokenizer.encode(prompt) + tokenizer.encode(f" {text}")
 
@@ -232,13 +255,13 @@ def test_a_misspelled_param_stops_before_any_work(clones):
 
 def test_a_corrupted_table_is_named_and_nothing_after_it_is_touched(clones):
     folder = clones[0][1]
-    path = folder / "data" / "sample" / "base" / "texts.parquet"
+    path = folder / "data" / "texts" / "base" / "texts.parquet"
     good = path.read_bytes()
     path.chmod(0o644)
     path.write_bytes(good[: len(good) // 2])
     failed = run(folder, "rlrf4rec", "encode", "base", check=False)
     assert failed.returncode == 4
-    assert "data/sample/base/texts.parquet: not a readable Parquet file" in failed.stderr
+    assert "data/texts/base/texts.parquet: not a readable Parquet file" in failed.stderr
     assert "Traceback" not in failed.stderr
     path.write_bytes(good)
 
@@ -249,7 +272,7 @@ def test_trl_trains_on_the_same_pairs_to_the_same_format(clones):
     pairs = folder / "data" / "pair" / "round1" / "pairs.parquet"
     pairs.chmod(0o644)
     pl.read_parquet(pairs).head(2).write_parquet(pairs)
-    adapter = folder / "models" / "train_dpo" / "round1"
+    adapter = folder / "models" / "policy" / "round1"
     before = sorted(p.name for p in adapter.iterdir())
     log = run(folder, "rlrf4rec", "train_dpo", "round1", "base").stdout
     assert "2 pairs, 1 steps" in log
@@ -261,15 +284,17 @@ def test_trl_trains_on_the_same_pairs_to_the_same_format(clones):
 def test_the_study_runs_on_the_outputs_of_the_default_run(clones):
     """A control without an LLM and the three with one, under retrieved lists; then what the study says of them."""
     folder = clones[0][0]
-    told = dict.fromkeys(("constant", "base", "round1"))
-    everything = YAML(typ="safe").load((folder / "params.yaml").read_text())["controls"]["told"]
-    set_params(folder, {"controls": {"told": {name: everything[name] for name in told}}})
+    yaml = YAML()
+    params = yaml.load((folder / "params.yaml").read_text())
+    told = {name: dict(params["controls"][name]) for name in ("constant", "profile", "base", "round1")}
+    params["controls"] = told
+    with (folder / "params.yaml").open("w") as file:
+        yaml.dump(params, file)
     run(folder, "rlrf4rec", "protocol", "retrieved")
     run(folder, "rlrf4rec", "source", "best_of_n")
     run(folder, "rlrf4rec", "source", "profile")
-    for name in told:
-        run(folder, "rlrf4rec", "told", name, *everything[name].values())
-        run(folder, "rlrf4rec", "control", "retrieved", name)
+    for name, kind in told.items():
+        run(folder, "rlrf4rec", "control", name, *kind.values())
     log = run(folder, "rlrf4rec", "evaluate_controls").stdout
     assert "NDCG@5 of round1 - base: retrieved" in log
     found = json.loads((folder / "studies" / "controls" / "metrics" / "evaluate_controls.json").read_text())
@@ -303,9 +328,9 @@ def pieces(folder, kind):
 @pytest.mark.parametrize(
     ("command", "number", "code"),
     [
-        (("sample", "base", "models/pretrained/no_adapter.json"), signal.SIGTERM, 143),
+        (("sample", "base", "base", "all"), signal.SIGTERM, 143),
         (("train_dpo", "round1", "base"), signal.SIGTERM, 143),
-        (("train_ranker", "prm", "base"), signal.SIGINT, 130),
+        (("train_ranker", "base", "encode/base", "encode/none", "encode/items"), signal.SIGINT, 130),
     ],
     ids=["sample", "train_dpo", "train_ranker"],
 )

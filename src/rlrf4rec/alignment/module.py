@@ -20,7 +20,6 @@ from rlrf4rec.alignment.loss import LogProbs, dpo_loss
 from rlrf4rec.alignment.packed import TokenPair, completion_log_probs, pack
 from rlrf4rec.progress import Progress
 
-CODE = ("alignment", "language/models")  # the modules that decide what DPO gives, as `store.code` takes them
 LOG_PROBS = {"pair": pl.Int64, "chosen": pl.Float32, "rejected": pl.Float32}
 
 
@@ -178,7 +177,7 @@ def reference_log_probs(
     `identity` names the policy in the store, where they are kept as batches finish; None keeps nothing.
     """
     policy.eval()
-    key = store.digest(store.code(*CODE), identity, pairs, batch, precision)
+    key = store.digest(store.code("alignment.module"), identity, pairs, batch, precision)
     shelf = store.Rows("log_probs", key, ["pair"]) if identity else None
     found = shelf.load() if shelf else None
     known = {} if found is None else {pair: (chosen, rejected) for pair, chosen, rejected in found.iter_rows()}
@@ -211,7 +210,7 @@ def train(module: Dpo, what: str, identity: str | None) -> list[Step]:
     if identity:
         kind = type(module).__name__
         begin = [p for p in module.policy.parameters() if p.requires_grad]
-        key = store.digest(store.code(*CODE), identity, kind, begin, module.pairs, module.reference, s)
+        key = store.digest(store.code("alignment.module"), identity, kind, begin, module.pairs, module.reference, s)
         module.checkpoint = Checkpoint(key)
         module.steps = module.checkpoint.steps()
     data = PairData(len(module.pairs), s.step_pairs, s.epochs, s.seed, len(module.steps))

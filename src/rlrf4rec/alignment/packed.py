@@ -23,7 +23,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from rlrf4rec import machine
 from rlrf4rec.alignment.loss import LogProbs
-from rlrf4rec.language.models import operations
+from rlrf4rec.llm.models import operations
 
 NAME = "packed_pairs"
 CHUNK = 128  # completion tokens whose logits over the vocabulary live at the same time

@@ -9,8 +9,8 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from rlrf4rec.errors import RLRFError
-from rlrf4rec.language.models import check_adapter
+from rlrf4rec.errors import ParamsError, RLRFError
+from rlrf4rec.llm.models import check_adapter
 from rlrf4rec.seeds import seeded
 
 
@@ -47,6 +47,21 @@ def load_policy_for_training(model: PreTrainedModel, adapter: Path) -> PeftModel
     """The adapter of a former round, to be trained on."""
     check_adapter(adapter)
     return PeftModel.from_pretrained(model, str(adapter), is_trainable=True)
+
+
+def check_settings(policy: PeftModel, adapter: Path, rank: int, alpha: int, dropout: float) -> None:
+    """ParamsError when an adapter that is trained on was made with other settings than the params have now."""
+    config = policy.peft_config["default"]
+    for name, asked, there in (
+        ("lora_rank", rank, config.r),  # type: ignore[attr-defined]
+        ("lora_alpha", alpha, config.lora_alpha),  # type: ignore[attr-defined]
+        ("lora_dropout", dropout, config.lora_dropout),  # type: ignore[attr-defined]
+    ):
+        if asked != there:
+            raise ParamsError(
+                f"dpo.{name}: {asked}, but the adapter that is tuned on, {adapter}, was made with {there}: set it to "
+                f"that, or run the round that made it again"
+            )
 
 
 def save_adapter(policy: PeftModel, base: Path, target: Path) -> None:

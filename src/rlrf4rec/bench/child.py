@@ -15,15 +15,15 @@ from typing import Any
 import torch
 
 from rlrf4rec import paths
-from rlrf4rec.language.models import load_llm
-from rlrf4rec.language.tokenizer import load_tokenizer
+from rlrf4rec.llm.models import load_llm
+from rlrf4rec.llm.tokenizer import load_tokenizer
 
 Spec = dict[str, Any]
 
 
 def plain_sampling(spec: Spec) -> Spec:
     """`generate` of transformers with `num_return_sequences`, prompts of like length together, padded left."""
-    from rlrf4rec.language.sampler import stop_tokens, token_texts
+    from rlrf4rec.sampling.sampler import stop_tokens, token_texts
 
     tokenizer = load_tokenizer(paths.LLM)
     model = load_llm(paths.LLM, getattr(torch, spec["dtype"]))
@@ -57,9 +57,9 @@ def _length(row: list[int], stop: frozenset[int]) -> int:
 
 def own_sampling(spec: Spec) -> Spec:
     """This repository's sampler, with what it computed: tokens through the layers, and through the output."""
-    from rlrf4rec.language.generate import Settings, common_prefix
-    from rlrf4rec.language.sampler import Sampler, sample_texts, stop_tokens, token_texts
-    from rlrf4rec.language.shared_attention import NAME
+    from rlrf4rec.sampling.generate import Settings, common_prefix
+    from rlrf4rec.sampling.sampler import Sampler, sample_texts, stop_tokens, token_texts
+    from rlrf4rec.sampling.shared_attention import NAME
 
     tokenizer = load_tokenizer(paths.LLM)
     model = load_llm(paths.LLM, getattr(torch, spec["dtype"]), NAME)
@@ -143,8 +143,8 @@ def generated_data(spec: Spec) -> Spec:
 def interactions_stage(spec: Spec) -> Spec:
     """The stage `interactions` on that data set, from CSV to checked tables."""
     from rlrf4rec.datasets.clean import clean
+    from rlrf4rec.datasets.readers import read
     from rlrf4rec.params import load
-    from rlrf4rec.stages.interactions import read
     from rlrf4rec.tables.interactions import INTERACTIONS, USERS
 
     folder = Path(spec["to"])

@@ -1,1 +1,1 @@
-"""See docs/method.md."""
+"""Folds, histories and candidate lists: interactions in; frozen tables of people and lists out."""

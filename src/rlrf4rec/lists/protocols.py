@@ -7,6 +7,7 @@ import polars as pl
 
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.lists import candidates, retrieval
+from rlrf4rec.params import Split
 from rlrf4rec.tables.split import FOLDS
 
 
@@ -19,6 +20,11 @@ class Settings:
     max_lists: int
     window: int
     positive_rating: float
+
+    @staticmethod
+    def of(p: Split) -> "Settings":
+        """From the params."""
+        return Settings(p.step, p.list_length, p.max_lists, p.window, p.positive_rating)
 
 
 def build(

@@ -3,8 +3,6 @@
 Full softmax cross-entropy in place of the paper's one sampled negative: on small catalogues it is cheap and better.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import lightning as L
@@ -17,8 +15,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset
 
 from rlrf4rec.seeds import seeded
-
-IGNORED = -100  # target of a padded place
+from rlrf4rec.workers import one_thread
 
 
 @dataclass(frozen=True)
@@ -33,17 +30,6 @@ class Settings:
     learning_rate: float = 0.002
     batch: int = 64
     epochs: int = 10
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Sums in the same order on every machine: the net is small and gains little from threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 class SASRec(L.LightningModule):

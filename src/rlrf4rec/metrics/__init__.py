@@ -1,1 +1,1 @@
-"""See docs/method.md."""
+"""Metrics of ranked lists and the statistics of their differences: pure functions."""

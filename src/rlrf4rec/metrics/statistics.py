@@ -4,7 +4,6 @@ A difference is [users] or [users, seeds]: re-ranker a minus re-ranker b for the
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -18,15 +17,6 @@ BLOCK = 500  # resamples held in memory at a time
 EXACT_USERS = 12  # up to 2**12 sign patterns are enumerated
 TIE = 1e-12
 NORMAL_975 = 1.959963984540054
-
-
-@dataclass(frozen=True)
-class Components:
-    """Variance of a paired difference: between users, between seeds, and the rest (their interaction); each >= 0."""
-
-    users: float
-    seeds: float
-    rest: float
 
 
 def paired_interval(difference: Array, resamples: int, seed: int) -> tuple[float, float, float]:
@@ -98,16 +88,6 @@ def minimum_detectable_effect(difference: Array, alpha: float = 0.05, power: flo
     """
     error, freedom = _standard_error(_checked(difference))
     return error * float(stdtrit(freedom, 1 - alpha / 2) + stdtrit(freedom, power))
-
-
-def variance_components(difference: Array) -> Components:
-    """Components of [users, seeds], seeds >= 2: two-way crossed analysis of variance, one value a cell, cut at 0."""
-    values = _checked(difference)
-    users, seeds = values.shape
-    if seeds < 2:
-        raise RLRFError("variance components need at least 2 seeds; found 1; train more seeds")
-    by_user, by_seed, rest = _mean_squares(values)
-    return Components(max(0.0, (by_user - rest) / seeds), max(0.0, (by_seed - rest) / users), rest)
 
 
 def correlation(a: Array, b: Array) -> float:

@@ -1,1 +1,1 @@
-"""See docs/method.md."""
+"""Re-rankers: the catalogue, lists and vectors of texts in; nets, their losses and their training out."""

@@ -10,6 +10,8 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from rlrf4rec.files import fingerprint
+
 
 @dataclass(frozen=True)
 class Catalogue:
@@ -45,6 +47,10 @@ class Lists:
 
     def __getitem__(self, rows: Tensor) -> "Lists":
         return Lists(self.user[rows], self.number[rows], self.item[rows], self.label[rows], self.activity[rows])
+
+    def identity(self) -> str:
+        """Names users, numbers and candidates of the lists, in their order, whatever the labels."""
+        return fingerprint([self.user.tolist(), self.number.tolist(), self.item.tolist()])
 
     @staticmethod
     def of(frame: pl.DataFrame, users: pl.Series, items: pl.Series) -> "Lists":

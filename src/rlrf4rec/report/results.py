@@ -61,12 +61,14 @@ def headline(found: Json, per_user: pl.DataFrame, last: str, kind: str) -> Secti
         )
         notes.append(Note(_counted(per_user, last)))
     else:
-        notes.append(
-            Note(f"End to end: {last} was not compared with base in this run; see variants.knowledge.", "null")
-        )
-    if beyond := _headline_difference(found, f"{last}_template - template"):
-        what = f"Beyond the profile ({last}_template against template, re-rankers trained again)"
-        notes.append(numbers.verdict(what, METRIC.upper(), beyond))
+        notes.append(Note(f"End to end: {last} was not compared with base in this run; see loop.rankers.", "null"))
+    for against, words in (
+        ("template", "Beyond the profile"),
+        ("base_template", "Beside the profile, for the feedback"),
+    ):
+        if beyond := _headline_difference(found, f"{last}_template - {against}"):
+            what = f"{words} ({last}_template against {against}, re-rankers trained again)"
+            notes.append(numbers.verdict(what, METRIC.upper(), beyond))
     notes.append(
         Note(
             "The reward gain asks whether the tuned LLM's texts serve frozen re-rankers better that never saw these "

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlrf4rec import paths
+from rlrf4rec.revisions import git, hashes
 from rlrf4rec.revisions.state import EVALUATE, LOCK, PER_USER, State
 
-TEST_LISTS = paths.lists("test").as_posix()
+TEST_LISTS = paths.lists("test").parent.as_posix()
 JUDGES = "models/train_reward/"  # the frozen re-rankers behind the reward metrics
 METRIC_CODE = "src/rlrf4rec/metrics/ranking.py"
 SHOWN = 3
@@ -124,10 +125,18 @@ def _code(a: State, b: State) -> dict[str, list[str]]:
                 found.setdefault(base, set()).add(f"(stage only in {'A' if new is None else 'B'})")
             continue
         rows = _rows(*({p: h for p, h in s.deps.items() if p.startswith("src/")} for s in (old, new)))
-        files = {row["key"] for row in rows} | ({"dvc.yaml (cmd)"} if old.command != new.command else set())
+        files = {file for row in rows for file in _files(a, b, row)}
+        files |= {"dvc.yaml (cmd)"} if old.command != new.command else set()
         if files:
             found.setdefault(base, set()).update(files)
     return {stage: sorted(files) for stage, files in found.items()}
+
+
+def _files(a: State, b: State, row: Row) -> list[str]:
+    """Of a folder the files that differ, as Git knows them; of a file itself."""
+    folder = any(str(row.get(side, "")).endswith(hashes.FOLDER) for side in ("old", "new"))
+    found = git.changed(a.revision, b.revision, row["key"]) if folder else []
+    return found or [row["key"]]
 
 
 def _artefacts(state: State) -> dict[str, str]:

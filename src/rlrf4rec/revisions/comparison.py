@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rlrf4rec.errors import InputError, RLRFError
-from rlrf4rec.metrics.compare import with_holm
+from rlrf4rec.evaluation.compare import with_holm
 from rlrf4rec.revisions import git, state, studies
 from rlrf4rec.revisions.changes import Changes, changes, other_metric_code, reasons, unfit
 from rlrf4rec.revisions.differences import chosen, differences, worse
@@ -76,7 +76,7 @@ def _studies(state: State) -> list[str]:
 
 def of_experiments(a: State, asked: Asked) -> Asked:
     """What the table of experiments shows where nothing is asked for: the headline metric of the last policy."""
-    last = [key.removeprefix("policies.") for key in a.params if key.startswith("policies.")][-1:]
+    last = [key.split(".")[2] for key in a.params if key.startswith("loop.rounds.")][-1:]
     return replace(asked, metrics=asked.metrics or [HEADLINE], knowledge=asked.knowledge or last)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from rlrf4rec.errors import InputError, ParamsError
-from rlrf4rec.metrics import compare
+from rlrf4rec.evaluation import compare
 from rlrf4rec.metrics.statistics import Array
 from rlrf4rec.revisions.changes import other_judges
 from rlrf4rec.revisions.state import PER_USER, Cell, State

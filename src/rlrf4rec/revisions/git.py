@@ -98,6 +98,21 @@ def read(revision: Revision, paths: Sequence[str]) -> dict[str, bytes | None]:
     return found
 
 
+def files(revision: Revision, folder: str) -> list[str]:
+    """Files below a folder as of `revision`; of the workspace those that lie there."""
+    if revision.commit is None:
+        return sorted(path.as_posix() for path in Path(folder).rglob("*") if path.is_file())
+    return _git("ls-tree", "-r", "-z", "--name-only", revision.commit, f"{folder}/").split("\0")[:-1]
+
+
+def changed(a: Revision, b: Revision, folder: str) -> list[str]:
+    """Files below a folder that differ between two revisions."""
+    asked = [revision.commit for revision in (a, b) if revision.commit]
+    if a.commit == b.commit:
+        return []
+    return _git("diff", "--name-only", "--no-renames", "--relative", "-z", *asked, "--", folder).split("\0")[:-1]
+
+
 def last_change(revision: Revision, path: str) -> str:
     """The last commit up to `revision` that changed a file, short; `no commit` where none did."""
     return _git("log", "-1", "--format=%h", revision.commit or "HEAD", "--", path, check=False).strip() or "no commit"

@@ -1,6 +1,5 @@
 """What a revision says about its run: params, dvc.lock, headline metrics; read from Git alone."""
 
-import hashlib
 import io
 import itertools
 import json
@@ -15,7 +14,7 @@ import polars as pl
 from rlrf4rec import machine, paths
 from rlrf4rec.errors import InputError
 from rlrf4rec.metrics.statistics import Array
-from rlrf4rec.revisions import git
+from rlrf4rec.revisions import git, hashes
 from rlrf4rec.revisions.git import Revision
 
 PARAMS, LOCK, DAG, LIBRARIES = "params.yaml", "dvc.lock", "dvc.yaml", "constraints.txt"
@@ -184,13 +183,13 @@ def _arithmetic(revision: Revision, stages: dict[str, Stage]) -> dict[str, str]:
 
 def _stale(revision: Revision, params: dict[str, Any], stages: dict[str, Stage]) -> dict[str, list[str]]:
     """Per stage: params, code and metric files of the revision that are not those of the run in dvc.lock."""
-    hashes = {name: {**s.deps, **s.outs} for name, s in stages.items()}
-    small = sorted({p for h in hashes.values() for p in h if p.startswith(("src/", "metrics/")) and "\n" not in p})
-    now = {p: hashlib.md5(c).hexdigest() if c is not None else None for p, c in git.read(revision, small).items()}
+    known = {name: {**s.deps, **s.outs} for name, s in stages.items()}
+    small = {p: md5 for h in known.values() for p, md5 in h.items() if p.startswith(("src/", "metrics/"))}
+    now = hashes.now(revision, sorted((p, md5) for p, md5 in small.items() if "\n" not in p))
     found = {}
     for name, stage in stages.items():
         other = [key for key, value in stage.params.items() if _lookup(params, key) != value]
-        other += [path for path, md5 in hashes[name].items() if path in now and now[path] != md5]
+        other += [path for path, md5 in known[name].items() if path in now and now[path] != md5]
         if other:
             found[name] = other
     return found

@@ -1,1 +1,1 @@
-"""See docs/method.md."""
+"""Optuna studies that resume: an objective in; trials, the best among them, out."""

@@ -14,15 +14,16 @@ from typing import Any
 
 import polars as pl
 
-from rlrf4rec import assets, machine, paths
+from rlrf4rec import machine, paths
 from rlrf4rec.bench import measure
 from rlrf4rec.bench.measure import Result
 from rlrf4rec.errors import RLRFError
+from rlrf4rec.fetching import assets
 from rlrf4rec.files import write_json
-from rlrf4rec.language import template
-from rlrf4rec.language.prompts import named, telling
 from rlrf4rec.params import Bench, Dpo, Prompt, Sample
 from rlrf4rec.progress import Progress
+from rlrf4rec.prompting import template
+from rlrf4rec.prompting.prompts import named, telling
 from rlrf4rec.tables.interactions import ITEMS
 from rlrf4rec.tables.rewards import PAIRS
 from rlrf4rec.tables.split import HISTORY

@@ -1,46 +1,40 @@
 """Stage encode: vectors of a source of texts about users, or of the texts about items."""
 
-import polars as pl
 import torch
 
 from rlrf4rec import paths, store, vectors
+from rlrf4rec.encoding.encoder import encode_texts
 from rlrf4rec.errors import InputError
 from rlrf4rec.files import fingerprint, sha256
-from rlrf4rec.language.encoder import CODE, encode_texts
-from rlrf4rec.language.models import load_encoder
-from rlrf4rec.language.tokenizer import load_tokenizer
+from rlrf4rec.llm.models import load_encoder
+from rlrf4rec.llm.tokenizer import load_tokenizer
 from rlrf4rec.params import Encode
 from rlrf4rec.tables.interactions import ITEMS
 from rlrf4rec.tables.split import FOLD_USERS
 from rlrf4rec.tables.texts import ITEM_TEXTS, TEMPLATES, TEXTS
 
+CONTRACTS = {"items": ITEM_TEXTS, "template": TEMPLATES, "none": TEMPLATES}  # texts of all; others are sampled
+
 
 def run(encode: Encode, name: str) -> str:
-    """Encode the texts `name`: none (zeros: a constant user), template, items, or a policy's samples."""
+    """Encode the texts `name`; returns the closing line. A user that has none gets NaN: nobody may read it."""
     model, tokenizer = load_encoder(paths.ENCODER), load_tokenizer(paths.ENCODER)
     rows = ITEMS.read(paths.ITEMS)["item"] if name == "items" else FOLD_USERS.read(paths.FOLD_USERS)["user"]
-    if name == "none":
-        encoded = torch.zeros(len(rows), 1, model.config.hidden_size)
-    else:
-        texts = _read(name, rows)
-        identity = fingerprint([sha256(paths.ENCODER), store.code(*CODE, threads=1)])
-        flat = encode_texts(model, tokenizer, texts, encode.max_tokens, encode.batch, f"encode {name}", identity)
-        encoded = flat.view(len(rows), -1, flat.shape[1])
-    vectors.write_texts(paths.vectors(name), encoded, rows)
-    return f"wrote {paths.vectors(name)}, {encoded.shape[0] * encoded.shape[1]} texts of {len(rows)} {rows.name}s"
-
-
-def _read(name: str, rows: pl.Series) -> list[str]:
-    """Texts in the order of `rows` (users or items), then by sample."""
-    if name == "items":
-        return _in_order(ITEM_TEXTS.read(paths.ITEM_TEXTS), rows)
-    return _in_order(TEMPLATES.read(paths.TEMPLATES) if name == "template" else TEXTS.read(paths.texts(name)), rows)
-
-
-def _in_order(texts: pl.DataFrame, rows: pl.Series) -> list[str]:
-    ordered = rows.to_frame().join(
-        texts.sort(rows.name, "sample"), on=rows.name, how="left", maintain_order="left_right"
+    texts = CONTRACTS.get(name, TEXTS).read(paths.texts(name)).select(rows.name, "sample", "text")
+    there = rows.is_in(texts[rows.name].implode())
+    ordered = (
+        rows.filter(there)
+        .to_frame()
+        .join(texts.sort(rows.name, "sample"), on=rows.name, how="left", maintain_order="left_right")
     )
-    if ordered["text"].null_count() or ordered.height != texts.height:
-        raise InputError(f"encode: texts and tables name different {rows.name}s; run `dvc repro encode`")
-    return ordered["text"].to_list()
+    if ordered.height != texts.height or (name in CONTRACTS and not there.all()):
+        raise InputError(f"{paths.texts(name)}: names other {rows.name}s than the tables; run `dvc repro encode`")
+    identity = fingerprint([sha256(paths.ENCODER), store.code("stages.encode", threads=1)])
+    flat = encode_texts(
+        model, tokenizer, ordered["text"].to_list(), encode.max_tokens, encode.batch, f"encode {name}", identity
+    )
+    found = flat.view(int(there.sum()), -1, flat.shape[1])
+    encoded = torch.full((len(rows), *found.shape[1:]), torch.nan)
+    encoded[torch.tensor(there.to_list())] = found
+    vectors.write_texts(paths.vectors(name), encoded, rows)
+    return f"wrote {paths.vectors(name)}, {flat.shape[0]} texts of {len(found)} of {len(rows)} {rows.name}s"

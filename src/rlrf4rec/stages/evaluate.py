@@ -10,58 +10,50 @@ from typing import Any
 
 import polars as pl
 import torch
-from torch import Tensor
 
 from rlrf4rec import machine, paths
-from rlrf4rec.errors import InputError
-from rlrf4rec.feedback import models, rewards
-from rlrf4rec.feedback.rewards import Scorer, UserRewards
+from rlrf4rec.evaluation import blocks, compare
+from rlrf4rec.evaluation.lists import by_place, by_user, read_scores
 from rlrf4rec.files import read_json, write_csv, write_json
-from rlrf4rec.metrics import blocks, compare
-from rlrf4rec.metrics.ranking import METRICS, ranked_labels
-from rlrf4rec.params import Evaluate, Reward, TrainRanker, Variants
-from rlrf4rec.progress import track
-from rlrf4rec.ranking import nets
-from rlrf4rec.ranking.lists import Lists
-from rlrf4rec.ranking.module import predict
+from rlrf4rec.inputs import Tables, read_tables
+from rlrf4rec.params import Evaluate, Loop, Reward, TrainRanker
 from rlrf4rec.ranking.permute import permutation
+from rlrf4rec.reward import models, rewards
+from rlrf4rec.reward.rewards import UserRewards
 from rlrf4rec.seeds import derive
-from rlrf4rec.stages.inputs import Tables, read_tables
 from rlrf4rec.tables.results import EXAMPLES, POLICY_REWARDS, metric_names, metrics_table
-from rlrf4rec.tables.split import RANKING
 from rlrf4rec.vectors import load_tensors
 
 SHOWN_USERS = 10
-BY_USER = ["backbone", "knowledge", "seed", "user"]
 
 
 def run(
     seed: int,
-    policies: dict[str, str],
-    variants: Variants,
+    loop: Loop,
+    backbones: list[str],
     reward: Reward,
     train_ranker: TrainRanker,
     evaluate: Evaluate,
 ) -> str:
     """Evaluate policies and re-rankers on the test users; returns the closing line."""
     tables = read_tables()
-    own_seed, resamples, tuned = derive(seed, "evaluate"), evaluate.bootstrap, list(policies)[1:]
-    gains = _policy_rewards(tables, list(policies), reward, own_seed)
+    own_seed, resamples, tuned = derive(seed, "evaluate"), evaluate.bootstrap, loop.policies[1:]
+    gains = _policy_rewards(tables, loop.policies, reward, own_seed)
     POLICY_REWARDS.write(gains, paths.POLICY_REWARDS)
     frame = tables.list_frame("test")
     lists = tables.lists(frame)
-    other = permutation(dict.fromkeys(lists.user.tolist(), "test"), tables.users.height, own_seed)
-    ranked = _rank(tables, variants, train_ranker, lists, other)
-    names = metric_names(evaluate.ks)
-    per_list = {texts: _metrics(ranked[texts], tables, lists, evaluate.ks) for texts in ("own", "permuted")}
+    kinds, names = list(loop.rankers), metric_names(evaluate.ks)
+    files = {kind: paths.scores(kind) for kind in kinds}
+    scores = read_scores(files, backbones, train_ranker.seeds, ("own", "permuted"), lists)
+    per_list = {which: by_place(found, lists, tables.users["user"], evaluate.ks) for which, found in scores.items()}
     metrics_table(evaluate.ks, per_list=True).write(per_list["own"], paths.PER_LIST)
-    mean = {t: f.group_by(BY_USER, maintain_order=True).agg(pl.col(names).mean()) for t, f in per_list.items()}
+    mean = {which: by_user(frame, names) for which, frame in per_list.items()}
     metrics_table(evaluate.ks, per_list=False).write(mean["own"], paths.PER_USER)
-    EXAMPLES.write(_examples(tables, variants, train_ranker, tuned[-1]), paths.EXAMPLES)
+    EXAMPLES.write(_examples(tables, backbones[0], train_ranker.seeds, tuned[-1]), paths.EXAMPLES)
     compared = [name for name in blocks.HEADLINE if name in names] or names[:1]
-    found = blocks.differences(mean["own"], variants.backbone, _pairs(variants), compared, resamples, own_seed)
+    found = blocks.differences(mean["own"], backbones, _pairs(kinds, tuned[-1]), compared, resamples, own_seed)
     claims = {name: found[name] for name in _claims(tuned[-1]) if name in found}
-    with_policy = [k for k in variants.knowledge if k in policies]
+    with_policy = [kind for kind in kinds if kind in loop.policies]
     report: dict[str, Any] = {
         "metrics": {
             "k": evaluate.ks,
@@ -70,7 +62,7 @@ def run(
             "lists_without_positive": "0",
         },
         "protocol": frame["protocol"][0],
-        "arithmetic": machine.arithmetic(),
+        "arithmetic": machine.arithmetic(threads=1),
         "test_users": mean["own"]["user"].n_unique(),
         "test_lists": len(lists),
         "reward_gain": {
@@ -79,61 +71,57 @@ def run(
             }
             for policy in tuned
         },
-        "rankers": blocks.rankers(mean["own"], variants.backbone, variants.knowledge, names),
+        "rankers": blocks.rankers(mean["own"], backbones, kinds, names),
         "differences": found,
         "personal": blocks.personal(
-            mean["own"], mean["permuted"], variants.backbone, with_policy, compared, resamples, own_seed
+            mean["own"], mean["permuted"], backbones, with_policy, compared, resamples, own_seed
         ),
         "family": blocks.family(claims, compared[0]),
-        "trained_out": {
-            f"{b}-{k}": read_json(paths.curves(b, k)) for b in variants.backbone for k in variants.knowledge
-        },
+        "trained_out": _trained_out(backbones, kinds),
     }
     write_json(paths.EVALUATE, report)
     write_csv(paths.HEADLINE, blocks.headline_table(mean["own"], gains.filter(pl.col("fold") == "test")))
-    summary = _summary(report, variants, tuned[-1])
+    summary = _summary(report, backbones, tuned[-1])
     write_json(paths.SUMMARY, summary)
-    write_csv(paths.plot("evaluate", "variants"), _plot(report, variants))
+    write_csv(paths.plot("evaluate", "variants"), _plot(report, backbones, kinds))
     return f"wrote {paths.SUMMARY}; {_told(summary)}; {report['arithmetic']}"
+
+
+def _trained_out(backbones: list[str], kinds: list[str]) -> dict[str, Any]:
+    """How the training of each re-ranker's seeds went, by `backbone-kind`."""
+    verdicts = {kind: read_json(paths.curves(kind)) for kind in kinds}
+    return {f"{backbone}-{kind}": verdicts[kind][backbone] for backbone in backbones for kind in kinds}
 
 
 def _told(summary: dict[str, float]) -> str:
     return ", ".join(f"{name} {value:+.4f}" for name, value in summary.items())
 
 
-def _pairs(variants: Variants) -> list[tuple[str, str]]:
-    """Every knowledge against a constant, the base LLM's text and the template."""
-    against = [k for k in ("constant", "base", "template") if k in variants.knowledge]
-    return [(k, a) for a in against for k in variants.knowledge if k != a]
+def _pairs(kinds: list[str], tuned: str) -> list[tuple[str, str]]:
+    """Every kind against a constant, the base LLM's text and the template; beside the template, tuned against base."""
+    against = [kind for kind in ("constant", "base", "template") if kind in kinds]
+    beside = [(f"{tuned}_template", "base_template")]
+    return [(kind, a) for a in against for kind in kinds if kind != a] + [p for p in beside if set(p) <= set(kinds)]
 
 
 def _claims(tuned: str) -> list[str]:
     """The comparisons that the method stands or falls with; their p is adjusted for their number."""
-    return [f"{tuned} - base", f"{tuned} - constant", "base - constant", f"{tuned}_template - template"]
+    alone = [f"{tuned} - base", f"{tuned} - constant", "base - constant"]
+    return [*alone, f"{tuned}_template - template", f"{tuned}_template - base_template"]
 
 
 def _policy_rewards(tables: Tables, policies: list[str], reward: Reward, seed: int) -> pl.DataFrame:
     """Mean reward of every policy's texts for test and validation users, with own and with permuted texts."""
-    folds = tables.users["fold"].to_list()
     lists = tables.lists(pl.concat([tables.list_frame("validation"), tables.list_frame("test")]))
-    group = {u: folds[u] for u in sorted(set(lists.user.tolist()))}
+    group = rewards.groups(tables.users, lists)
     other = permutation(group, tables.users.height, seed)
-    catalogue, frames = tables.catalogue(), []
+    nets, frames = models.load(paths.reward_model("round1"), tables.catalogue(), lists.item.shape[1]), []
     for policy in policies:
-        width = catalogue.vectors.shape[1]
-        texts = tables.knowledge(policy).texts[..., :width]  # the part that holds the policy's own texts
-        loaded = models.load(paths.reward_model("round1"), catalogue, lists.item.shape[1])
-        scorer = Scorer(list(loaded.values()), models.models_of(list(loaded), group), lists, reward.k)
-        own = _score(scorer, lists, texts, group, reward, seed, f"evaluate {policy}")
-        permuted = _score(scorer, lists, texts[other], group, reward, seed, f"evaluate {policy} permuted")
+        texts = tables.texts(policy, "evaluated")
+        own = rewards.score_texts(nets, lists, texts, group, reward, seed, f"evaluate {policy}")
+        permuted = rewards.score_texts(nets, lists, texts[other], group, reward, seed, f"evaluate {policy} permuted")
         frames.append(_reward_frame(policy, tables, own, permuted))
     return pl.concat(frames)
-
-
-def _score(
-    scorer: Scorer, lists: Lists, texts: Tensor, group: dict[int, str], reward: Reward, seed: int, what: str
-) -> list[UserRewards]:
-    return rewards.score(scorer, rewards.tasks(lists, texts, group, reward.other_lists, seed), what)
 
 
 def _reward_frame(policy: str, tables: Tables, own: list[UserRewards], permuted: list[UserRewards]) -> pl.DataFrame:
@@ -154,81 +142,26 @@ def _reward_frame(policy: str, tables: Tables, own: list[UserRewards], permuted:
     return pl.DataFrame(rows)
 
 
-Place = tuple[str, str, int]  # backbone, knowledge, seed
-
-
-def _rank(
-    tables: Tables, variants: Variants, p: TrainRanker, lists: Lists, other: Tensor
-) -> dict[str, dict[Place, Tensor]]:
-    """Scores [L, C] of lists by every re-ranker and seed, with the user's own texts and with another user's."""
-    scores: dict[str, dict[Place, Tensor]] = {"own": {}, "permuted": {}}
-    work = [(b, k) for b in variants.backbone for k in variants.knowledge]
-    for backbone, knowledge in track(work, "evaluate re-rankers"):
-        text = tables.knowledge(knowledge).texts.mean(dim=1)
-        for number, net in enumerate(_load(tables, backbone, knowledge, lists.item.shape[1], p)):
-            place = (backbone, knowledge, number)
-            scores["own"][place] = predict(net, lists, text[lists.user])
-            scores["permuted"][place] = predict(net, lists, text[other][lists.user])
-    return scores
-
-
-def _load(tables: Tables, backbone: str, knowledge: str, length: int, p: TrainRanker) -> list[torch.nn.Module]:
-    """The trained re-rankers of all seeds."""
-    told = tables.knowledge(knowledge)
-    seen, catalogue = told.texts[torch.tensor(tables.rows(RANKING))], tables.catalogue(told.items)
-    path = paths.ranker(backbone, knowledge)
-    tensors, _ = load_tensors(path)
-    loaded = []
-    for number in range(p.seeds):
-        net = nets.build(backbone, catalogue, seen, length, p.dropout, p.experts_shared, p.experts_private, 0)
-        weights = {k.split("/", 1)[1]: v for k, v in tensors.items() if k.startswith(f"{number}/")}
-        try:
-            net.load_state_dict(weights)
-        except RuntimeError as error:
-            raise InputError(f"{path}: weights do not fit the tables ({error}); run `dvc repro`") from None
-        loaded.append(net)
-    return loaded
-
-
-def _metrics(scores: dict[Place, Tensor], tables: Tables, lists: Lists, ks: list[int]) -> pl.DataFrame:
-    """All metrics of every re-ranker and seed on every list."""
-    users = tables.users["user"].gather(lists.user.tolist())
-    frames = []
-    for (backbone, knowledge, number), values in scores.items():
-        ranked = ranked_labels(values, lists.label)
-        columns = {f"{name}@{k}": metric(ranked, k).numpy() for k in ks for name, metric in METRICS.items()}
-        frames.append(
-            pl.DataFrame({"user": users, "list": lists.number.numpy(), **columns}).select(
-                pl.lit(backbone).alias("backbone"),
-                pl.lit(knowledge).alias("knowledge"),
-                pl.lit(number, pl.Int64).alias("seed"),
-                "user",
-                "list",
-                *metric_names(ks),
-            )
-        )
-    return pl.concat(frames)
-
-
-def _examples(tables: Tables, variants: Variants, p: TrainRanker, tuned: str) -> pl.DataFrame:
-    """A list of each of ten validation users as base and tuned re-rankers of the first backbone order it."""
-    frame = tables.list_frame("validation").filter(pl.col("list") == 0)
-    shown = frame["user"].unique().sort().head(SHOWN_USERS).to_list()
-    frame = frame.filter(pl.col("user").is_in(shown)).sort("user", "list", "position")
+def _examples(tables: Tables, backbone: str, seeds: int, tuned: str) -> pl.DataFrame:
+    """The first list of each of ten validation users as base and tuned re-rankers of the first backbone order it."""
+    frame = tables.list_frame("validation").sort("user", "list", "position")
     lists = tables.lists(frame)
-    backbone, columns = variants.backbone[0], {}
-    for name, knowledge in (("rank_base", "base"), ("rank_tuned", tuned)):
-        text = tables.knowledge(knowledge).texts.mean(dim=1)[lists.user]
-        nets_of_seeds = _load(tables, backbone, knowledge, lists.item.shape[1], p)
-        scores = torch.stack([predict(net, lists, text).softmax(-1) for net in nets_of_seeds]).mean(0)
-        order = scores.argsort(dim=-1, descending=True, stable=True)
+    shown = frame.filter(pl.col("list") == 0)["user"].unique().sort().head(SHOWN_USERS)
+    rows = torch.tensor(tables.rows(pl.col("user").is_in(shown.to_list())))
+    chosen = torch.isin(lists.user, rows) & (lists.number == 0)
+    columns = {}
+    for name, kind in (("rank_base", "base"), ("rank_tuned", tuned)):
+        tensors, _ = load_tensors(paths.scores(kind))
+        scores = [tensors[f"{backbone}/{number}/validation"][chosen].softmax(-1) for number in range(seeds)]
+        order = torch.stack(scores).mean(0).argsort(dim=-1, descending=True, stable=True)
         columns[name] = (order.argsort(dim=-1) + 1).flatten().numpy()
+    frame = frame.filter(pl.col("list") == 0, pl.col("user").is_in(shown.to_list()))
     return frame.select("user", "list", "position", "item", "label").with_columns(
         **{name: pl.Series(ranks, dtype=pl.Int64) for name, ranks in columns.items()}
     )
 
 
-def _summary(report: dict[str, Any], p: Variants, tuned: str) -> dict[str, float]:
+def _summary(report: dict[str, Any], backbones: list[str], tuned: str) -> dict[str, float]:
     """At most ten numbers for `dvc exp show`; metrics of re-rankers are means over backbones and seeds."""
     found = {"reward_gain": report["reward_gain"][tuned]["test"]["ndcg"]}
     metric = blocks.HEADLINE[0]
@@ -241,19 +174,19 @@ def _summary(report: dict[str, Any], p: Variants, tuned: str) -> dict[str, float
         if name != "beyond_profile":
             numbers |= {f"{name}_ndcg5_low": float(d["low"]), f"{name}_ndcg5_high": float(d["high"])}
     for k in ("template", "base", tuned):
-        values = [report["rankers"][f"{b}-{k}"].get(metric) for b in p.backbone if k in p.knowledge]
+        values = [report["rankers"].get(f"{b}-{k}", {}).get(metric) for b in backbones]
         if values and all(values):
             mean = sum(v["mean"] for v in values) / len(values)
             numbers[f"ndcg5_{'tuned' if k == tuned else k}"] = mean
     return numbers
 
 
-def _plot(report: dict[str, Any], p: Variants) -> list[dict[str, Any]]:
+def _plot(report: dict[str, Any], backbones: list[str], kinds: list[str]) -> list[dict[str, Any]]:
     metrics = list(next(iter(report["rankers"].values())))
     metric = blocks.HEADLINE[0] if blocks.HEADLINE[0] in metrics else metrics[-1]
     return [
         {"backbone": b, "knowledge": k, "seed": seed, "metric": metric, "value": value}
-        for b in p.backbone
-        for k in p.knowledge
+        for b in backbones
+        for k in kinds
         for seed, value in enumerate(report["rankers"][f"{b}-{k}"][metric]["seeds"])
     ]

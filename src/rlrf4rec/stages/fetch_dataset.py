@@ -6,9 +6,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from zipfile import is_zipfile
 
-from rlrf4rec import assets, paths
-from rlrf4rec.datasets import fetch
+from rlrf4rec import paths
 from rlrf4rec.errors import InputError, ParamsError
+from rlrf4rec.fetching import assets
+from rlrf4rec.fetching import dataset as fetch
 from rlrf4rec.files import sha256, write_json
 from rlrf4rec.params import FetchDataset
 

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import torch
 
-from rlrf4rec import assets, paths
+from rlrf4rec import paths
 from rlrf4rec.errors import FetchError, InputError
+from rlrf4rec.fetching import assets
+from rlrf4rec.fetching.convert import convert
 from rlrf4rec.files import write_json
-from rlrf4rec.language.convert import convert
+from rlrf4rec.llm.models import UNTUNED
 from rlrf4rec.params import FetchModels, Llm, Model
 
 
@@ -18,7 +20,7 @@ def run(fetch_models: FetchModels, llm: Llm) -> str:
     trusted = llm.trust_remote_code is not None
     _fetch(fetch_models.llm, paths.LLM, torch.bfloat16, True, "fetch_models.llm", trusted)
     _fetch(fetch_models.encoder, paths.ENCODER, torch.float32, False, "fetch_models.encoder", False)
-    write_json(paths.NO_ADAPTER, {"adapter": None})
+    write_json(paths.policy("base") / UNTUNED, {"adapter": None})
     return f"wrote {paths.LLM} and {paths.ENCODER}"
 
 

@@ -7,9 +7,9 @@ import polars as pl
 from rlrf4rec import machine, paths, store
 from rlrf4rec.errors import ParamsError
 from rlrf4rec.files import fingerprint, write_json
-from rlrf4rec.language.plain import control_words, plain
-from rlrf4rec.language.prompts import describe, item_description
 from rlrf4rec.params import Knowledge, Llm
+from rlrf4rec.prompting.plain import control_words, plain
+from rlrf4rec.prompting.prompts import describe, item_description
 from rlrf4rec.seeds import derive
 from rlrf4rec.tables.interactions import ITEMS
 from rlrf4rec.tables.texts import ITEM_TEXTS
@@ -29,10 +29,10 @@ def run(seed: int, knowledge: Knowledge, llm: Llm) -> str:
         facts = _facts(items, knowledge, llm, seed)
         texts = [f"{text}. {fact}" for text, fact in zip(texts, facts, strict=True)]
     written = items.select("item", pl.lit(0, pl.Int64).alias("sample"), pl.Series("text", texts))
-    ITEM_TEXTS.write(written, paths.ITEM_TEXTS)
+    ITEM_TEXTS.write(written, paths.texts("items"))
     characters = written["text"].str.len_chars().mean()
     report = {"items": knowledge.items, "texts": len(texts), "characters_mean": characters}
-    told = f"wrote {paths.ITEM_TEXTS}, {len(texts)} texts ({knowledge.items})"
+    told = f"wrote {paths.texts('items')}, {len(texts)} texts ({knowledge.items})"
     if knowledge.items == "llm":
         report["arithmetic"] = machine.arithmetic(knowledge.dtype, machine.device(llm.device), threads=1)
         told = f"{told}; {report['arithmetic']}"
@@ -53,11 +53,11 @@ def question(path: Path) -> str:
 
 def _facts(items: pl.DataFrame, p: Knowledge, llm: Llm, seed: int) -> list[str]:
     """What the LLM says about each item, one text each."""
-    from rlrf4rec.language.generate import Settings
-    from rlrf4rec.language.models import DTYPES, Place, load_policy
-    from rlrf4rec.language.sampler import CODE, Sampler, blank_tokens, sample_texts, stop_tokens, to_text, token_texts
-    from rlrf4rec.language.shared_attention import NAME
-    from rlrf4rec.language.tokenizer import load_tokenizer
+    from rlrf4rec.llm.models import DTYPES, Place, load_policy
+    from rlrf4rec.llm.tokenizer import load_tokenizer
+    from rlrf4rec.sampling.generate import Settings
+    from rlrf4rec.sampling.sampler import Sampler, blank_tokens, sample_texts, stop_tokens, to_text, token_texts
+    from rlrf4rec.sampling.shared_attention import NAME
 
     asked = question(Path(p.template))
     where = Place.of(llm.device, llm.quantization, llm.trust_remote_code)
@@ -67,14 +67,14 @@ def _facts(items: pl.DataFrame, p: Knowledge, llm: Llm, seed: int) -> list[str]:
     named = [describe(r["title"], r["year"], r["genres"]) for r in mended.iter_rows(named=True)]
     settings = Settings(p.temperature, p.top_k, p.top_p, p.max_tokens, stop_tokens(tokenizer, words, ["\n"]))
     sampler = Sampler(
-        load_policy(paths.LLM, paths.NO_ADAPTER, DTYPES[p.dtype], NAME, where),
+        load_policy(paths.LLM, paths.policy("base"), DTYPES[p.dtype], NAME, where),
         [tokenizer.encode(asked.replace(ITEM, name)) for name in named],
         settings,
         1,
         derive(seed, "knowledge"),
         3,
         blank_tokens(words),
-        fingerprint([where.identity(paths.LLM), store.code(*CODE, threads=1)]),
+        fingerprint([where.identity(paths.LLM), store.code("stages.knowledge", threads=1)]),
     )
     drawn = sample_texts(sampler, p.batch, "knowledge")["tokens"].to_list()
     return [to_text(tokenizer, tokens, ["\n"]) for tokens in drawn]

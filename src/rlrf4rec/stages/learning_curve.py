@@ -13,46 +13,25 @@ import numpy as np
 import polars as pl
 
 from rlrf4rec import machine, paths
-from rlrf4rec.alignment import module, packed
+from rlrf4rec.alignment import packed
 from rlrf4rec.alignment.loss import LogProbs
 from rlrf4rec.alignment.module import Dpo
 from rlrf4rec.alignment.pairs import token_pairs
 from rlrf4rec.alignment.policy import new_policy, save_adapter
 from rlrf4rec.alignment.reference import reference
+from rlrf4rec.alignment.tune import DEFAULTS, settings_of, tune
 from rlrf4rec.errors import RLRFError
-from rlrf4rec.feedback.rewards import Scorer
 from rlrf4rec.files import read_json, write_csv, write_json
-from rlrf4rec.language.models import DTYPES, Place, load_llm
-from rlrf4rec.language.tokenizer import load_tokenizer
+from rlrf4rec.llm.models import DTYPES, Place, load_llm
+from rlrf4rec.llm.tokenizer import load_tokenizer
 from rlrf4rec.metrics.statistics import Array, paired_interval
 from rlrf4rec.params import Dpo as DpoParams
 from rlrf4rec.params import Encode, LearningCurve, Llm, Reward, Sample, TrainDpo
+from rlrf4rec.reward.judge import Judge
 from rlrf4rec.search import study
 from rlrf4rec.seeds import derive
-from rlrf4rec.stages.judge import Judge
-from rlrf4rec.stages.train_dpo import DEFAULTS, dpo_settings
 from rlrf4rec.tables.rewards import PAIRS, check_tuning_users
 from rlrf4rec.tables.split import FOLD_USERS
-
-
-class ValidationJudge(Judge):
-    """Scores texts of validation users with all reward models: none has been trained on these users."""
-
-    def __init__(
-        self,
-        users: list[str],
-        sample: Sample,
-        encode: Encode,
-        reward: Reward,
-        round_name: str,
-        seed: int,
-        place: Place,
-    ) -> None:
-        super().__init__(users, sample, encode, reward, round_name, seed, place)
-        self.lists = self.tables.lists(self.tables.list_frame("validation"))
-        self.group = dict.fromkeys(sorted(set(self.lists.user.tolist())), "validation")
-        models = list(range(len(self.scorer.nets)))
-        self.scorer = Scorer(list(self.scorer.nets), dict.fromkeys(self.group, models), self.lists, reward.k)
 
 
 class Tuner:
@@ -73,16 +52,11 @@ class Tuner:
     def tune(self, rows: list[int], epochs: int, seed: int, target: Path) -> None:
         """Save an adapter tuned on these pairs at `target`."""
         dpo = self.dpo.model_copy(update={"epochs": epochs})
-        settings = dpo_settings(dpo, self.values["beta"], self.values["learning_rate"], seed, self.place)
+        settings = settings_of(dpo, self.values, seed, self.place.device)
         before = LogProbs(self.reference.chosen[rows], self.reference.rejected[rows])
         tuned = new_policy(self.llm, dpo.lora_rank, dpo.lora_alpha, dpo.lora_dropout, seed, dpo.lora_target)
-        pairs = [self.pairs[r] for r in rows]
-        if dpo.engine == "trl":
-            from rlrf4rec.alignment import trl_engine
-
-            trl_engine.train(tuned, self.tokenizer, pairs, before, settings)
-        else:
-            module.train(Dpo(tuned, pairs, before, settings), f"learning_curve {len(rows)} pairs", None)
+        work = Dpo(tuned, [self.pairs[r] for r in rows], before, settings)
+        tune(work, dpo.engine, self.tokenizer, f"learning_curve {len(rows)} pairs", None)
         save_adapter(tuned, paths.LLM, target)
         tuned.unload()
 
@@ -107,10 +81,10 @@ def run(
     held = held_out_users(users, curve.users, derive(seed, "learning_curve", "users"))
     where = Place.of(llm.device, llm.quantization, llm.trust_remote_code)
     fewer = sample.model_copy(update={"n": curve.samples})
-    judge = ValidationJudge(held, fewer, encode, reward, round_name, derive(seed, "learning_curve"), where)
+    judge = Judge(held, "validation", fewer, encode, reward, round_name, derive(seed, "learning_curve"), where)
     held = [user for user in held if judge.row[user] in judge.group]
     tuner = Tuner(frame, sample.dtype == dpo.precision, dpo, values, where)
-    before = _by_user(judge.rewards(held, paths.NO_ADAPTER), curve.samples)
+    before = _by_user(judge.rewards(held, paths.policy("base")), curve.samples)
     found: dict[int, list[Array]] = {size: [] for size in sizes(curve.pairs, frame.height)}
     for repeat in range(curve.repeats):
         own = derive(seed, "learning_curve", "repeat", repeat)

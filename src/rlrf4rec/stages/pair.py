@@ -4,19 +4,19 @@ import polars as pl
 
 from rlrf4rec import paths
 from rlrf4rec.errors import RLRFError
-from rlrf4rec.feedback import pairs
 from rlrf4rec.files import write_json
+from rlrf4rec.pairing import pairs
 from rlrf4rec.params import Pair
 from rlrf4rec.tables.rewards import PAIRS, REWARDS, SKIPPED, check_pair_sources, check_tuning_users
 from rlrf4rec.tables.split import FOLD_USERS, TUNING
 from rlrf4rec.tables.texts import PROMPTS, TEXTS
 
 
-def run(pair: Pair, round_name: str, policy: str) -> str:
+def run(pair: Pair, round_name: str, texts_name: str) -> str:
     """Make the preference pairs of a round; returns the closing line."""
     users = FOLD_USERS.read(paths.FOLD_USERS)
     rewards = REWARDS.read(paths.rewards(round_name)).join(users.filter(TUNING).select("user", "half"), on="user")
-    texts, prompts = TEXTS.read(paths.texts(policy)), PROMPTS.read(paths.PROMPTS)
+    texts, prompts = TEXTS.read(paths.texts(texts_name)), PROMPTS.read(paths.PROMPTS)
     made, skipped = pairs.make(rewards, texts, pair.min_gap, pair.max_pairs)
     reasons = dict(sorted(skipped["reason"].value_counts().iter_rows()))
     if not made.height:

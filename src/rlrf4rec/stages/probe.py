@@ -13,10 +13,10 @@ import polars as pl
 from rlrf4rec import machine, paths
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.files import write_json
-from rlrf4rec.language.models import DTYPES, Place, load_llm
-from rlrf4rec.language.prompts import describe, natural_title
-from rlrf4rec.language.tokenizer import load_tokenizer
+from rlrf4rec.llm.models import DTYPES, Place, load_llm
+from rlrf4rec.llm.tokenizer import load_tokenizer
 from rlrf4rec.params import Llm, Probe
+from rlrf4rec.prompting.prompts import describe, natural_title
 from rlrf4rec.seeds import derive
 from rlrf4rec.tables.interactions import ITEMS
 from rlrf4rec.texts.memory import Cut, begins_with, greedy, halves, log_probs, raw_lines, share

@@ -7,7 +7,6 @@ from rlrf4rec.files import write_json
 from rlrf4rec.lists import protocols
 from rlrf4rec.lists.histories import histories
 from rlrf4rec.params import Split
-from rlrf4rec.stages.split import settings
 from rlrf4rec.tables.interactions import INTERACTIONS
 from rlrf4rec.tables.split import CANDIDATES, FOLD_USERS, LISTS, POPULARITY, check_fold, check_history
 
@@ -17,13 +16,15 @@ def run(seed: int, split: Split, name: str) -> str:
     interactions, users = INTERACTIONS.read(paths.INTERACTIONS), FOLD_USERS.read(paths.FOLD_USERS)
     history, later, _ = histories(interactions, split.history_length)
     counts = POPULARITY.read(paths.POPULARITY)
-    lists, report = protocols.build(name, interactions, history, later, users, counts, settings(split), seed)
+    lists, report = protocols.build(
+        name, interactions, history, later, users, counts, protocols.Settings.of(split), seed
+    )
     folder = paths.protocol(name)
     for fold, frame in lists.items():
-        path = folder / paths.lists(fold).name
+        path = paths.lists(fold, folder)
         check_fold(frame, users, fold, path)
         check_history(frame, history, path)
         LISTS.write(frame, path)
-    CANDIDATES.write(lists["test"].select(pl.exclude("label", "real")), folder / paths.CANDIDATES)
+    CANDIDATES.write(lists["test"].select(pl.exclude("label", "real")), paths.candidates(folder))
     write_json(paths.metrics("protocol", name), report)
     return f"wrote {folder}, {sum(report[fold]['lists'] for fold in lists)} lists"

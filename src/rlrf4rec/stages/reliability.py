@@ -9,18 +9,17 @@ from typing import Any
 import polars as pl
 
 from rlrf4rec import paths
-from rlrf4rec.feedback import models
-from rlrf4rec.feedback.models import DEFAULTS, Hyperparameters
-from rlrf4rec.feedback.reliability import across_backbones
-from rlrf4rec.feedback.reliability import reliability as of_rewards
-from rlrf4rec.feedback.rewards import UserRewards
 from rlrf4rec.files import read_json, write_json
+from rlrf4rec.inputs import Tables, read_tables
 from rlrf4rec.params import Reward, RewardModel, TrainReward
 from rlrf4rec.progress import track
+from rlrf4rec.reward import models
+from rlrf4rec.reward.models import DEFAULTS, Hyperparameters
+from rlrf4rec.reward.reliability import across_backbones
+from rlrf4rec.reward.reliability import reliability as of_rewards
+from rlrf4rec.reward.rewards import UserRewards, groups, score_texts
 from rlrf4rec.search import study
 from rlrf4rec.seeds import derive
-from rlrf4rec.stages.inputs import Tables, read_tables
-from rlrf4rec.stages.score import score_users
 from rlrf4rec.tables.split import TUNING
 
 NETS = ("match", "dlcm", "prm", "setrank")
@@ -63,4 +62,5 @@ def _rewards(
             models.train(model, net, lists, bank, h, p.batch, own)
             trained[f"{half}-{number}"] = model.eval().requires_grad_(False)
     validation = tables.lists(tables.list_frame("validation"))
-    return score_users(tables, validation, trained, texts, reward, seed, f"reliability {net}")
+    group = groups(tables.users, validation)
+    return score_texts(trained, validation, texts, group, reward, derive(seed, "score"), f"reliability {net}")

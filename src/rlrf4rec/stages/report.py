@@ -16,6 +16,7 @@ from rlrf4rec.params import (
     Evaluate,
     FetchDataset,
     FetchModels,
+    Loop,
     Pair,
     Reward,
     RewardModel,
@@ -90,7 +91,7 @@ class Inputs:
 
 def run(
     seed: int,
-    rounds: dict[str, Round],
+    loop: Loop,
     fetch_dataset: FetchDataset,
     fetch_models: FetchModels,
     split: Split,
@@ -117,15 +118,15 @@ def run(
     params = {
         "seed": seed,
         "fetch_dataset": {"name": fetch_dataset.name, "path": fetch_dataset.path},
-        "rounds": {name: r.policy for name, r in rounds.items()},
+        "rounds": {name: r.policy for name, r in loop.rounds.items()},
         **{name: block.model_dump() for name, block in blocks.items()},
     }
     sections = [
-        *_found(inputs, list(rounds)[-1], reward.kind, split),
-        *_feedback(inputs, list(rounds), reward.kind),
-        _people(inputs, rounds),
+        *_found(inputs, loop.policies[-1], reward.kind, split),
+        *_feedback(inputs, list(loop.rounds), reward.kind),
+        _people(inputs, loop.rounds),
         costs.costs(inputs.optional(paths.metrics("bench"))),
-        _provenance(inputs, fetch_models.model_dump(), params, [next(iter(rounds.values())).policy, *rounds]),
+        _provenance(inputs, fetch_models.model_dump(), params, list(loop.samples)),
     ]
     with atomic(PAGE) as temporary:
         temporary.write_text(
@@ -189,9 +190,9 @@ def _people(inputs: Inputs, rounds: Mapping[str, Round]) -> Section:
     )
 
 
-def _provenance(inputs: Inputs, models: dict[str, Any], params: dict[str, Any], policies: list[str]) -> Section:
+def _provenance(inputs: Inputs, models: dict[str, Any], params: dict[str, Any], samples: list[str]) -> Section:
     dataset = inputs.json(paths.metrics("fetch_dataset"))
     counts = {stage: inputs.json(paths.metrics(stage)) for stage in COUNTED}
-    for policy in policies:
-        inputs.json(paths.metrics("sample", policy))
+    for name in samples:
+        inputs.json(paths.metrics("sample", name))
     return provenance.provenance(dataset, counts, models, params, inputs.read, inputs.arithmetic)

@@ -1,35 +1,35 @@
-"""Stage sample: N texts per user from a policy (the LLM with the adapter of the round before)."""
-
-from pathlib import Path
+"""Stage sample: N texts per user from a policy (the LLM with the adapter of a round, or none)."""
 
 import polars as pl
 
 from rlrf4rec import machine, paths, store
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.files import fingerprint, sha256, write_json
-from rlrf4rec.language.endpoint import Client
-from rlrf4rec.language.endpoint import sample_texts as ask_texts
-from rlrf4rec.language.generate import Settings
-from rlrf4rec.language.models import DTYPES, Place, load_policy
-from rlrf4rec.language.sampler import CODE, Sampler, blank_tokens, sample_texts, stop_tokens, to_text, token_texts
-from rlrf4rec.language.shared_attention import NAME
-from rlrf4rec.language.tokenizer import load_tokenizer
+from rlrf4rec.llm.models import DTYPES, Place, load_policy
+from rlrf4rec.llm.tokenizer import load_tokenizer
 from rlrf4rec.params import Endpoint, Llm, Sample
+from rlrf4rec.sampling.generate import Settings
+from rlrf4rec.sampling.sampler import Sampler, blank_tokens, sample_texts, stop_tokens, to_text, token_texts
+from rlrf4rec.sampling.shared_attention import NAME
 from rlrf4rec.seeds import derive
+from rlrf4rec.serving.endpoint import Client
+from rlrf4rec.serving.endpoint import sample_texts as ask_texts
 from rlrf4rec.tables.answers import ANSWERS
+from rlrf4rec.tables.split import FOLD_USERS, USERS
 from rlrf4rec.tables.texts import PROMPTS, TEXTS
 
 
-def run(seed: int, sample: Sample, llm: Llm, endpoint: Endpoint, policy: str, adapter: str) -> str:
-    """Sample and write the texts of `policy`; returns the closing line."""
-    prompts = PROMPTS.read(paths.PROMPTS)
+def run(seed: int, sample: Sample, llm: Llm, endpoint: Endpoint, name: str, policy: str, users: str) -> str:
+    """Sample the texts `name` of `policy` for `users` (of `tables.split.USERS`); returns the closing line."""
+    wanted = FOLD_USERS.read(paths.FOLD_USERS).filter(USERS[users]).select("user")
+    prompts = PROMPTS.read(paths.PROMPTS).join(wanted, on="user", how="semi", maintain_order="left")
     own_seed = derive(seed, "sample")
     if policy in endpoint.policies:
         computed = "of the endpoint"
-        drawn, fresh = _from_endpoint(prompts, sample, llm, endpoint, policy, own_seed)
+        drawn, fresh = _from_endpoint(prompts, sample, llm, endpoint, name, policy, own_seed)
     else:
         computed = machine.arithmetic(sample.dtype, machine.device(llm.device), threads=1)
-        drawn, fresh = _from_here(prompts, sample, llm, policy, Path(adapter), own_seed)
+        drawn, fresh = _from_here(prompts, sample, llm, policy, own_seed)
     texts = drawn.select(
         prompts["user"].gather(drawn["row"]).alias("user"),
         "sample",
@@ -46,7 +46,7 @@ def run(seed: int, sample: Sample, llm: Llm, endpoint: Endpoint, policy: str, ad
         pl.lit(sample.max_tokens, pl.Int64).alias("max_tokens"),
         pl.lit(own_seed, pl.Int64).alias("seed"),
     )
-    TEXTS.write(texts, paths.texts(policy))
+    TEXTS.write(texts, paths.texts(name))
     report = {
         "texts": texts.height,
         "redrawn": int((texts["redraws"] > 0).sum()),
@@ -56,20 +56,18 @@ def run(seed: int, sample: Sample, llm: Llm, endpoint: Endpoint, policy: str, ad
         "distinct_share": texts["text"].n_unique() / texts.height,
         "arithmetic": computed,
     }
-    write_json(paths.metrics("sample", policy), report)
+    write_json(paths.metrics("sample", name), report)
     return (
-        f"wrote {paths.texts(policy)}, {texts.height} texts of {prompts.height} users, "
+        f"wrote {paths.texts(name)}, {texts.height} texts of {prompts.height} users, "
         f"{fresh} sampled now, the others from the store; {report['redrawn']} redrawn; {computed}"
     )
 
 
-def _from_here(
-    prompts: pl.DataFrame, sample: Sample, llm: Llm, policy: str, adapter: Path, seed: int
-) -> tuple[pl.DataFrame, int]:
+def _from_here(prompts: pl.DataFrame, sample: Sample, llm: Llm, policy: str, seed: int) -> tuple[pl.DataFrame, int]:
     """Texts sampled on this machine (row, sample, text, tokens, stop, redraws, log_prob), and how many are new."""
     where = Place.of(llm.device, llm.quantization, llm.trust_remote_code)
     tokenizer = load_tokenizer(paths.LLM, where.trusted)
-    model = load_policy(paths.LLM, adapter, DTYPES[sample.dtype], NAME, where)
+    model = load_policy(paths.LLM, paths.policy(policy), DTYPES[sample.dtype], NAME, where)
     longest = int(prompts["tokens"].max()) + sample.max_tokens  # type: ignore[arg-type, operator]
     if longest > model.config.max_position_embeddings:
         raise RLRFError(
@@ -88,7 +86,7 @@ def _from_here(
         seed,
         sample.redraws,
         blank_tokens(words),
-        fingerprint([where.identity(paths.LLM), sha256(adapter), store.code(*CODE, threads=1)]),
+        fingerprint([where.identity(paths.LLM), sha256(paths.policy(policy)), store.code("stages.sample", threads=1)]),
     )
     drawn = sample_texts(sampler, sample.batch_users, f"sample {policy}")
     texts = [to_text(tokenizer, tokens, sample.stop) for tokens in drawn["tokens"].to_list()]
@@ -97,14 +95,14 @@ def _from_here(
 
 
 def _from_endpoint(
-    prompts: pl.DataFrame, sample: Sample, llm: Llm, endpoint: Endpoint, policy: str, seed: int
+    prompts: pl.DataFrame, sample: Sample, llm: Llm, endpoint: Endpoint, name: str, policy: str, seed: int
 ) -> tuple[pl.DataFrame, int]:
     """The same from a server, whose answers are written beside the texts; tokens are those of the local LLM."""
     tokenizer = load_tokenizer(paths.LLM, llm.trust_remote_code is not None)
     client = Client(endpoint, endpoint.policies[policy], sample, seed)
     drawn, fresh = ask_texts(client, prompts, f"sample {policy}")
     answers = drawn.select(prompts["user"].gather(drawn["row"]).alias("user"), "sample", "answer")
-    ANSWERS.write(answers, paths.answers(policy))
+    ANSWERS.write(answers, paths.answers(name))
     ending = tokenizer.encode(sample.stop[0], add_special_tokens=False)
     tokens = [
         tokenizer.encode(f" {text}", add_special_tokens=False) + (ending if stop == "stop" else [])

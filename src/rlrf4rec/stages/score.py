@@ -1,31 +1,30 @@
 """Stage score: the reward of each sample under models that did not train on its user, and how reliable it is."""
 
 import polars as pl
-from torch import nn
 
 from rlrf4rec import machine, paths
-from rlrf4rec.feedback import models, rewards
-from rlrf4rec.feedback.reliability import reliability
-from rlrf4rec.feedback.rewards import KINDS, Scorer, UserRewards
 from rlrf4rec.files import write_csv, write_json
+from rlrf4rec.inputs import Tables, read_tables
 from rlrf4rec.params import Reward
-from rlrf4rec.ranking.lists import Lists
+from rlrf4rec.reward import models, rewards
+from rlrf4rec.reward.reliability import reliability
+from rlrf4rec.reward.rewards import KINDS, UserRewards
 from rlrf4rec.seeds import derive
-from rlrf4rec.stages.inputs import Tables, read_tables
 from rlrf4rec.tables.rewards import REWARDS, TRAINED_LISTS
 from rlrf4rec.tables.split import TUNING, check_reward_lists
 
 BINS = 30
 
 
-def run(seed: int, reward: Reward, round_name: str, policy: str) -> str:
+def run(seed: int, reward: Reward, round_name: str, texts_name: str) -> str:
     """Score the samples of tuning and validation users; returns the closing line."""
     tables = read_tables()
     catalogue = tables.catalogue()
     frame = pl.concat([_tuning_lists(tables, round_name), tables.list_frame("validation")])
     lists = tables.lists(frame)
     nets = models.load(paths.reward_model(round_name), catalogue, lists.item.shape[1])
-    done = score_users(tables, lists, nets, tables.texts(policy), reward, seed, f"score {round_name}")
+    texts, group = tables.texts(texts_name, "tuning"), rewards.groups(tables.users, lists)
+    done = rewards.score_texts(nets, lists, texts, group, reward, derive(seed, "score"), f"score {round_name}")
     folds = tables.users["fold"].to_list()
     table = _table(done, tables, reward.kind)
     REWARDS.write(table, paths.rewards(round_name))
@@ -34,7 +33,7 @@ def run(seed: int, reward: Reward, round_name: str, policy: str) -> str:
         for name, fold in (("tuning", "train"), ("validation", "validation"))
     }
     report = {name: reliability(group) for name, group in groups.items()}
-    computed = machine.arithmetic()
+    computed = machine.arithmetic(threads=1)
     write_json(paths.metrics("score", round_name), {**report, "arithmetic": computed})
     write_csv(paths.plot("score", round_name), _histogram(table))
     shown = report["validation"][reward.kind]
@@ -54,17 +53,6 @@ def _tuning_lists(tables: Tables, round_name: str) -> pl.DataFrame:
         scored = frame.join(others, on="user", how="semi")
         check_reward_lists(scored, trained.filter(pl.col("half") == half), paths.trained_lists(round_name))
     return frame
-
-
-def score_users(
-    tables: Tables, lists: Lists, nets: dict[str, nn.Module], texts: object, reward: Reward, seed: int, what: str
-) -> list[UserRewards]:
-    """Rewards of all users that have lists here; tuning users by the models of the other half."""
-    halves, folds = tables.users["half"].to_list(), tables.users["fold"].to_list()
-    group = {u: halves[u] if halves[u] != "-" else folds[u] for u in sorted(set(lists.user.tolist()))}
-    scorer = Scorer(list(nets.values()), models.models_of(list(nets), group), lists, reward.k)
-    work = rewards.tasks(lists, texts, group, reward.other_lists, derive(seed, "score"))  # type: ignore[arg-type]
-    return rewards.score(scorer, work, what)
 
 
 def _table(done: list[UserRewards], tables: Tables, kind: str) -> pl.DataFrame:

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from rlrf4rec import paths, vectors
 from rlrf4rec.errors import RLRFError
+from rlrf4rec.inputs import Tables, read_tables
 from rlrf4rec.lists import candidates
 from rlrf4rec.params import Reward, Split
 from rlrf4rec.seeds import derive
-from rlrf4rec.stages.inputs import Tables, read_tables
 from rlrf4rec.tables.interactions import INTERACTIONS
 from rlrf4rec.tables.split import HISTORY, RANKING
 
@@ -116,8 +116,7 @@ def _items_mean(tables: Tables, history: pl.DataFrame) -> Tensor:
 
 def _best_of_n(tables: Tables, history: pl.DataFrame, split: Split, reward: Reward, seed: int) -> Tensor:
     """The base text with the highest reward on lists made of the user's own history: no later label is touched."""
-    from rlrf4rec.feedback import models, rewards  # brings Lightning along, which the others can do without
-    from rlrf4rec.feedback.rewards import Scorer
+    from rlrf4rec.reward import models, rewards  # brings Lightning along, which the others can do without
 
     own = history.with_columns(pl.col("position").alias("activity")).sort("user", "position")
     seen = INTERACTIONS.read(paths.INTERACTIONS).select("user", "item")
@@ -127,14 +126,10 @@ def _best_of_n(tables: Tables, history: pl.DataFrame, split: Split, reward: Rewa
         derive(seed, "best_of_n"),
     )  # fmt: skip
     lists = tables.lists(frame)
-    halves = tables.users["half"].to_list()
-    folds = tables.users["fold"].to_list()
-    group = {u: halves[u] if halves[u] != "-" else folds[u] for u in sorted(set(lists.user.tolist()))}
-    loaded = models.load(paths.reward_model("round1"), tables.catalogue(), lists.item.shape[1])
-    scorer = Scorer(list(loaded.values()), models.models_of(list(loaded), group), lists, reward.k)
-    texts = tables.texts("base")
-    work = rewards.tasks(lists, texts, group, reward.other_lists, derive(seed, "score"))
+    nets = models.load(paths.reward_model("round1"), tables.catalogue(), lists.item.shape[1])
+    texts, group = tables.texts("base"), rewards.groups(tables.users, lists)
+    done = rewards.score_texts(nets, lists, texts, group, reward, derive(seed, "score"), "source best_of_n")
     best = torch.zeros(len(texts), dtype=torch.int64)  # a user without such a list keeps the first text
-    for found in rewards.score(scorer, work, "source best_of_n"):
+    for found in done:
         best[found.user] = int(found.reward(reward.kind).argmax())
     return texts[torch.arange(len(texts)), best][:, None]

@@ -8,7 +8,7 @@ from rlrf4rec.lists import folds, protocols
 from rlrf4rec.lists.histories import histories, popularity
 from rlrf4rec.params import Split
 from rlrf4rec.tables.interactions import INTERACTIONS, ITEMS
-from rlrf4rec.tables.split import FOLD_USERS, HISTORY, LISTS, POPULARITY, check_fold, check_history
+from rlrf4rec.tables.split import CANDIDATES, FOLD_USERS, HISTORY, LISTS, POPULARITY, check_fold, check_history
 
 
 def run(seed: int, split: Split) -> str:
@@ -21,7 +21,7 @@ def run(seed: int, split: Split) -> str:
     )
     counts = popularity(items, history, assigned.filter(pl.col("fold") == "train").select("user"))
     lists, report = protocols.build(
-        split.protocol, interactions, history, later, assigned, counts, settings(split), seed
+        split.protocol, interactions, history, later, assigned, counts, protocols.Settings.of(split), seed
     )
     FOLD_USERS.write(assigned, paths.FOLD_USERS)
     HISTORY.write(history, paths.HISTORY)
@@ -31,13 +31,9 @@ def run(seed: int, split: Split) -> str:
         check_fold(frame, assigned, fold, path)
         check_history(frame, history, path)
         LISTS.write(frame, path)
+    CANDIDATES.write(lists["test"].select(pl.exclude("label", "real")), paths.candidates())
     about = {"folds": split.folds, "fold": split.fold, "users_without_history_cut": len(uncut)}
     roles = dict(sorted(assigned["role"].value_counts().iter_rows()))
     write_json(paths.metrics("split"), {**about, **report, "roles": roles})
     total = sum(report[fold]["lists"] for fold in lists)
-    return f"wrote {paths.FOLD_USERS.parent}, {len(users)} users, {total} lists ({split.protocol})"
-
-
-def settings(split: Split) -> protocols.Settings:
-    """How lists are made, from the params."""
-    return protocols.Settings(split.step, split.list_length, split.max_lists, split.window, split.positive_rating)
+    return f"wrote {paths.SPLIT}, {len(users)} users, {total} lists ({split.protocol})"

@@ -2,24 +2,23 @@
 
 from contextlib import nullcontext
 
-from rlrf4rec import machine, paths
-from rlrf4rec.alignment import module, packed
+from rlrf4rec import machine, paths, store
+from rlrf4rec.alignment import packed
 from rlrf4rec.alignment.checkpoint import Step
-from rlrf4rec.alignment.module import Dpo, Settings
+from rlrf4rec.alignment.module import Dpo
 from rlrf4rec.alignment.pairs import token_pairs
-from rlrf4rec.alignment.policy import load_policy_for_training, new_policy, save_adapter
+from rlrf4rec.alignment.policy import check_settings, load_policy_for_training, new_policy, save_adapter
 from rlrf4rec.alignment.reference import reference
+from rlrf4rec.alignment.tune import DEFAULTS, settings_of, tune
 from rlrf4rec.files import fingerprint, read_json, sha256, write_csv, write_json
-from rlrf4rec.language.models import DTYPES, Place, load_llm
-from rlrf4rec.language.tokenizer import load_tokenizer
+from rlrf4rec.llm.models import DTYPES, Place, load_llm
+from rlrf4rec.llm.tokenizer import load_tokenizer
 from rlrf4rec.params import Dpo as DpoParams
 from rlrf4rec.params import Llm, Sample, TrainDpo
 from rlrf4rec.search import study
 from rlrf4rec.seeds import derive
 from rlrf4rec.tables.rewards import PAIRS, check_tuning_users
 from rlrf4rec.tables.split import FOLD_USERS
-
-DEFAULTS = {"beta": 0.1, "learning_rate": 4e-4}
 
 
 def run(seed: int, sample: Sample, llm: Llm, dpo: DpoParams, train_dpo: TrainDpo, round_name: str, policy: str) -> str:
@@ -32,25 +31,21 @@ def run(seed: int, sample: Sample, llm: Llm, dpo: DpoParams, train_dpo: TrainDpo
     base = load_llm(paths.LLM, DTYPES[dpo.precision], packed.NAME, where)
     pairs = token_pairs(frame, tokenizer, base.config.max_position_embeddings)
     own_seed = derive(seed, "train_dpo", round_name)
-    identity = where.identity(paths.LLM)
+    identity = fingerprint([where.identity(paths.LLM), store.code("stages.train_dpo")])
     if policy == "base":
         tuned = new_policy(base, dpo.lora_rank, dpo.lora_alpha, dpo.lora_dropout, own_seed, dpo.lora_target)
     else:
-        tuned = load_policy_for_training(base, paths.adapter(policy))
-        identity = fingerprint([identity, dpo.reference, sha256(paths.adapter(policy))])
+        tuned = load_policy_for_training(base, paths.policy(policy))
+        check_settings(tuned, paths.policy(policy), dpo.lora_rank, dpo.lora_alpha, dpo.lora_dropout)
+        identity = fingerprint([identity, dpo.reference, sha256(paths.policy(policy))])
     wrote = (policy == "base" or dpo.reference == "previous") and sample.dtype == dpo.precision
     with tuned.disable_adapter() if dpo.reference == "base" else nullcontext():
         before = reference(
             tuned, frame, pairs, wrote, dpo.batch, dpo.precision, f"train_dpo {round_name} reference", identity
         )
-    settings = dpo_settings(dpo, values["beta"], values["learning_rate"], own_seed, where)
-    if dpo.engine == "trl":
-        from rlrf4rec.alignment import trl_engine
-
-        steps = trl_engine.train(tuned, tokenizer, pairs, before, settings)
-    else:
-        steps = module.train(Dpo(tuned, pairs, before, settings), f"train_dpo {round_name}", identity)
-    save_adapter(tuned, paths.LLM, paths.adapter(round_name))
+    work = Dpo(tuned, pairs, before, settings_of(dpo, values, own_seed, where.device))
+    steps = tune(work, dpo.engine, tokenizer, f"train_dpo {round_name}", identity)
+    save_adapter(tuned, paths.LLM, paths.policy(round_name))
     write_csv(paths.plot("train_dpo", round_name), [vars(step) for step in steps])
     tail = steps[len(steps) // 2 :]
     last = {
@@ -61,24 +56,7 @@ def run(seed: int, sample: Sample, llm: Llm, dpo: DpoParams, train_dpo: TrainDpo
     report = {"hyperparameters": values, "pairs": len(pairs), "second_half": last, "arithmetic": computed}
     write_json(paths.metrics("train_dpo", round_name), report)
     done = f"{len(pairs)} pairs, {len(steps)} steps; {sources}; {_trend(steps)}"
-    return f"wrote {paths.adapter(round_name)}, {done}; {computed}"
-
-
-def dpo_settings(dpo: DpoParams, beta: float, learning_rate: float, seed: int, place: Place) -> Settings:
-    """Settings of the engine from the shared params and the two that are searched."""
-    return Settings(
-        beta=beta,
-        learning_rate=learning_rate,
-        batch=dpo.batch,
-        accumulate=dpo.accumulate,
-        epochs=dpo.epochs,
-        warmup=dpo.warmup,
-        weight_decay=dpo.weight_decay,
-        max_grad_norm=dpo.max_grad_norm,
-        precision=dpo.precision,
-        seed=seed,
-        device=place.device,
-    )
+    return f"wrote {paths.policy(round_name)}, {done}; {computed}"
 
 
 def _trend(steps: list[Step]) -> str:

@@ -6,22 +6,22 @@ sft: supervised fine-tuning on the chosen texts.
 
 from dataclasses import replace
 
-from rlrf4rec import machine, paths
-from rlrf4rec.alignment import module, packed
+from rlrf4rec import machine, paths, store
+from rlrf4rec.alignment import packed
 from rlrf4rec.alignment.module import Dpo
 from rlrf4rec.alignment.pairs import shuffled, token_pairs
 from rlrf4rec.alignment.policy import new_policy, save_adapter
 from rlrf4rec.alignment.reference import reference
 from rlrf4rec.alignment.sft import Sft
+from rlrf4rec.alignment.tune import DEFAULTS, settings_of, tune
 from rlrf4rec.errors import RLRFError
-from rlrf4rec.files import read_json, write_csv, write_json
-from rlrf4rec.language.models import DTYPES, Place, load_llm
-from rlrf4rec.language.tokenizer import load_tokenizer
+from rlrf4rec.files import fingerprint, read_json, write_csv, write_json
+from rlrf4rec.llm.models import DTYPES, Place, load_llm
+from rlrf4rec.llm.tokenizer import load_tokenizer
 from rlrf4rec.params import Dpo as DpoParams
 from rlrf4rec.params import Llm, Sample, TrainDpo, TrainPolicy
 from rlrf4rec.search import study
 from rlrf4rec.seeds import derive
-from rlrf4rec.stages.train_dpo import DEFAULTS, dpo_settings
 from rlrf4rec.tables.rewards import PAIRS, check_tuning_users
 from rlrf4rec.tables.split import FOLD_USERS
 
@@ -50,15 +50,15 @@ def run(
         frame = shuffled(frame, derive(seed, "shuffled"))
     pairs = token_pairs(frame, tokenizer, base.config.max_position_embeddings)
     tuned = new_policy(base, dpo.lora_rank, dpo.lora_alpha, dpo.lora_dropout, own_seed, dpo.lora_target)
-    identity = where.identity(paths.LLM)
+    identity = fingerprint([where.identity(paths.LLM), store.code("stages.train_policy")])
     what = f"train_policy {method}"
     told = sample.dtype == dpo.precision
     before = reference(tuned, frame, pairs, told, dpo.batch, dpo.precision, f"{what} reference", identity)
-    settings = dpo_settings(dpo, values["beta"], values["learning_rate"], own_seed, where)
+    settings = settings_of(dpo, values, own_seed, where.device)
     if method == "sft":
         settings = replace(settings, learning_rate=train_policy.sft_learning_rate, epochs=train_policy.sft_epochs)
     trained = Sft(tuned, pairs, before, settings) if method == "sft" else Dpo(tuned, pairs, before, settings)
-    steps = module.train(trained, what, identity)
+    steps = tune(trained, dpo.engine, tokenizer, what, identity)
     save_adapter(tuned, paths.LLM, paths.policy(method))
     write_csv(paths.plot("train_policy", method), [vars(step) for step in steps])
     tail = steps[len(steps) // 2 :]

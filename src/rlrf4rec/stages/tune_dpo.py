@@ -11,21 +11,21 @@ import optuna
 import polars as pl
 
 from rlrf4rec import machine, paths, store
-from rlrf4rec.alignment import module, packed
+from rlrf4rec.alignment import packed
 from rlrf4rec.alignment.module import Dpo
 from rlrf4rec.alignment.pairs import token_pairs
 from rlrf4rec.alignment.policy import new_policy, save_adapter
 from rlrf4rec.alignment.reference import reference
+from rlrf4rec.alignment.tune import DEFAULTS, settings_of, tune
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.files import sha256, write_csv, write_json
-from rlrf4rec.language.models import DTYPES, Place, load_llm
-from rlrf4rec.language.tokenizer import load_tokenizer
+from rlrf4rec.llm.models import DTYPES, Place, load_llm
+from rlrf4rec.llm.tokenizer import load_tokenizer
 from rlrf4rec.params import Dpo as DpoParams
 from rlrf4rec.params import Encode, Llm, Reward, Sample, TuneDpo
+from rlrf4rec.reward.judge import Judge
 from rlrf4rec.search import study
 from rlrf4rec.seeds import derive
-from rlrf4rec.stages.judge import Judge
-from rlrf4rec.stages.train_dpo import DEFAULTS, dpo_settings
 from rlrf4rec.tables.rewards import PAIRS, REWARDS, check_tuning_users
 from rlrf4rec.tables.split import FOLD_USERS
 
@@ -47,9 +47,7 @@ def run(
         blocks = [b.model_dump() for b in (sample, llm, encode, reward, dpo, tune_dpo)]
         key = study.identity(
             [
-                store.code(
-                    "stages/tune_dpo", "stages/judge", "alignment", "language", "feedback", "ranking", "metrics"
-                ),
+                store.code("stages.tune_dpo"),
                 seed,
                 *blocks,
                 sha256(paths.LLM),
@@ -87,7 +85,8 @@ def _search(
     tokenizer = load_tokenizer(paths.LLM, where.trusted)
     base = load_llm(paths.LLM, DTYPES[dpo.precision], packed.NAME, where)
     pairs = token_pairs(frame, tokenizer, base.config.max_position_embeddings)
-    judge = Judge(held, sample.model_copy(update={"n": space.samples}), encode, reward, round_name, seed, where)
+    fewer = sample.model_copy(update={"n": space.samples})
+    judge = Judge(held, "train", fewer, encode, reward, round_name, seed, where)
     before = REWARDS.read(paths.rewards(round_name))
     policy = new_policy(base, dpo.lora_rank, dpo.lora_alpha, dpo.lora_dropout, 0, dpo.lora_target)
     # The texts of the first round are those of the base LLM, which is the reference here.
@@ -114,13 +113,9 @@ def _search(
                 raise optuna.TrialPruned
 
         try:
-            settings = dpo_settings(dpo, beta, learning_rate, own, where)
-            if dpo.engine == "trl":
-                from rlrf4rec.alignment import trl_engine
-
-                trl_engine.train(tuned, tokenizer, pairs, told, settings)
-            else:
-                module.train(Dpo(tuned, pairs, told, settings, halfway), f"tune_dpo trial {trial.number}", None)
+            settings = settings_of(dpo, {"beta": beta, "learning_rate": learning_rate}, own, where.device)
+            work = Dpo(tuned, pairs, told, settings, halfway)
+            tune(work, dpo.engine, tokenizer, f"tune_dpo trial {trial.number}", None)
             return gain(held)
         finally:
             tuned.unload()

@@ -8,16 +8,17 @@ import optuna
 import polars as pl
 
 from rlrf4rec import machine, paths, store
-from rlrf4rec.feedback import models
-from rlrf4rec.feedback.models import DEFAULTS, Hyperparameters
 from rlrf4rec.files import write_csv, write_json
+from rlrf4rec.inputs import read_tables
 from rlrf4rec.params import RewardModel, TuneReward
 from rlrf4rec.ranking.module import Ranker, fit, personal_part
 from rlrf4rec.ranking.permute import permutation
+from rlrf4rec.reward import models
+from rlrf4rec.reward.models import DEFAULTS, Hyperparameters
 from rlrf4rec.search import study
 from rlrf4rec.seeds import derive, seeded
-from rlrf4rec.stages.inputs import read_tables
 from rlrf4rec.tables.split import TUNING
+from rlrf4rec.workers import one_thread
 
 
 class Objective:
@@ -37,6 +38,7 @@ class Objective:
         members = dict.fromkeys(self.validation.user.tolist(), "validation")
         self.others = permutation(members, tables.users.height, self.seed)
 
+    @one_thread()
     def __call__(self, trial: optuna.Trial) -> float:
         """Best personal part over the epochs; that epoch's number is kept with the trial."""
         space, net, own = self.space, self.reward_model.net, self.seed
@@ -68,7 +70,7 @@ class Objective:
 def run(seed: int, reward_model: RewardModel, tune_reward: TuneReward, policy: str) -> str:
     """Search and write the best hyperparameters and all trials; returns the closing line."""
     space = tune_reward
-    code = store.code("stages/tune_reward", "ranking", "feedback", "metrics")
+    code = store.code("stages.tune_reward", threads=1)
     files = [paths.FOLD_USERS, paths.lists("train"), paths.lists("validation")]
     files += [paths.vectors(name) for name in (policy, "template", "items")]
     key = study.identity([code, seed, reward_model.model_dump(), space.model_dump()], files)
@@ -83,7 +85,7 @@ def run(seed: int, reward_model: RewardModel, tune_reward: TuneReward, policy: s
     write_csv(paths.TUNE_REWARD_TRIALS, rows)
     write_csv(paths.plot("tune_reward", "trials"), [{k: r[k] for k in ("trial", "value", "best_so_far")} for r in rows])
     value = winner.value if winner else None
-    computed = machine.arithmetic()
+    computed = machine.arithmetic(threads=1)
     counts = {"validation_personal_part": value, "trials": len(trials)}
     write_json(paths.metrics("tune_reward"), {**counts, **found, "arithmetic": computed})
     pruned = pl.Series([r["state"] for r in rows], dtype=pl.String).eq("PRUNED").sum()

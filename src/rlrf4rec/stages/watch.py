@@ -1,7 +1,7 @@
 """Stage watch: what the texts of each policy look like, and how far it has moved from the base LLM.
 
 A reward can be gained in ways that nobody wants: longer texts, copies of the prompt, one text for everybody. Measures
-of a text are averaged per user, then over users; the change against base is paired by user.
+of a text are averaged per user, then over users whose texts are evaluated; the change against base is paired by user.
 """
 
 from collections import Counter
@@ -18,22 +18,25 @@ from rlrf4rec.alignment import module, packed
 from rlrf4rec.alignment.packed import TokenPair
 from rlrf4rec.alignment.policy import load_policy_for_training
 from rlrf4rec.files import write_csv, write_json
-from rlrf4rec.language.models import DTYPES, Place, load_llm
-from rlrf4rec.language.prompts import by_liking, genre_shares, parts, top_genres
-from rlrf4rec.language.tokenizer import load_tokenizer
+from rlrf4rec.llm.models import DTYPES, Place, load_llm, untuned
+from rlrf4rec.llm.tokenizer import load_tokenizer
 from rlrf4rec.metrics.statistics import Array, paired_interval
-from rlrf4rec.params import Llm, Watch
+from rlrf4rec.params import Llm, Loop, Watch
+from rlrf4rec.prompting.prompts import by_liking, genre_shares, parts, top_genres
 from rlrf4rec.seeds import derive
 from rlrf4rec.tables.interactions import ITEMS
-from rlrf4rec.tables.split import FOLD_USERS, HISTORY
+from rlrf4rec.tables.split import FOLD_USERS, HISTORY, USERS
 from rlrf4rec.tables.texts import PROMPTS, TEXTS
 from rlrf4rec.texts.measures import Reader, corpus_measures
 
 
-def run(seed: int, policies: dict[str, str], llm: Llm, watch: Watch) -> str:
+def run(seed: int, loop: Loop, llm: Llm, watch: Watch) -> str:
     """Measure the texts of all policies; returns the closing line."""
-    users, prompts = FOLD_USERS.read(paths.FOLD_USERS)["user"], PROMPTS.read(paths.PROMPTS)
-    reader = read_users(users, prompts, watch.top_genres)
+    everyone, prompts = FOLD_USERS.read(paths.FOLD_USERS), PROMPTS.read(paths.PROMPTS)
+    measured = everyone.filter(USERS["evaluated"])
+    users = measured["user"]
+    rows = torch.tensor(everyone.with_row_index("row").filter(USERS["evaluated"])["row"].to_list())
+    reader = read_users(prompts, watch.top_genres)
     own_seed = derive(seed, "watch")
     kl_users = sorted(users.sample(min(watch.kl_users, len(users)), seed=own_seed, shuffle=True).to_list())
     where = Place.of(llm.device, llm.quantization, llm.trust_remote_code)
@@ -41,27 +44,27 @@ def run(seed: int, policies: dict[str, str], llm: Llm, watch: Watch) -> str:
     model = load_llm(paths.LLM, DTYPES[watch.precision], packed.NAME, where)
     report: dict[str, dict[str, float]] = {}
     per_user: dict[str, pl.DataFrame] = {}
-    for policy, adapter in policies.items():
-        texts = TEXTS.read(paths.texts(policy))
+    for policy in loop.policies:
+        texts = TEXTS.read(paths.texts(policy)).join(measured.select("user"), on="user", how="semi")
         per_user[policy] = reader.measure(texts)
         averages = per_user[policy].drop("user").mean().row(0, named=True)
         means = {str(name): float(value) for name, value in averages.items() if value is not None}
-        vectors_of_texts = vectors.read_texts(paths.vectors(policy), users)
-        kl, error = divergence(model, tokenizer, Path(adapter), texts, prompts, kl_users, watch)
+        vectors_of_texts = vectors.read_texts(paths.vectors(policy), everyone["user"], rows.tolist())[rows]
+        kl, error = divergence(model, tokenizer, paths.policy(policy), texts, prompts, kl_users, watch)
         corpus = corpus_measures(texts["text"].to_list(), vectors_of_texts)
         report[policy] = {**means, **corpus, "kl_to_base": kl, "kl_to_base_two_errors": error}
     computed = machine.arithmetic(watch.precision, where.device)
     write_json(paths.metrics("watch"), {p: {**found, "arithmetic": computed} for p, found in report.items()})
-    rows = [{"policy": p, "measure": m, "value": v} for p, found in report.items() for m, v in found.items()]
-    write_csv(paths.PLOTS / "watch.csv", rows)
+    measures = [{"policy": p, "measure": m, "value": v} for p, found in report.items() for m, v in found.items()]
+    write_csv(paths.plot("watch", "measures"), measures)
     write_csv(paths.plot("watch", "changes"), changes(per_user, watch.bootstrap, own_seed))
-    last = list(policies)[-1]
+    last = loop.policies[-1]
     shown = ("characters", "copied_from_examples", "names_unknown_title", "similarity_between_users", "kl_to_base")
     told = ", ".join(f"{name} {report['base'][name]:.3g} to {report[last][name]:.3g}" for name in shown)
-    return f"wrote {paths.metrics('watch')}, {len(policies)} policies; base to {last}: {told}; {computed}"
+    return f"wrote {paths.metrics('watch')}, {len(loop.policies)} policies; base to {last}: {told}; {computed}"
 
 
-def read_users(users: pl.Series, prompts: pl.DataFrame, top: int) -> Reader:
+def read_users(prompts: pl.DataFrame, top: int) -> Reader:
     """What is known of each user apart from the texts: the prompt and the genres liked most in the history."""
     items = ITEMS.read(paths.ITEMS)
     history = HISTORY.read(paths.HISTORY).join(items, on="item", how="left", maintain_order="left")
@@ -92,7 +95,7 @@ def divergence(
     The texts are pi's own, so this estimates KL(pi || pi_base) by Monte Carlo (Schulman 2020, k1). They were drawn
     with the sampler's temperature and top-p, not from pi as it is: with top-p below 1 the tail of pi is left out.
     """
-    if not adapter.is_dir():
+    if untuned(adapter):
         return 0.0, 0.0
     prompt_of = dict(prompts.select("user", "prompt").iter_rows())
     tokens = {(u, s): t for u, s, t in texts.select("user", "sample", "tokens").iter_rows()}

@@ -1,1 +1,1 @@
-"""See docs/method.md."""
+"""Contracts of the tables between stages: each is checked when it is written and when it is read."""

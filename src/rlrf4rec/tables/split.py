@@ -13,6 +13,11 @@ HALVES = ["A", "B", "-"]
 PROTOCOLS = ["uniform", "popularity", "retrieved"]
 TUNING = pl.col("role").is_in(["tune", "both"])  # of FoldUser: users whose labels may tune the LLM
 RANKING = pl.col("role").is_in(["rank", "both"])  # those whose lists train the evaluated re-rankers
+USERS = {  # whose texts a policy writes, by name
+    "all": pl.lit(True),
+    "evaluated": RANKING | (pl.col("fold") != "train"),  # their texts are read by re-rankers
+    "tuning": TUNING | (pl.col("fold") == "validation"),  # theirs by reward models
+}
 
 
 class FoldUser(pa.DataFrameModel):
@@ -135,7 +140,7 @@ LISTS = table(
     Rule("item", "no item is twice in a list, but for KAR's (uniform)", _SPLIT, lambda f: _twice(_checked(f))),
     Rule("label", "a positive is real", _SPLIT, lambda f: f.filter((pl.col("label") == 1) & ~pl.col("real"))),
 )
-CANDIDATES = table(Unlabelled, "protocol")
+CANDIDATES = table(Unlabelled, "split")
 POPULARITY = table(Popularity, "split")
 
 

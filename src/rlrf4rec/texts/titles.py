@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from rlrf4rec.language.prompts import natural_title
+from rlrf4rec.prompting.prompts import natural_title
 from rlrf4rec.texts.statistics import WORD, words
 
 BEFORE_YEAR = re.compile(r"\((?=\d{4}\b)")

@@ -1,0 +1,1 @@
+"""Vectors of texts: texts in; one vector each out."""

@@ -1,0 +1,91 @@
+"""Encoding texts: mean pooling over tokens, unit length."""
+
+from typing import Any
+
+import polars as pl
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from rlrf4rec import store
+from rlrf4rec.files import fingerprint
+from rlrf4rec.llm.predict import predict
+from rlrf4rec.progress import Progress
+
+SCHEMA: dict[str, Any] = {"text": pl.String, "vector": pl.List(pl.Float32)}
+Row = tuple[str, list[float]]  # of SCHEMA
+
+
+def batches_of(texts: list[str], batch: int) -> list[list[int]]:
+    """Batches of rows, texts of like length together."""
+    order = sorted(range(len(texts)), key=lambda i: (len(texts[i]), texts[i]))
+    return [order[i : i + batch] for i in range(0, len(order), batch)]
+
+
+class Encoder:
+    """Sentence vectors: mean of the last hidden states over the tokens, scaled to length 1."""
+
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: object, texts: list[str], max_tokens: int, shelf: store.Rows | None
+    ) -> None:
+        self.shelf = shelf
+        self.model, self.tokenizer, self.texts, self.max_tokens = model, tokenizer, texts, max_tokens
+        self.progress: Progress | None = None
+        self.vectors: dict[str, Tensor] = {}
+
+    def take(self, rows: list[Row]) -> None:
+        """Keep and count what was encoded."""
+        if self.shelf:
+            self.shelf.add(pl.DataFrame(rows, SCHEMA, orient="row"))
+        if self.progress:
+            self.progress.advance(len(rows))
+        self.vectors.update({text: torch.tensor(vector) for text, vector in rows})
+
+    @torch.inference_mode()
+    def encode(self, batch: list[int]) -> list[Row]:
+        """Texts of a batch with their vectors; uses no library with threads of its own: a forked worker can run it."""
+        tokens = self.tokenizer(  # type: ignore[operator]
+            [self.texts[row] for row in batch],
+            padding=True,
+            truncation=True,
+            max_length=self.max_tokens,
+            return_tensors="pt",
+        ).to(self.model.device)
+        hidden = self.model(**tokens).last_hidden_state.float()
+        mask = tokens["attention_mask"][..., None].float()
+        pooled = (hidden * mask).sum(dim=1) / mask.sum(dim=1)
+        vectors = torch.nn.functional.normalize(pooled, dim=-1).cpu()
+        return list(zip((self.texts[row] for row in batch), vectors.tolist(), strict=True))
+
+
+def encode_texts(
+    model: PreTrainedModel,
+    tokenizer: object,
+    texts: list[str],
+    max_tokens: int,
+    batch: int,
+    what: str,
+    identity: str | None,
+) -> Tensor:
+    """Vectors of `texts`, float32 [texts, width]; equal texts are encoded once.
+
+    `identity` names the encoder in the store, where vectors are kept as batches finish; None keeps nothing. They
+    are kept for these texts alone: a vector's last bits depend on the texts beside it in its batch, so vectors of
+    other work would make the result depend on what ran before.
+    """
+    distinct = sorted(set(texts))
+    key = fingerprint([identity, max_tokens, batch, distinct])
+    shelf = store.Rows("encode", key, ["text"]) if identity else None
+    found = shelf.load() if shelf else None
+    vectors = {} if found is None else {text: torch.tensor(vector) for text, vector in found.iter_rows()}
+    missing = [text for text in distinct if text not in vectors]
+    if missing:
+        model = model.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
+        encoder = Encoder(model, tokenizer, missing, max_tokens, shelf)
+        encoder.progress = Progress(len(missing), what)
+        predict(model, encoder.encode, batches_of(missing, batch), encoder.take)
+        vectors |= encoder.vectors
+        encoder.progress.close()
+    if shelf:
+        shelf.flush()
+    return torch.stack([vectors[text] for text in texts])

@@ -1,0 +1,62 @@
+"""Metrics of re-rankers on lists, from the scores that they gave before they could see a label."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import polars as pl
+from torch import Tensor
+
+from rlrf4rec.errors import InputError
+from rlrf4rec.metrics.ranking import METRICS, ranked_labels
+from rlrf4rec.ranking.lists import Lists
+from rlrf4rec.tables.results import metric_names
+from rlrf4rec.vectors import load_tensors
+
+Place = tuple[str, str, int]  # backbone, kind, seed
+PLACE = ("backbone", "knowledge", "seed")
+BY_USER = [*PLACE, "user"]
+
+
+def read_scores(
+    files: Mapping[str, Path], backbones: Sequence[str], seeds: int, which: Iterable[str], lists: Lists
+) -> dict[str, dict[Place, Tensor]]:
+    """Scores [L, C] by which of them (own, permuted), backbone, kind and seed; `files`: those of each kind."""
+    read = {kind: load_tensors(path) for kind, path in files.items()}
+    found: dict[str, dict[Place, Tensor]] = {name: {} for name in which}
+    for backbone in backbones:
+        for kind, (tensors, about) in read.items():
+            if about.get("lists") != lists.identity():
+                raise InputError(f"{files[kind]}: scores of other lists than these {len(lists)}; run `dvc repro`")
+            for number in range(seeds):
+                for name, places in found.items():
+                    key = f"{backbone}/{number}/{name}"
+                    if key not in tensors:
+                        raise InputError(f"{files[kind]}: no scores {key}; run `dvc repro`")
+                    places[backbone, kind, number] = tensors[key]
+    return found
+
+
+def by_list(scores: Tensor, lists: Lists, users: pl.Series, ks: list[int]) -> pl.DataFrame:
+    """All metrics of scores [L, C] on every list: user, list, and a column for each metric."""
+    ranked = ranked_labels(scores, lists.label)
+    columns = {f"{name}@{k}": metric(ranked, k).numpy() for k in ks for name, metric in METRICS.items()}
+    found = pl.DataFrame({"user": users.gather(lists.user.tolist()), "list": lists.number.numpy(), **columns})
+    return found.select("user", "list", *metric_names(ks))
+
+
+def by_place(scores: Mapping[Place, Tensor], lists: Lists, users: pl.Series, ks: list[int]) -> pl.DataFrame:
+    """The same of every re-ranker and seed, one below the other."""
+    return pl.concat(
+        by_list(values, lists, users, ks).select(
+            pl.lit(backbone).alias("backbone"),
+            pl.lit(kind).alias("knowledge"),
+            pl.lit(number, pl.Int64).alias("seed"),
+            pl.all(),
+        )
+        for (backbone, kind, number), values in scores.items()
+    )
+
+
+def by_user(per_list: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    """Means over each user's lists."""
+    return per_list.group_by(BY_USER, maintain_order=True).agg(pl.col(names).mean())

@@ -1,0 +1,58 @@
+"""Tables, vectors and lists that several stages read, checked as they are read."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+from torch import Tensor
+
+from rlrf4rec import paths, vectors
+from rlrf4rec.ranking.lists import Catalogue, Lists
+from rlrf4rec.tables.interactions import ITEMS
+from rlrf4rec.tables.split import FOLD_USERS, HISTORY, LISTS, POPULARITY, USERS, check_fold, check_history
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Users with folds, items, popularity, and the folder that the candidate lists lie in."""
+
+    users: pl.DataFrame
+    items: pl.DataFrame
+    popularity: pl.DataFrame
+    folder: Path = paths.SPLIT
+
+    def texts(self, name: str, users: str = "all") -> Tensor:
+        """Vectors of texts about users, [users, samples, width], rows as in `users`."""
+        return self.told(paths.vectors(name), users)
+
+    def told(self, path: Path, users: str) -> Tensor:
+        """The same of a file; those of `users` (of `tables.split.USERS`) have to be there, others may be NaN."""
+        return vectors.read_texts(path, self.users["user"], self.rows(USERS[users]))
+
+    def catalogue(self, described: Path | None = None) -> Catalogue:
+        """The catalogue with these vectors of the items' side; None: those of the items' texts."""
+        found = vectors.read_texts(described or paths.vectors("items"), self.items["item"])[:, 0]
+        return Catalogue.of(self.items, self.popularity, found)
+
+    def list_frame(self, fold: str) -> pl.DataFrame:
+        """Candidate lists of a fold, checked for users of other folds and against the histories.
+
+        A list without a positive (KAR's protocol has such) teaches nothing: it counts, with 0, for test users alone.
+        """
+        path = paths.lists(fold, self.folder)
+        frame = check_fold(LISTS.read(path), self.users, fold, path)
+        check_history(frame, HISTORY.read(paths.HISTORY), path)
+        return frame if fold == "test" else frame.filter(pl.col("label").max().over("user", "list") > 0)
+
+    def lists(self, frame: pl.DataFrame) -> Lists:
+        """Lists as tensors; users and items as rows of the tables."""
+        return Lists.of(frame, self.users["user"], self.items["item"])
+
+    def rows(self, condition: pl.Expr) -> list[int]:
+        """Row numbers of the users that fulfil a condition."""
+        return self.users.with_row_index("row").filter(condition)["row"].to_list()
+
+
+def read_tables() -> Tables:
+    """Read users, items and popularity."""
+    return Tables(FOLD_USERS.read(paths.FOLD_USERS), ITEMS.read(paths.ITEMS), POPULARITY.read(paths.POPULARITY))

@@ -1,0 +1,1 @@
+"""The LLM: loading it and an adapter, its tokenizer, running it over batches."""

@@ -1,0 +1,141 @@
+"""Training re-rankers in worker processes of one thread each.
+
+Small nets gain little from threads; processes use every core, and a result depends neither on the number
+of cores nor on what runs beside it.
+"""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rlrf4rec import store, workers
+from rlrf4rec.params import TrainRanker
+from rlrf4rec.progress import Progress
+from rlrf4rec.retraining.material import Material
+from rlrf4rec.seeds import seeded
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How every re-ranker is trained, whatever its knowledge."""
+
+    learning_rate: float
+    weight_decay: float
+    dropout: float
+    shared: int
+    private: int
+    epochs: int
+    batch: int
+
+    @staticmethod
+    def of(p: TrainRanker) -> "Settings":
+        """From the params."""
+        return Settings(
+            p.learning_rate, p.weight_decay, p.dropout, p.experts_shared, p.experts_private, p.epochs, p.batch
+        )
+
+
+@dataclass(frozen=True)
+class Job:
+    """One re-ranker to train."""
+
+    backbone: str
+    material: Material
+    settings: Settings
+    seed: int
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Weights, mean loss by epoch, validation NDCG@5, scores of lists.
+
+    Scores: `own` and `permuted` (another user's text) of the candidates, and `validation` of those lists. The curve of
+    validation is looked at after the first and then every second epoch to the last.
+    """
+
+    weights: dict[str, Tensor]
+    losses: list[float]
+    validation: list[float]
+    scores: dict[str, Tensor]
+
+
+def train(job: Job) -> Trained:
+    """Train one re-ranker to the last epoch: no early stopping, validation is only recorded."""
+    from rlrf4rec.ranking import nets
+    from rlrf4rec.ranking.module import Ranker, fit, mean_ndcg, predict
+
+    s, m = job.settings, job.material
+    length = m.lists.item.shape[1]
+    with seeded(job.seed):
+        net = nets.build(job.backbone, m.catalogue, m.texts[m.seen], length, s.dropout, s.shared, s.private, 0)
+        steps = -(-len(m.lists) // s.batch) * s.epochs
+        ranker = Ranker(net, job.backbone, m.lists, m.texts, s.learning_rate, s.weight_decay, job.seed, steps)
+        curve: list[float] = []
+        mean = m.texts.mean(dim=1)
+
+        def record(epoch: int) -> bool:
+            if (s.epochs - epoch) % 2 == 0 and epoch > 0:  # every second epoch, the last one among them
+                return False
+            curve.append(mean_ndcg(net, m.validation, mean[:, None], 5))
+            return False
+
+        losses = fit(ranker, s.epochs, s.batch, job.seed, record)
+    scores = {
+        "own": predict(net, m.candidates, mean[m.candidates.user]),
+        "permuted": predict(net, m.candidates, mean[m.others][m.candidates.user]),
+        "validation": predict(net, m.validation, mean[m.validation.user]),
+    }
+    return Trained({k: v.detach().clone() for k, v in net.state_dict().items()}, losses, curve, scores)
+
+
+def train_all(jobs: list[Job], what: str) -> list[Trained]:
+    """Train all jobs that are not in the store, as many at once as this process has threads."""
+    code = store.code("retraining.parallel", threads=1)
+    keys = [store.digest(code, job) for job in jobs]
+    done = {key: found for key in keys if (found := _load(key))}
+    missing = {key: job for key, job in zip(keys, jobs, strict=True) if key not in done}
+    if missing:
+        progress = Progress(len(missing), what)
+        made = workers.spread(_numpy_train, list(missing.values()))
+        for key, (weights, losses, validation, scores) in zip(missing, made, strict=True):
+            done[key] = Trained(_tensors(weights), losses, validation, _tensors(scores))
+            _save(key, done[key])
+            progress.advance(1, f"loss {losses[-1]:.3f}")
+        progress.close()
+    return [done[key] for key in keys]
+
+
+def _save(key: str, trained: Trained) -> None:
+    tensors = {f"weights/{name}": tensor for name, tensor in trained.weights.items()}
+    tensors |= {f"scores/{name}": tensor for name, tensor in trained.scores.items()}
+    curves = {"losses": json.dumps(trained.losses), "validation": json.dumps(trained.validation)}
+    store.save_tensors("train_ranker", key, tensors, curves)
+
+
+def _load(key: str) -> Trained | None:
+    found = store.load_tensors("train_ranker", key)
+    if found is None:
+        return None
+    tensors, curves = found
+    weights, scores = (
+        {name.split("/", 1)[1]: tensor for name, tensor in tensors.items() if name.startswith(part)}
+        for part in ("weights/", "scores/")
+    )
+    return Trained(weights, json.loads(curves["losses"]), json.loads(curves["validation"]), scores)
+
+
+Arrays = dict[str, np.ndarray]
+
+
+def _numpy_train(job: Job) -> tuple[Arrays, list[float], list[float], Arrays]:
+    """As numpy arrays, results travel by value: no shared memory that can run out."""
+    done = train(job)
+    arrays = [{name: tensor.numpy() for name, tensor in part.items()} for part in (done.weights, done.scores)]
+    return arrays[0], done.losses, done.validation, arrays[1]
+
+
+def _tensors(arrays: Arrays) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}

@@ -1,0 +1,74 @@
+"""Rewards of new texts of a tuned policy, as the search of DPO's hyperparameters needs them."""
+
+from pathlib import Path
+
+from rlrf4rec import paths
+from rlrf4rec.encoding.encoder import encode_texts
+from rlrf4rec.inputs import read_tables
+from rlrf4rec.llm.models import DTYPES, Place, load_encoder, load_policy
+from rlrf4rec.llm.tokenizer import load_tokenizer
+from rlrf4rec.params import Encode, Reward, Sample
+from rlrf4rec.reward import models
+from rlrf4rec.reward.rewards import groups, score_texts
+from rlrf4rec.sampling.generate import Settings
+from rlrf4rec.sampling.sampler import Sampler, blank_tokens, sample_texts, stop_tokens, to_text, token_texts
+from rlrf4rec.sampling.shared_attention import NAME
+from rlrf4rec.seeds import derive
+from rlrf4rec.tables.split import USERS
+from rlrf4rec.tables.texts import PROMPTS
+
+
+class Judge:
+    """Samples, encodes and scores new texts of some users; what does not change is loaded once.
+
+    `fold`: train (users who tune, judged by the models of the other half) or validation.
+    """
+
+    def __init__(
+        self,
+        users: list[str],
+        fold: str,
+        sample: Sample,
+        encode: Encode,
+        reward: Reward,
+        round_name: str,
+        seed: int,
+        place: Place,
+    ) -> None:
+        self.sample, self.encode, self.reward, self.seed, self.place = sample, encode, reward, seed, place
+        tables = read_tables()
+        self.row = {user: row for row, user in enumerate(tables.users["user"])}
+        self.lists = tables.lists(
+            tables.list_frame(fold).join(tables.users.filter(USERS["tuning"]), on="user", how="semi")
+        )
+        self.nets = models.load(paths.reward_model(round_name), tables.catalogue(), self.lists.item.shape[1])
+        self.group = groups(tables.users, self.lists)
+        self.encoder, self.encoder_tokenizer = load_encoder(paths.ENCODER), load_tokenizer(paths.ENCODER)
+        self.tokenizer = load_tokenizer(paths.LLM, place.trusted)
+        words = token_texts(self.tokenizer)
+        stop = stop_tokens(self.tokenizer, words, sample.stop)
+        self.settings = Settings(sample.temperature, sample.top_k, sample.top_p, sample.max_tokens, stop)
+        self.blank = blank_tokens(words)
+        prompts = dict(PROMPTS.read(paths.PROMPTS).select("user", "prompt").iter_rows())
+        self.prompts = {user: self.tokenizer.encode(prompts[user]) for user in users}
+
+    def rewards(self, users: list[str], adapter: Path) -> list[float]:
+        """Rewards of `sample.n` new texts for each user under the policy `adapter`."""
+        model = load_policy(paths.LLM, adapter, DTYPES[self.sample.dtype], NAME, self.place)
+        tokens = [self.prompts[user] for user in users]
+        own = derive(self.seed, "judge")
+        s = self.sample
+        sampler = Sampler(model, tokens, self.settings, s.n, own, s.redraws, self.blank, None)
+        batch = min(s.batch_users, -(-len(users) // 2))  # so few users: two batches at least, for two cores
+        drawn = sample_texts(sampler, batch, "tune_dpo sample")["tokens"].to_list()
+        texts = [to_text(self.tokenizer, t, s.stop) for t in drawn]
+        e = self.encode
+        flat = encode_texts(self.encoder, self.encoder_tokenizer, texts, e.max_tokens, e.batch, "tune_dpo encode", None)
+        bank = flat.view(len(users), s.n, -1)
+        place = {self.row[user]: i for i, user in enumerate(users)}
+        full = bank.new_zeros(len(self.row), s.n, bank.shape[2])
+        for row, i in place.items():
+            full[row] = bank[i]
+        seed = derive(self.seed, "score")
+        done = score_texts(self.nets, self.lists, full, self.group, self.reward, seed, "tune_dpo score", place)
+        return [value for r in done for value in r.reward(self.reward.kind).tolist()]

@@ -1,0 +1,108 @@
+"""Reward models: cross-fitted over the two halves of the tuning users, several seeds each."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from rlrf4rec import store
+from rlrf4rec.errors import InputError
+from rlrf4rec.ranking import nets
+from rlrf4rec.ranking.lists import Catalogue, Lists
+from rlrf4rec.ranking.module import Ranker, fit
+from rlrf4rec.seeds import derive, seeded
+from rlrf4rec.vectors import load_tensors, save_tensors
+from rlrf4rec.workers import one_thread
+
+EXPERTS = (2, 3)  # shared, private; when a list-wise re-ranker is the reward model
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """What the search chooses."""
+
+    learning_rate: float
+    weight_decay: float
+    width: int
+    epochs: int
+
+
+DEFAULTS = Hyperparameters(learning_rate=0.001, weight_decay=1.0, width=64, epochs=48)
+
+
+def text_bank(llm: Tensor, template: Tensor, which: str) -> Tensor:
+    """Texts a reward model sees, [U, S', W]: `llm`, `template`, or `both`, either half of the time."""
+    if which == "llm":
+        return llm
+    if which == "template":
+        return template
+    return torch.cat([llm, template.expand(-1, llm.shape[1], -1)], dim=1)
+
+
+def new(net: str, catalogue: Catalogue, seen: Tensor, length: int, dropout: float, width: int, seed: int) -> nn.Module:
+    """An untrained reward model; `seen` are the text vectors that it may take its statistics from."""
+    with seeded(seed):
+        return nets.build(net, catalogue, seen, length, dropout, *EXPERTS, width)
+
+
+@one_thread()
+def train(
+    net: nn.Module, name: str, lists: Lists, texts: Tensor, h: Hyperparameters, batch: int, seed: int
+) -> list[float]:
+    """Train one reward model, or take the trained one from the store; returns the losses by epoch.
+
+    With one thread: with two, sums of gradients come in another order from run to run.
+    """
+    code = store.code("reward.models", threads=1)
+    key = store.digest(code, net.state_dict(), name, lists, texts, h, batch, seed)
+    if found := store.load_tensors("train_reward", key):
+        net.load_state_dict(found[0])
+        net.eval()
+        return list(json.loads(found[1]["losses"]))
+    with seeded(derive(seed, "dropout")):
+        ranker = Ranker(net, name, lists, texts, h.learning_rate, h.weight_decay, derive(seed, "text"))
+        losses = fit(ranker, h.epochs, batch, derive(seed, "shuffle"))
+    store.save_tensors("train_reward", key, net.state_dict(), {"losses": json.dumps(losses)})
+    return losses
+
+
+def save(path: Path, models: dict[str, nn.Module], net: str, width: int) -> None:
+    """Write all reward models of a round into one file; keys are `half-seed`."""
+    tensors = {f"{name}/{key}": value for name, model in models.items() for key, value in model.state_dict().items()}
+    save_tensors(path, tensors, {"net": net, "width": str(width), "models": ",".join(models)})
+
+
+def load(path: Path, catalogue: Catalogue, length: int) -> dict[str, nn.Module]:
+    """Read the reward models of a round, frozen, by `half-seed`."""
+    tensors, metadata = load_tensors(path)
+    models = {}
+    for name in metadata["models"].split(","):
+        state = {key.split("/", 1)[1]: value for key, value in tensors.items() if key.startswith(f"{name}/")}
+        model = nets.build(
+            metadata["net"],
+            catalogue,
+            torch.zeros(1, catalogue.vectors.shape[1]),
+            length,
+            0.0,
+            *EXPERTS,
+            int(metadata["width"]),
+        )
+        try:
+            model.load_state_dict(state)
+        except RuntimeError as error:
+            raise InputError(
+                f"{path}: weights do not fit the catalogue ({error}); run `dvc repro train_reward`"
+            ) from None
+        models[name] = model.eval().requires_grad_(False)
+    return models
+
+
+def models_of(names: list[str], group: dict[int, str]) -> dict[int, list[int]]:
+    """Models that may score each user: those of the other half for tuning users, all for everybody else.
+
+    names: `half-seed` of each model; the half is the one it was trained on. group: user -> half or fold.
+    """
+    halves = [name.split("-")[0] for name in names]
+    return {user: [m for m, half in enumerate(halves) if half != name] for user, name in group.items()}

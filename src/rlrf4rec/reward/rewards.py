@@ -1,0 +1,202 @@
+"""Rewards: how well a re-ranker that knows a text re-ranks its user's lists.
+
+Kinds, per text, averaged over reward models and the user's lists:
+- ndcg, map: the paper's, NDCG@k and MAP@k of the re-ranked list; few distinct values, many ties;
+- smooth: mean log-probability of the positives (`metrics.ranking.log_likelihood`);
+- personal: smooth minus the same text's smooth reward on lists of other users: it pays only for what
+  fits this user.
+
+Shapes: M models, S texts of a user, L lists of a user, O lists of others, C candidates.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import lightning as L
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from rlrf4rec import store
+from rlrf4rec.metrics.ranking import average_precision, log_likelihood, ndcg, ranked_labels
+from rlrf4rec.params import Reward
+from rlrf4rec.progress import Progress
+from rlrf4rec.ranking.lists import Lists
+from rlrf4rec.reward.models import models_of
+from rlrf4rec.seeds import derive
+from rlrf4rec.workers import one_thread
+
+KINDS = ("ndcg", "map", "smooth", "personal")
+
+
+@dataclass  # not frozen: Lightning refuses to pass frozen ones
+class UserRewards:
+    """Values of one user's texts: `ndcg`, `map`, `smooth` [M, S, L] on own lists, `others` [M, S, O] smooth."""
+
+    user: int
+    ndcg: Tensor
+    map: Tensor
+    smooth: Tensor
+    others: Tensor
+
+    def per_model(self, kind: str) -> Tensor:
+        """Rewards of a kind by each model, [M, S]."""
+        if kind == "personal":
+            return self.smooth.mean(-1) - self.others.mean(-1)
+        values: Tensor = getattr(self, kind)
+        return values.mean(-1)
+
+    def reward(self, kind: str) -> Tensor:
+        """Rewards of a kind averaged over models, [S]."""
+        return self.per_model(kind).mean(0)
+
+    def halves(self, kind: str) -> tuple[Tensor, Tensor]:
+        """Rewards [S] from even and from odd lists; only for users with at least two lists."""
+        own: Tensor = self.smooth if kind == "personal" else getattr(self, kind)
+        even, odd = own[..., ::2].mean((0, 2)), own[..., 1::2].mean((0, 2))
+        if kind == "personal":
+            even, odd = even - self.others[..., ::2].mean((0, 2)), odd - self.others[..., 1::2].mean((0, 2))
+        return even, odd
+
+
+@dataclass
+class Task:
+    """What to score: a user, the rows of its own lists and of others' lists, and its texts [S, W]."""
+
+    user: int
+    own: Tensor
+    others: Tensor
+    texts: Tensor
+
+
+class ScoreData(L.LightningDataModule):
+    """One task per batch."""
+
+    def __init__(self, tasks: list[Task]) -> None:
+        super().__init__()
+        self.tasks = tasks
+
+    def predict_dataloader(self) -> DataLoader[Task]:
+        """Tasks as they are."""
+        return DataLoader(self.tasks, batch_size=None, collate_fn=lambda task: task)  # type: ignore[arg-type]
+
+
+class Scorer(L.LightningModule):
+    """Scores texts with frozen reward models; `models_of[user]` are those that did not train on the user."""
+
+    def __init__(self, nets: list[nn.Module], models_of: dict[int, list[int]], lists: Lists, k: int) -> None:
+        super().__init__()
+        self.shelf: store.Rows | None = None
+        self.nets = nn.ModuleList(nets)
+        self.models_of, self.lists, self.k = models_of, lists, k
+        self.progress: Progress | None = None
+
+    def predict_step(self, task: Task) -> UserRewards:
+        """Rewards of one user's texts."""
+        rows = torch.cat([task.own, task.others])
+        lists, samples, own = self.lists[rows], len(task.texts), len(task.own)
+        labels = lists.label
+        many = lists[torch.arange(len(rows)).repeat(samples)]
+        text = task.texts.repeat_interleave(len(rows), dim=0)
+        nets = [self.nets[m] for m in self.models_of[task.user]]
+        scores = torch.stack([net(many, text).view(samples, len(rows), -1) for net in nets])
+        ranked = ranked_labels(scores[:, :, :own], labels[:own])
+        smooth = log_likelihood(scores, labels)
+        if self.progress:
+            self.progress.advance()
+        own_smooth, others = smooth[:, :, :own], smooth[:, :, own:]
+        found = UserRewards(task.user, ndcg(ranked, self.k), average_precision(ranked, self.k), own_smooth, others)
+        if self.shelf:
+            self.shelf.add(_to_row(found))
+        return found
+
+
+def tasks(lists: Lists, texts: Tensor, group: dict[int, str], other_lists: int, seed: int) -> list[Task]:
+    """A task for each user of `group` that has lists; others' lists come from users of the same group value.
+
+    texts: [U, S, W]. The others' lists are the same for all texts of a user, so they cancel within a user.
+    """
+    rows_of: dict[int, list[int]] = {}
+    for row, user in enumerate(lists.user.tolist()):
+        rows_of.setdefault(user, []).append(row)
+    pools: dict[str, list[int]] = {}
+    for user, name in group.items():
+        pools.setdefault(name, []).extend(rows_of.get(user, []))
+    made = []
+    for user, name in sorted(group.items()):
+        if user not in rows_of:
+            continue
+        others = [row for row in pools[name] if int(lists.user[row]) != user]
+        rng = np.random.default_rng(derive(seed, "others", user))
+        chosen = rng.choice(others, size=min(other_lists, len(others)), replace=False)
+        made.append(Task(user, torch.tensor(rows_of[user]), torch.tensor(np.sort(chosen)), texts[user]))
+    return made
+
+
+@one_thread()
+def score(scorer: Scorer, work: list[Task], what: str) -> list[UserRewards]:
+    """Run the scorer over all tasks; users are kept in the store as they are scored."""
+    code = store.code("reward.rewards", threads=1)
+    nets = [str(scorer.nets), scorer.nets.state_dict()]
+    key = store.digest(code, nets, scorer.models_of, scorer.lists, scorer.k, work)
+    scorer.shelf = store.Rows("score", key, ["user"])
+    found = scorer.shelf.load()
+    done = {} if found is None else {row["user"]: _from_row(row) for row in found.iter_rows(named=True)}
+    missing = [task for task in work if task.user not in done]
+    if missing:
+        scorer.progress = Progress(len(missing), what)
+        trainer = L.Trainer(
+            accelerator="cpu", devices=1, logger=False, enable_checkpointing=False, enable_progress_bar=False
+        )
+        fresh: list[UserRewards] = trainer.predict(scorer, datamodule=ScoreData(missing))  # type: ignore[assignment]
+        done.update({rewards.user: rewards for rewards in fresh})
+        scorer.progress.close()
+    scorer.shelf.flush()
+    return [done[task.user] for task in work]
+
+
+def groups(users: pl.DataFrame, lists: Lists) -> dict[int, str]:
+    """Of each user (row of the users table) that has lists: the half that it tunes in, or else its fold."""
+    halves, folds = users["half"].to_list(), users["fold"].to_list()
+    return {u: folds[u] if halves[u] == "-" else halves[u] for u in sorted(set(lists.user.tolist()))}
+
+
+def score_texts(
+    nets: dict[str, nn.Module],
+    lists: Lists,
+    texts: Tensor,
+    group: dict[int, str],
+    reward: Reward,
+    seed: int,
+    what: str,
+    only: Collection[int] | None = None,
+) -> list[UserRewards]:
+    """Rewards of the texts [U, S, W] of all users of `group` that have lists, by the models that did not train on them.
+
+    nets: reward models by `half-seed`; group: see `groups`; `only` some users, None: all.
+    """
+    scorer = Scorer(list(nets.values()), models_of(list(nets), group), lists, reward.k)
+    work = tasks(lists, texts, group, reward.other_lists, seed)
+    return score(scorer, [task for task in work if only is None or task.user in only], what)
+
+
+VALUES = ("ndcg", "map", "smooth", "others")
+
+
+def _to_row(rewards: UserRewards) -> pl.DataFrame:
+    """A user's rewards as a row of the store: values in one list each, with their shapes."""
+    tensors = {name: getattr(rewards, name) for name in VALUES}
+    shapes = {f"{name}_shape": [list(tensor.shape)] for name, tensor in tensors.items()}
+    values = {
+        name: pl.Series([tensor.flatten().tolist()], dtype=pl.List(pl.Float64)) for name, tensor in tensors.items()
+    }
+    return pl.DataFrame({"user": [rewards.user], **values, **shapes})
+
+
+def _from_row(row: dict[str, Any]) -> UserRewards:
+    return UserRewards(
+        row["user"], *(torch.tensor(row[name], dtype=torch.float64).view(row[f"{name}_shape"]) for name in VALUES)
+    )

@@ -1,0 +1,1 @@
+"""N texts for each prompt: the LLM and prompts in; tokens and their log-probability out."""

@@ -1,0 +1,1 @@
+"""Texts of an LLM that a server runs: prompts in; answers out."""
