@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from rlrf4rec.revisions import hashes
+from rlrf4rec.files import contents, dvc_hash
 
 FILES = ("dvc.yaml", "studies/controls/dvc.yaml", "studies/learning_curve/dvc.yaml", "studies/bench/dvc.yaml")
 
@@ -29,14 +29,6 @@ def md5(path):
     return hashlib.md5(path.read_bytes()).hexdigest()
 
 
-def found_md5(path):
-    """The hash as DVC takes it, of a file or a folder; None where there is nothing."""
-    if path.is_dir():
-        files = [file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
-        return hashes.folder({file.relative_to(path).as_posix(): file.read_bytes() for file in files})
-    return md5(path) if path.exists() else None
-
-
 def changed_code(root):
     """Sentences on code and templates that are not what a lock says they were."""
     faults = []
@@ -44,7 +36,7 @@ def changed_code(root):
         for stage, entry in stages.items():
             for dep in entry.get("deps", []):
                 path = root / dep["path"]
-                if dep["path"].startswith("src/") and found_md5(path) != dep["md5"]:
+                if dep["path"].startswith("src/") and dvc_hash(contents(path)) != dep["md5"]:
                     faults.append(
                         f"{dep['path']} is not what {stage} of {name} ran: run `dvc repro` and commit its lock"
                     )

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from rlrf4rec.revisions import command, hashes
+from rlrf4rec.files import dvc_hash
+from rlrf4rec.revisions import command
 
 SOURCE = "src/rlrf4rec/ranking/nets.py"
 ROOM = "src/rlrf4rec/ranking"
@@ -72,7 +73,7 @@ def write(
             "deps": [
                 {"path": LISTS, "md5": lists},
                 {"path": "models/train_reward/round1", "md5": judge},
-                {"path": ROOM, "md5": hashes.folder({"nets.py": source.encode()})},
+                {"path": ROOM, "md5": dvc_hash({"nets.py": source.encode()})},
             ],
             "params": {"params.yaml": {"train_dpo.beta": beta}},
             "outs": [{"path": p, "md5": md5(text)} for p, text in files.items() if p.startswith("metrics/")],

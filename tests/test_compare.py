@@ -7,7 +7,7 @@ from compared import LISTS, ROOM, SOURCE, USERS, as_json, better, call, commit, 
 from ruamel.yaml import YAML
 
 from rlrf4rec.errors import RLRFError
-from rlrf4rec.revisions import hashes
+from rlrf4rec.files import dvc_hash
 from rlrf4rec.revisions.differences import difference
 from rlrf4rec.revisions.state import Cell
 
@@ -74,7 +74,7 @@ def test_another_arithmetic_is_told(capsys):
 def test_a_study_that_is_older_than_the_run_is_told_with_its_commit(capsys):
     lock = Path("studies/controls/dvc.lock")
     lock.parent.mkdir(parents=True)
-    read = [(ROOM, hashes.folder({"nets.py": b"nets\n"})), (LISTS, "a" * 32), ("data/study", "9" * 32)]
+    read = [(ROOM, dvc_hash({"nets.py": b"nets\n"})), (LISTS, "a" * 32), ("data/study", "9" * 32)]
     lock.write_text("".join(f"    - path: {p}\n      hash: md5\n      md5: {h}\n      size: 1\n" for p, h in read))
     of_study = commit()
     _, found = as_json(capsys, "first", "HEAD")

@@ -8,8 +8,10 @@ import pytest
 from imports import code_deps
 from ruamel.yaml import YAML
 
+from rlrf4rec import paths
 from rlrf4rec.cli import STAGES, STUDY
 from rlrf4rec.params import Params, load
+from rlrf4rec.stages import report
 
 ROOT = Path(__file__).parent.parent
 DAG = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -105,6 +107,12 @@ def test_what_is_forced_is_one_stage():
     lines = [line for line in (ROOT / "Makefile").read_text().splitlines() if "--force" in line]
     assert lines
     assert all("--single-item" in line for line in lines)
+
+
+def test_the_report_looks_in_the_study_s_lock_for_what_the_study_depends_on():
+    people = paths.FOLD_USERS.parent.as_posix()
+    assert people in body(CONTROLS, "control")["deps"]
+    assert f"path: {people}\n" in (ROOT / report.STUDY_LOCK).read_text()
 
 
 def test_the_report_waits_for_no_study():

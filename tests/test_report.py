@@ -8,6 +8,7 @@ from made_up_run import BACKBONES, HOSTILE, REACHED, benchmarked, effect, evalua
 
 from rlrf4rec import paths
 from rlrf4rec.errors import RLRFError
+from rlrf4rec.files import contents, dvc_hash
 from rlrf4rec.report import costs, learning, numbers, page, people, provenance, results
 from rlrf4rec.report.blocks import Note, Section, Table
 from rlrf4rec.stages import report
@@ -221,7 +222,7 @@ def test_optional_metrics_are_shown_when_they_are_there(small_run):
     points = [{"pairs": n, "gain": 0.001 * n, "low": -0.01, "high": 0.3} for n in (45, 90, 180)]
     write_json(paths.metrics("learning_curve", "round1"), {"users": 40, "reward": "personal", "points": points})
     write_json(paths.metrics("probe"), {"titles": {"completed": 0.02, "chance": 0.01}})
-    write_json(report.STUDY, {"uniform": evaluated()})
+    write_json(paths.CONTROLS, {"uniform": evaluated()})
     write_json(paths.metrics("bench"), benchmarked())
     run_stage()
     text = words((small_run / "data/report/index.html").read_text())
@@ -238,10 +239,10 @@ def test_optional_metrics_are_shown_when_they_are_there(small_run):
 
 @pytest.mark.parametrize(("of_study", "older"), [("the same", False), ("other", True)])
 def test_a_study_of_other_users_is_called_older(small_run, of_study, older):
-    write_json(report.STUDY, {"uniform": evaluated()})
+    write_json(paths.CONTROLS, {"uniform": evaluated()})
     paths.FOLD_USERS.write_bytes(b"users of this run")
-    md5 = provenance.md5(paths.FOLD_USERS) if of_study == "the same" else "0" * 32
-    lock = f"    - path: data/split/people/users.parquet\n      hash: md5\n      md5: {md5}\n      size: 3\n"
+    md5 = dvc_hash(contents(paths.FOLD_USERS.parent)) if of_study == "the same" else f"{'0' * 32}.dir"
+    lock = f"    - path: data/split/people\n      hash: md5\n      md5: {md5}\n      size: 3\n"
     report.STUDY_LOCK.write_text(f"stages:\n  protocol:\n    deps:\n{lock}")
     run_stage()
     text = words((small_run / "data/report/index.html").read_text())

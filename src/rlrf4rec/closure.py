@@ -20,6 +20,7 @@ PLUMBING = {
     "machine",
     "param_data",
     "param_faults",
+    "param_loop",
     "param_models",
     "param_study",
     "param_types",

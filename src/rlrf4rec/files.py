@@ -121,3 +121,26 @@ def sha256(path: Path) -> str:
 def fingerprint(content: Any) -> str:
     """SHA-256 of a JSON-able value, the same in every process."""
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+COMPILED = "__pycache__"  # what Python leaves beside the source, and .dvcignore keeps out
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    """Files of a folder by their path in it, or a file's content by the empty name; nothing where there is nothing."""
+    if path.is_file():
+        return {"": path.read_bytes()}
+    files = [file for file in path.rglob("*") if file.is_file() and COMPILED not in file.parts]
+    return {file.relative_to(path).as_posix(): file.read_bytes() for file in files}
+
+
+def dvc_hash(files: Mapping[str, bytes]) -> str | None:
+    """The hash that DVC gives to a file or folder with these `contents`; None for nothing."""
+    if "" in files or not files:
+        return _md5(files[""]) if files else None
+    rows = [{"md5": _md5(files[name]), "relpath": name} for name in sorted(files)]
+    return f"{_md5(json.dumps(rows, sort_keys=True).encode())}.dir"
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()

@@ -27,6 +27,7 @@ def caught() -> Iterator[Stop]:
     stop = Stop()
 
     def handle(number: int, _: FrameType | None) -> None:
+        """End the workers, then this process's work."""
         stop.signal = stop.signal or number
         threading.excepthook = lambda _: None  # the thread of a pool complains of the workers that are killed here
         if hasattr(signal, "SIGCHLD"):

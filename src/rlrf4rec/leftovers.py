@@ -7,6 +7,7 @@ compares: the run is then another one than in a clean clone.
 from collections.abc import Collection
 from pathlib import Path
 
+from rlrf4rec import paths
 from rlrf4rec.params import Loop
 
 
@@ -21,12 +22,14 @@ def entries(loop: Loop) -> dict[str, list[str]]:
 def left(loop: Loop) -> list[Path]:
     """Folders and metrics files of entries that the params no longer have."""
     of = entries(loop)
-    folders = {"data/texts": loop.texts, "data/encode": loop.texts, "models/policy": loop.policies}
-    folders |= {f"data/{stage}": of[stage] for stage in ("score", "pair")}
-    folders |= {f"models/{stage}": of[stage] for stage in ("train_reward", "train_ranker")}
-    folders |= {f"metrics/{stage}": names for stage, names in of.items()}
-    folders |= {f"metrics/plots/{stage}": of[stage] for stage in ("score", "train_dpo")}
-    found = [path for folder, names in folders.items() for path in Path(folder).glob("*") if path.stem not in names]
+    rounds = list(loop.rounds)
+    folders = {paths.policy("*").parent: loop.policies, paths.ranker("*").parents[1]: list(loop.rankers)}
+    folders |= dict.fromkeys((place("*").parents[1] for place in (paths.texts, paths.vectors)), loop.texts)
+    by_round = paths.reward_model, paths.rewards, paths.pairs
+    folders |= dict.fromkeys((place("*").parents[1] for place in by_round), rounds)
+    folders |= {paths.metrics(stage, "*").parent: names for stage, names in of.items()}
+    folders |= dict.fromkeys((paths.plot(stage, "*").parent for stage in ("score", "train_dpo")), rounds)
+    found = [path for folder, names in folders.items() for path in folder.glob("*") if path.stem not in names]
     return sorted(path for path in found if not path.name.startswith("."))
 
 

@@ -35,6 +35,14 @@ SMALLER = {
 }
 
 
+# More work than any machine has done when a signal comes.
+LONG = {
+    "sample": {"n": 16, "max_tokens": 28, "batch_users": 1},
+    "dpo": {"epochs": 100},
+    "train_ranker": {"epochs": 2000},
+}
+
+
 def environment(threads=1):
     """What a command gets: this Python's programs first, so many threads, a name for Git."""
     found = {
@@ -69,6 +77,11 @@ def pieces(folder):
             if path.is_file() and "logs" not in path.parts:
                 found[path] = path.stat().st_mtime_ns
     return found
+
+
+def pieces_of(folder, kind):
+    """What lies in the store of a kind of work."""
+    return set((folder / ".rlrf4rec" / "store" / kind).glob("*/[0-9]*"))
 
 
 def kill_after_a_piece(folder, process):
@@ -114,12 +127,19 @@ def ran(output):
     return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")}
 
 
-def set_params(folder, changes):
+def restore(folder):
+    """Params, code and outputs as they are committed."""
+    run(folder, "git", "checkout", "-q", ".")
+    run(folder, "dvc", "checkout", "--force", "dvc.yaml")
+
+
+def set_params(folder, changes, whole=False):
+    """Change params; with `whole` a block is replaced, else its other values stay."""
     yaml = YAML()
     path = folder / "params.yaml"
     params = yaml.load(path.read_text())
     for block, values in changes.items():
-        if isinstance(values, dict):
+        if isinstance(values, dict) and not whole:
             params[block].update(values)
         else:
             params[block] = values

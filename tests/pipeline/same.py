@@ -14,7 +14,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from pipeline.conftest import ROOT, environment, fetch_assets, hashes, run, tiny_repository
-from rlrf4rec.revisions.hashes import folder, md5_of
+from rlrf4rec.files import contents, dvc_hash
 
 CODE = "src/"
 
@@ -64,12 +64,11 @@ def rewritten(entry, wanted, was, now):
 
 
 def described(files):
-    """What DVC writes of a file ({"": content}) or of a folder's files; nothing where there are none."""
+    """What DVC writes of a file or folder with these contents; nothing where there are none."""
     if not files:
         return {}
-    if "" in files:
-        return {"md5": md5_of(files[""]), "size": len(files[""])}
-    return {"md5": folder(files), "size": sum(map(len, files.values())), "nfiles": len(files)}
+    many = {} if "" in files else {"nfiles": len(files)}
+    return {"md5": dvc_hash(files), "size": sum(map(len, files.values())), **many}
 
 
 def rewrite(root, base):
@@ -82,9 +81,7 @@ def rewrite(root, base):
         return {inside(path, name): done.stdout for name, done in zip(listed, shown, strict=True)}
 
     def now(path):
-        found = [root / path, *(root / path).rglob("*")]
-        names = [file for file in found if file.is_file() and "__pycache__" not in file.parts]
-        return {inside(path, file.relative_to(root).as_posix()): file.read_bytes() for file in names}
+        return contents(root / path)
 
     def inside(path, name):
         return "" if name == path else name.removeprefix(f"{path}/")

@@ -10,7 +10,6 @@ import polars as pl
 import psutil
 import pytest
 import torch
-from ruamel.yaml import YAML
 
 from rlrf4rec import machine
 from rlrf4rec.alignment import packed, reference
@@ -19,11 +18,12 @@ from rlrf4rec.alignment.pairs import token_pairs
 from rlrf4rec.alignment.policy import new_policy
 from rlrf4rec.llm.models import DTYPES, load_llm
 from rlrf4rec.llm.tokenizer import load_tokenizer
+from rlrf4rec.params import load
 from rlrf4rec.sampling import nucleus
 from rlrf4rec.sampling.generate import Settings, common_prefix, generate, prefix_cache
 from rlrf4rec.sampling.shared_attention import NAME
 
-from .conftest import TOKEN, environment, hashes, ran, run, set_params
+from .conftest import LONG, TOKEN, environment, hashes, pieces_of, ran, restore, run, set_params
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -277,19 +277,15 @@ def test_trl_trains_on_the_same_pairs_to_the_same_format(clones):
     log = run(folder, "rlrf4rec", "train_dpo", "round1", "base").stdout
     assert "2 pairs, 1 steps" in log
     assert sorted(p.name for p in adapter.iterdir()) == before
-    run(folder, "git", "checkout", "-q", ".")
-    run(folder, "dvc", "checkout", "--force", "dvc.yaml")
+    restore(folder)
 
 
 def test_the_study_runs_on_the_outputs_of_the_default_run(clones):
     """A control without an LLM and the three with one, under retrieved lists; then what the study says of them."""
     folder = clones[0][0]
-    yaml = YAML()
-    params = yaml.load((folder / "params.yaml").read_text())
-    told = {name: dict(params["controls"][name]) for name in ("constant", "profile", "base", "round1")}
-    params["controls"] = told
-    with (folder / "params.yaml").open("w") as file:
-        yaml.dump(params, file)
+    controls = load(folder / "params.yaml").controls
+    told = {name: controls[name].model_dump() for name in ("constant", "profile", "base", "round1")}
+    set_params(folder, {"controls": told}, whole=True)
     run(folder, "rlrf4rec", "protocol", "retrieved")
     run(folder, "rlrf4rec", "source", "best_of_n")
     run(folder, "rlrf4rec", "source", "profile")
@@ -305,24 +301,10 @@ def test_the_study_runs_on_the_outputs_of_the_default_run(clones):
     assert "wrote data/report/index.html" in page
     assert "retrieved" in (folder / "data" / "report" / "index.html").read_text()
     run(folder, "git", "clean", "-qfd", "studies", "metrics")
-    run(folder, "git", "checkout", "-q", ".")
-    run(folder, "dvc", "checkout", "--force", "dvc.yaml")
+    restore(folder)
 
 
 # Signals
-
-SECONDS = 5
-# More work than any machine has done when the signal comes.
-LONG = {
-    "sample": {"n": 16, "max_tokens": 28, "batch_users": 1},
-    "dpo": {"epochs": 100},
-    "train_ranker": {"epochs": 2000},
-}
-
-
-def pieces(folder, kind):
-    """What lies in the store of a kind of work."""
-    return set((folder / ".rlrf4rec" / "store" / kind).glob("*/[0-9]*"))
 
 
 @pytest.mark.parametrize(
@@ -338,7 +320,7 @@ def test_a_signal_ends_a_working_stage_within_seconds_and_what_is_finished_is_ke
     """With two threads: workers are ended too. A re-ranker is one piece of work, so it is waited for its workers."""
     folder, kind = clones[0][1], command[0]
     set_params(folder, LONG)
-    before = pieces(folder, kind)
+    before = pieces_of(folder, kind)
     with subprocess.Popen(
         ["rlrf4rec", *command],
         cwd=folder,
@@ -352,7 +334,7 @@ def test_a_signal_ends_a_working_stage_within_seconds_and_what_is_finished_is_ke
             if kind == "train_ranker" and len(psutil.Process(process.pid).children()) > 1:
                 time.sleep(2.0)
                 break
-            if kind != "train_ranker" and pieces(folder, kind) - before:
+            if kind != "train_ranker" and pieces_of(folder, kind) - before:
                 break
             time.sleep(0.1)
         begin = time.monotonic()
@@ -361,8 +343,8 @@ def test_a_signal_ends_a_working_stage_within_seconds_and_what_is_finished_is_ke
         spent = time.monotonic() - begin
     run(folder, "git", "checkout", "-q", ".")
     assert process.returncode == code
-    assert spent < SECONDS
+    assert spent < 5
     assert out == ""
     told = [line for line in err.splitlines() if "about" not in line]  # what the stage would take, and progress
     assert told == [f"rlrf4rec {kind}: stopped; finished work is kept, `dvc repro` goes on from it"]
-    assert kind == "train_ranker" or pieces(folder, kind) - before
+    assert kind == "train_ranker" or pieces_of(folder, kind) - before

@@ -167,6 +167,7 @@ def _dpo_figures(name: str, frame: pl.DataFrame) -> Figures:
     steps = tuple(float(v) for v in frame["step"])
 
     def smooth(columns: Sequence[str]) -> list[plots.Series]:
+        """Running means of the columns, and beside them the values themselves."""
         means = frame.select(pl.col(columns).rolling_mean(SMOOTH, min_samples=1, center=True))
         return [
             plots.Series(column, steps, tuple(means[column].to_list()), tuple(frame[column].to_list()))

@@ -15,7 +15,7 @@ from rlrf4rec.evaluation import blocks
 from rlrf4rec.evaluation.lists import by_list, by_place, by_user, read_scores
 from rlrf4rec.files import read_json, write_csv, write_json
 from rlrf4rec.inputs import Tables, read_tables
-from rlrf4rec.params import Evaluate, Kind, TrainRanker
+from rlrf4rec.params import Evaluate, Told, TrainRanker
 from rlrf4rec.ranking.lists import Lists
 from rlrf4rec.seeds import derive
 from rlrf4rec.tables.results import metric_names
@@ -28,7 +28,7 @@ def run(
     backbones: list[str],
     protocols: list[str],
     train_ranker: TrainRanker,
-    controls: dict[str, Kind],
+    controls: dict[str, Told],
     evaluate: Evaluate,
 ) -> str:
     """Write the study's metrics and its headline table; returns the closing line."""

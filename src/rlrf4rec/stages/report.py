@@ -10,7 +10,7 @@ import polars as pl
 
 from rlrf4rec import machine, paths
 from rlrf4rec.errors import InputError
-from rlrf4rec.files import atomic, read_json
+from rlrf4rec.files import atomic, contents, dvc_hash, read_json
 from rlrf4rec.params import (
     Dpo,
     Evaluate,
@@ -35,7 +35,6 @@ from rlrf4rec.tables.split import HISTORY
 from rlrf4rec.tables.texts import TEXTS
 
 PAGE = paths.DATA / "report" / "index.html"
-STUDY = Path("studies") / "controls" / "metrics" / "evaluate_controls.json"
 FOOTER = (
     "Intervals are 95 % and paired by user; “detectable” is the smallest effect that this test would find four times "
     "out of five."
@@ -137,7 +136,7 @@ def run(
 
 def _found(inputs: Inputs, last: str, kind: str, split: Split) -> list[Section]:
     found = {"fold": split.fold, "folds": split.folds, **inputs.json(paths.EVALUATE)}
-    study = inputs.optional(STUDY)
+    study = inputs.optional(paths.CONTROLS)
     per_user = inputs.csv(paths.HEADLINE, "metric", "backbone", "knowledge", "user", "seed0")
     return [
         results.headline(found, per_user, last, kind),
@@ -150,10 +149,11 @@ def _other_users(inputs: Inputs) -> bool:
     """Whether the study's lock names other users than those of this run."""
     if not STUDY_LOCK.exists():
         return False
+    people = paths.FOLD_USERS.parent
     inputs.read += [paths.FOLD_USERS, STUDY_LOCK]
-    path, lock = re.escape(paths.FOLD_USERS.as_posix()), STUDY_LOCK.read_text(encoding="utf-8")
-    of_study = set(re.findall(rf"path: {path}\n\s+hash: md5\n\s+md5: (\w+)", lock))
-    return bool(of_study) and of_study != {provenance.md5(paths.FOLD_USERS)}
+    lock = STUDY_LOCK.read_text(encoding="utf-8")
+    of_study = set(re.findall(rf"path: {re.escape(people.as_posix())}\n\s+hash: md5\n\s+md5: ([\w.]+)", lock))
+    return bool(of_study) and of_study != {dvc_hash(contents(people))}
 
 
 def _feedback(inputs: Inputs, rounds: list[str], kind: str) -> list[Section]:
