@@ -11,9 +11,9 @@ unexport PYTHONPATH
 setup: .venv/ready
 
 .venv/ready: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python")'
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python")'
+	"$(PYTHON)" -m venv .venv
+	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
 repro: setup
@@ -31,7 +31,7 @@ curve: setup
 
 # A recipe of recipes/ as an experiment: make exp RECIPE=smoke
 exp: setup
-	PATH="$(BIN):$$PATH" rlrf4rec exp $(or $(RECIPE),default)
+	PATH="$(BIN):$$PATH" rlrf4rec exp "$(or $(RECIPE),default)"
 
 # The whole loop on some eighty users, with its report, in minutes; its numbers say nothing.
 quick: setup
@@ -49,9 +49,9 @@ browser:
 # Ends by writing the tree that it passed on, if all of it is committed, to .venv/tested.
 test: setup browser
 	@rm -f .venv/tested; git rev-parse 'HEAD^{tree}' >.venv/testing 2>&1; git status --porcelain >>.venv/testing 2>&1 || true
-	$(BIN)/ruff format --check --quiet src tests
-	$(BIN)/ruff check --quiet src tests
-	$(BIN)/mypy
+	"$(BIN)/ruff" format --check --quiet src tests
+	"$(BIN)/ruff" check --quiet src tests
+	"$(BIN)/mypy"
 	PATH="$(BIN):$$PATH" pytest
 	@{ git rev-parse 'HEAD^{tree}'; git status --porcelain; } 2>&1 | cmp -s - .venv/testing && [ "$$(wc -l <.venv/testing)" = 1 ] \
 	  && mv .venv/testing .venv/tested || echo "passed, but with changes that are not committed: .venv/tested is not written"
@@ -65,6 +65,6 @@ test-faults: setup
 
 # Asks a service of known vulnerabilities about every pinned version; the tests hold the floors that need no network.
 audit:
-	$(PYTHON) -m venv .venv/audit
+	"$(PYTHON)" -m venv .venv/audit
 	.venv/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
 	.venv/audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip

@@ -4,7 +4,7 @@ import polars as pl
 
 from rlrf4rec.tables import answers, interactions, results, rewards, split, texts
 
-UNIT = dict.fromkeys(("ndcg", "map"), 0.5)
+KINDS = dict.fromkeys(rewards.KINDS, 0.5)
 TOKENS = pl.List(pl.Int64)
 
 
@@ -49,6 +49,7 @@ PAIRS = rows(
     chosen_reward=0.5,
     rejected_reward=0.1,
     gap=0.4,
+    judged_gap=-0.1,
 )
 GOOD = [
     (
@@ -81,9 +82,7 @@ GOOD = [
     (answers.ANSWERS, rows({"sample": 0}, {"sample": 1}, user="u", answer="{}")),
     (
         rewards.REWARDS,
-        rows(
-            {"user": "u"}, {"user": "v"}, sample=0, fold="train", lists=1, **UNIT, smooth=-1.0, personal=0.0, reward=0.0
-        ),
+        rows({"user": "u"}, {"user": "v"}, sample=0, fold="train", lists=1, **KINDS, reward=0.0, judged=0.0),
     ),
     (rewards.PAIRS, PAIRS),
     (rewards.SKIPPED, rows({"user": "u"}, {"user": "v"}, reason="beyond max_pairs")),
@@ -95,7 +94,7 @@ GOOD = [
         rows(
             {"user": "u"},
             {"user": "v"},
-            **{"policy": "base", "fold": "test", **UNIT, "smooth": 0.0, "personal": 0.0},
+            **{"policy": "base", "duty": "judge", "seed": 0, "fold": "test", **KINDS},
             permuted_ndcg=0.5,
             permuted_smooth=0.0,
         ),

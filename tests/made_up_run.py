@@ -7,6 +7,8 @@ import polars as pl
 
 from rlrf4rec import params
 from rlrf4rec.stages import report
+from rlrf4rec.tables.results import PERMUTED
+from rlrf4rec.tables.rewards import KINDS
 
 ROOT = Path(__file__).parent.parent
 BACKBONES = ["dlcm", "prm", "setrank"]
@@ -73,8 +75,7 @@ def evaluated():
         for k, r in pairs
     }
     gains = {
-        name: effect(-0.001, 0.0028, seeds=1)
-        for name in ("ndcg", "map", "smooth", "personal", "ndcg_personal_part", "smooth_personal_part")
+        name: effect(-0.001, 0.0028, seeds=1) for name in (*KINDS, *(f"{kind}_personal_part" for kind in PERMUTED))
     }
     return {
         "metrics": {"k": [1, 3, 5, 7], "map_divisor": "min(k, positives)", "kar_map_divisor": "hits in the top k"},
@@ -83,12 +84,17 @@ def evaluated():
         "test_users": 235,
         "test_lists": 2900,
         "reward_gain": {"round1": {"test": gains, "validation": gains}},
+        "reward_gain_labellers": {"round1": {"test": gains, "validation": gains}},
         "rankers": rankers,
         "differences": differences,
         "personal": {k: {"all": {"ndcg@5": effect(0.001, 0.004)}} for k in ("base", "round1")},
         "family": {
             name: effect(value, 0.005, p_holm=0.9)
-            for name, value in (("round1 - base", 0.003), ("round1_template - template", -0.001))
+            for name, value in (
+                ("reward gain of round1", -0.001),
+                ("round1 - base", 0.003),
+                ("round1_template - template", -0.001),
+            )
         },
         "trained_out": {
             f"{b}-{k}": {
@@ -123,10 +129,8 @@ def _write_metrics(metrics):
             lines += [f"ndcg@5,{b},base,{user},{base},{base}", f"ndcg@5,{b},round1,{user},{tuned},{tuned}"]
             lines.append(f"map@5,{b},base,{user},0.1,0.1")
     (metrics / "per_user.csv").write_text("\n".join(lines) + "\n")
-    kinds = {
-        kind: {"split_half": 0.57, "seed_to_seed": 0.56, "tied_lists": 0.18, "tied_users": 0.0}
-        for kind in ("ndcg", "map", "smooth", "personal")
-    }
+    measures = {"split_half": 0.57, "seed_to_seed": 0.56, "labellers_to_judges": 0.6, "tied_lists": 0.18}
+    kinds = {kind: {**measures, "tied_users": 0.0} for kind in KINDS}
     write_json(metrics / "score" / "round1.json", {"tuning": kinds, "validation": kinds})
     write_json(metrics / "train_dpo" / "round1.json", {"hyperparameters": {"beta": 0.1, "learning_rate": 0.0004}})
     for policy in ("base", "round1"):
@@ -191,8 +195,9 @@ def _write_tables(data, users, shown):
                 "sample": s,
                 "fold": "train" if u == users[-1] else "validation",
                 "lists": 4,
-                **dict.fromkeys(("ndcg", "map", "smooth", "personal"), 0.5),
+                **dict.fromkeys(KINDS, 0.5),
                 "reward": [0.1, 0.3, -0.2][s],
+                "judged": 0.0,
             }
             for u, s in texts
         ],

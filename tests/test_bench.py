@@ -47,8 +47,8 @@ def test_a_child_that_fails_is_named_with_its_last_words(tmp_path):
 
 
 def test_the_limit_is_measured_in_a_process_of_its_own():
-    found = measure.run({"arm": "matmul", "dtype": "float32"})
-    assert found["flop"] == 300 * 2 * 1024 * 576 * 1536
+    found = measure.run({"arm": "matmul", "dtype": "float32", "times": 20})
+    assert found["flop"] == 20 * 2 * 1024 * 576 * 1536
     assert 0 < found["cpu_s"] < 60
     assert found["peak_mb"] >= found["loaded_mb"] > 50
 

@@ -86,6 +86,18 @@ def test_a_study_that_is_older_than_the_run_is_told_with_its_commit(capsys):
     assert note.endswith("1 of the source files and 1 of the data files that it read are others now")
 
 
+def test_a_study_of_which_one_stage_is_older_is_told(capsys):
+    """Two of its stages read the same file; the one that is named last has run again."""
+    lock = Path("studies/controls/dvc.lock")
+    lock.parent.mkdir(parents=True)
+    read = [(LISTS, "0" * 32), (LISTS, "a" * 32)]
+    lock.write_text("".join(f"    - path: {p}\n      hash: md5\n      md5: {h}\n      size: 1\n" for p, h in read))
+    commit()
+    _, found = as_json(capsys, "first", "HEAD")
+    (note,) = found["notes"]
+    assert note.endswith("0 of the source files and 1 of the data files that it read are others now")
+
+
 def test_a_stage_that_dvc_yaml_no_longer_has_is_no_change(capsys):
     """DVC leaves entries of removed stages and rounds in dvc.lock."""
     lock = YAML(typ="safe").load(Path("dvc.lock").read_text())

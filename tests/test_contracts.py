@@ -7,7 +7,7 @@ from rlrf4rec.errors import RLRFError
 from rlrf4rec.tables.contract import ContractError
 from rlrf4rec.tables.interactions import INTERACTIONS, ITEMS
 from rlrf4rec.tables.results import metrics_table
-from rlrf4rec.tables.rewards import PAIRS, REWARDS, check_pair_sources
+from rlrf4rec.tables.rewards import KINDS, PAIRS, REWARDS, check_pair_sources
 from rlrf4rec.tables.split import FOLD_USERS, LISTS
 from rlrf4rec.tables.texts import TEXTS
 
@@ -68,6 +68,7 @@ def pairs():
             "chosen_reward": [0.5, 0.6],
             "rejected_reward": [0.1, 0.2],
             "gap": [0.4, 0.4],
+            "judged_gap": [0.1, -0.1],
         }
     )
 
@@ -135,8 +136,8 @@ def test_a_broken_contract_names_file_column_rule_rows_and_advice(table, frame, 
 
 
 def test_rewards_must_be_finite():
-    row = {"user": "u", "sample": 0, "fold": "train", "lists": 1, "ndcg": 0.5, "map": 0.5}
-    good = pl.DataFrame([{**row, "smooth": -1.0, "personal": 0.0, "reward": -1.0}])
+    row = {"user": "u", "sample": 0, "fold": "train", "lists": 1, **dict.fromkeys(KINDS, 0.5)}
+    good = pl.DataFrame([{**row, "reward": -1.0, "judged": -1.0}])
     REWARDS.check(good, PATH)
     for bad in (float("nan"), float("inf")):
         with pytest.raises(ContractError, match="column reward"):

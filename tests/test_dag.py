@@ -1,11 +1,12 @@
 """What the two dvc.yaml say against what the code does."""
 
+import ast
 import importlib
 import inspect
 from pathlib import Path
 
 import pytest
-from imports import code_deps
+from imports import PIPELINES, code_deps, rewritten
 from ruamel.yaml import YAML
 
 from rlrf4rec import paths
@@ -34,7 +35,16 @@ def test_stages_are_those_of_the_command_line():
 @pytest.mark.parametrize(("dag", "stage"), ALL, ids=NAMES)
 def test_a_stage_depends_on_exactly_the_code_that_it_runs(dag, stage):
     listed = [d for d in body(dag, stage).get("deps", []) if d.startswith("src/rlrf4rec/")]
-    assert listed == code_deps(stage)
+    assert listed == code_deps(stage), "`python tests/imports.py` writes them into every dvc.yaml"
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_the_lists_of_code_are_as_their_tool_writes_them(name):
+    """And what the tool writes is the same pipeline."""
+    text = (ROOT / name).read_text()
+    assert rewritten(text) == text
+    spoilt = "src/rlrf4rec/x.py".join(text.rsplit("src/rlrf4rec/seeds.py", 1))
+    assert rewritten(spoilt) == text != spoilt
 
 
 def test_an_edited_file_runs_few_stages_again():
@@ -48,6 +58,19 @@ def test_an_edited_file_runs_few_stages_again():
     some = [count for count in again if count]
     assert len(some) > 60
     assert sum(some) / len(some) <= 3.4
+
+
+def test_no_package_runs_code_of_its_own():
+    """What a module imports is followed by modules, so a package's `__init__` must not decide anything."""
+    for path in (ROOT / "src" / "rlrf4rec").rglob("__init__.py"):
+        if path.parent.name not in ("params", "stages"):  # plumbing; names of the command line
+            assert [type(node) for node in ast.parse(path.read_text()).body] == [ast.Expr], path
+
+
+def test_all_of_the_params_is_plumbing():
+    """A block's range can change without a change of what any stage writes; its values are the stages' own params."""
+    for stage in (*STAGES, *STUDY):
+        assert not [path for path in code_deps(stage) if "/params" in path]
 
 
 def test_no_stage_imports_a_stage_and_no_room_does():

@@ -242,18 +242,21 @@ def test_adapter_files_are_equal_and_merge_to_the_tuned_policy(llama, tmp_path):
         assert torch.allclose(again(tokens).logits, llama()(tokens).logits, atol=1e-6)
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_trl_gives_the_same_loss_on_the_same_batch_and_the_same_adapter_format(llama, tmp_path):
+def words():
+    """A tokenizer of 64 words for TRL."""
     from tokenizers import Tokenizer as Fast
     from tokenizers.models import WordLevel
     from transformers import PreTrainedTokenizerFast
 
+    model = WordLevel({f"w{i}": i for i in range(64)}, "w0")
+    return PreTrainedTokenizerFast(tokenizer_object=Fast(model), pad_token="w0", eos_token="w2", bos_token="w1")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_trl_gives_the_same_loss_on_the_same_batch_and_the_same_adapter_format(llama, tmp_path):
     from rlrf4rec.alignment import trl_engine
 
-    words = {f"w{i}": i for i in range(64)}
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=Fast(WordLevel(words, "w0")), pad_token="w0", eos_token="w2", bos_token="w1"
-    )
+    fast = words()
     for state in ("fresh", "moved"):
         policy, reference, dpo = tuned(llama)
         if state == "moved":

@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError
 
 from rlrf4rec.cli import main
-from rlrf4rec.errors import FetchError, InputError, ParamsError, ResourceError, RLRFError, explain
+from rlrf4rec.errors import FetchError, InputError, ModelError, ParamsError, ResourceError, RLRFError, explain
 from rlrf4rec.files import atomic
 from rlrf4rec.tables.contract import ContractError
 from rlrf4rec.tables.interactions import ITEMS
@@ -38,6 +38,7 @@ def failing(error):
         (RLRFError, 2, "run the command again"),
         (ParamsError, 2, "params.yaml or on the command line"),
         (InputError, 4, "dvc pull"),
+        (ModelError, 2, "another model in fetch_models"),
         (ContractError, 4, "dvc pull"),
         (FetchError, 5, "the network"),
         (ResourceError, 6, "run `dvc repro`"),

@@ -8,11 +8,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from rlrf4rec import capacity, estimate, machine, recipes
+from rlrf4rec import capacity, estimate, machine
 from rlrf4rec.cli import main
 from rlrf4rec.errors import ParamsError, ResourceError
 from rlrf4rec.estimate import Llm, Machine, Need, Work
-from rlrf4rec.params import load
+from rlrf4rec.params import load, recipes
 from rlrf4rec.tables.texts import PROMPTS
 
 ROOT = Path(__file__).parent.parent
@@ -118,6 +118,7 @@ def test_memory_goes_with_precision_batch_and_adapter():
 def test_an_llm_that_is_not_there_yet_takes_disk_three_times_while_it_comes():
     found = needs(llm=LARGE, work=replace(WORK, fetched=False), machine=GPU)
     assert found["fetch_models"].disk == pytest.approx(3 * 2 * LARGE.parameters)
+    assert found["fetch_models"].memory > 4 * LARGE.parameters  # what was converted is asked in float32
     assert "fetch_models" not in needs()
 
 

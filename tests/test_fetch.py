@@ -4,8 +4,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from rlrf4rec.conversion.convert import convert
 from rlrf4rec.errors import RLRFError
-from rlrf4rec.fetching.convert import convert
 from rlrf4rec.llm.models import load_llm
 from rlrf4rec.params import FetchDataset, Model
 from rlrf4rec.stages import fetch_dataset
@@ -81,6 +81,9 @@ def test_a_model_is_written_as_safetensors_without_generation_defaults(llama, tm
     from transformers import AutoTokenizer
 
     class Tokenizer:
+        def encode(self, text, add_special_tokens=True):
+            return [1] * add_special_tokens + [5, 6]
+
         def save_pretrained(self, target):
             (target / "tokenizer.json").write_text("{}")
 

@@ -15,6 +15,7 @@ import pytest
 
 from rlrf4rec.errors import FetchError, InputError, ParamsError
 from rlrf4rec.fetching import dataset as fetch
+from rlrf4rec.files import sweep
 from rlrf4rec.params import FetchDataset, load
 from rlrf4rec.stages import fetch_dataset
 
@@ -214,3 +215,22 @@ def test_what_could_change_must_be_pinned(tmp_path, old, new, words):
     (tmp_path / "params.yaml").write_text(text.replace(old, new, 1))
     with pytest.raises(ParamsError, match=words):
         load(tmp_path / "params.yaml")
+
+
+def test_a_killed_fetch_leaves_the_former_data_set_and_nothing_to_the_next_stage(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "x.inter").write_text("x")
+    params = FetchDataset(source="folder", name="mine", path="", revision=None, sha256=None)
+    fetch_dataset.run(params)
+    code = (
+        "import os, signal; from rlrf4rec.stages import fetch_dataset; from rlrf4rec.params import FetchDataset\n"
+        "fetch_dataset.shutil.copyfile = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"fetch_dataset.run(FetchDataset(**{params.model_dump()!r}))"
+    )
+    subprocess.run([sys.executable, "-c", code])
+    raw = tmp_path / "data" / "raw"
+    assert len(list(raw.iterdir())) == 3
+    assert sweep(tmp_path / "data") == 2
+    assert list(raw.iterdir()) == [raw / "dataset"]
+    assert (raw / "dataset" / "x.inter").read_text() == "x"

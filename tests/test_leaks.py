@@ -14,7 +14,7 @@ from rlrf4rec.prompting import leaks
 from rlrf4rec.prompting.prompts import describe, named
 from rlrf4rec.prompting.template import Template
 from rlrf4rec.tables.contract import ContractError
-from rlrf4rec.tables.rewards import REWARDS, TRAINED_LISTS, check_tuning_users
+from rlrf4rec.tables.rewards import KINDS, REWARDS, TRAINED_LISTS, check_tuning_users
 from rlrf4rec.tables.split import FOLD_USERS, HISTORY, LISTS, check_fold, check_history, check_reward_lists
 
 PATH = Path("x.parquet")
@@ -91,9 +91,9 @@ def test_a_user_who_may_not_tune_the_llm_among_the_pairs(user):
 
 
 def test_a_test_user_with_a_reward():
-    row = {"user": "t", "sample": 0, "fold": "test", "lists": 1, "ndcg": 0.5, "map": 0.5}
+    row = {"user": "t", "sample": 0, "fold": "test", "lists": 1, **dict.fromkeys(KINDS, 0.5)}
     with pytest.raises(ContractError, match="no test user is rewarded"):
-        REWARDS.check(pl.DataFrame([{**row, "smooth": -1.0, "personal": 0.0, "reward": -1.0}]), PATH)
+        REWARDS.check(pl.DataFrame([{**row, "reward": -1.0, "judged": 0.0}]), PATH)
 
 
 @pytest.fixture

@@ -5,6 +5,8 @@ import pytest
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.lists import candidates, folds
 from rlrf4rec.lists.histories import cut, histories, popularity
+from rlrf4rec.lists.popular import POPULAR
+from rlrf4rec.lists.uniform import UNIFORM
 
 USERS = [f"u{i}" for i in range(100)]
 
@@ -78,11 +80,11 @@ def test_popularity_counts_only_histories_of_train_users():
     assert counts.rows() == [("i0", 2), ("i1", 0)]
 
 
-def build(later, counts=None, step=4, length=10, max_lists=99, items=60, protocol="popularity"):
+def build(later, counts=None, step=4, length=10, max_lists=99, items=60, draw=POPULAR):
     names = np.array([f"i{k}" for k in range(items)], dtype=object)
     catalogue = candidates.Catalogue(names, np.zeros(items) if counts is None else counts)
     seen = later.select("user", "item")
-    return candidates.build(later, seen, catalogue, protocol, step, length, max_lists, 4.0, 7)
+    return candidates.build(later, seen, catalogue, draw, step, length, max_lists, 4.0, 7)
 
 
 def later(n, ratings=None):
@@ -121,7 +123,7 @@ def test_negatives_follow_popularity():
 def test_kars_lists_are_unchecked_and_hold_every_step():
     """Uniform negatives: own items and doubles happen, a step without a positive gives a list, no cap."""
     ratings = [1.0] * 4 + [5.0] * 36
-    lists, without = build(later(40, ratings), np.full(60, 1e6), items=60, protocol="uniform", max_lists=1)
+    lists, without = build(later(40, ratings), np.full(60, 1e6), items=60, draw=UNIFORM, max_lists=1)
     assert without == 1
     assert lists["list"].n_unique() == 10
     drawn = lists.filter(~pl.col("real"))

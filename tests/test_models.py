@@ -5,15 +5,15 @@ import shutil
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
 from rlrf4rec.alignment.packed import NAME
 from rlrf4rec.alignment.policy import check_settings, load_policy_for_training, new_policy, save_adapter
-from rlrf4rec.errors import RLRFError
-from rlrf4rec.fetching.convert import convert
+from rlrf4rec.conversion.convert import convert
+from rlrf4rec.errors import InputError, RLRFError
 from rlrf4rec.llm.models import Place, load_llm, load_policy
 from rlrf4rec.llm.tokenizer import load_tokenizer
 
@@ -211,14 +211,30 @@ def test_a_missing_tokenizer_is_named(folder, tmp_path):
         load_tokenizer(tmp_path / "empty")
 
 
-def test_weights_that_a_checkpoint_lacks_are_the_same_in_every_conversion(tmp_path):
-    from transformers import BertConfig, BertForMaskedLM
+LAYER = "base_model.model.model.layers.1.mlp.up_proj.lora_A.weight"
+BEYOND = "base_model.model.model.layers.2.mlp.up_proj.lora_A.weight"
 
-    config = BertConfig(vocab_size=64, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
-    BertForMaskedLM(config).save_pretrained(tmp_path / "bert")  # has no pooler
-    words(tmp_path / "bert")
-    for name in ("one", "two"):
-        convert(tmp_path / "bert", tmp_path / name, torch.float32, False)
-    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
-    assert any("pooler" in name for name in one)
-    assert all(torch.equal(one[name], two[name]) for name in one)
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda t: {name: value for name, value in t.items() if name != LAYER}, rf"it lacks '{LAYER}' \(of 1\)"),
+        (lambda t: t | {BEYOND: t[LAYER].clone()}, rf"the LLM has no place for '{BEYOND}' \(of 1\)"),
+        (
+            lambda t: {f"module.{name}": value for name, value in t.items()},
+            "it lacks .*, the LLM has no place for 'mod",
+        ),
+        (lambda t: t | {LAYER: torch.zeros(4, 31)}, "no adapter of this LLM: .*size mismatch"),
+    ],
+)
+def test_an_adapter_that_is_not_whole_is_refused_wherever_one_is_read(folder, llama, tmp_path, change, said):
+    adapter = tmp_path / "adapter"
+    save_adapter(new_policy(llama(), 4, 8, 0.0, 0), folder, adapter)
+    path = adapter / "adapter_model.safetensors"
+    save_file(change(load_file(path)), path, {"format": "pt"})
+    for load in (
+        lambda: load_policy(folder, adapter, torch.float32),
+        lambda: load_policy_for_training(llama(), adapter),
+    ):
+        with pytest.raises(InputError, match=f"(?s)adapter: .*{said}.*; run the stage"):
+            load()

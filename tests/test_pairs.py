@@ -6,13 +6,14 @@ from rlrf4rec.pairing.pairs import make
 def table(rewards, texts=None):
     n = len(rewards)
     texts = texts or [f"text {i}" for i in range(n)]
-    frame = pl.DataFrame({"user": ["u"] * n, "sample": range(n), "reward": rewards, "text": texts})
+    frame = pl.DataFrame({"user": ["u"] * n, "sample": range(n), "reward": rewards, "judged": [-r for r in rewards]})
+    frame = frame.with_columns(text=pl.Series(texts))
     log_probs = pl.Series([-float(i) for i in range(n)])
     return frame.with_columns(tokens=pl.Series([[i, 198] for i in range(n)]), log_prob=log_probs)
 
 
 def both(frame, min_gap=0.0, max_pairs=10):
-    return make(frame.select("user", "sample", "reward"), frame.drop("reward"), min_gap, max_pairs)
+    return make(frame.select("user", "sample", "reward", "judged"), frame.drop("reward", "judged"), min_gap, max_pairs)
 
 
 def test_best_and_worst_by_reward():
@@ -22,6 +23,7 @@ def test_best_and_worst_by_reward():
     assert (row["chosen"], row["rejected_tokens"]) == ("text 1", [2, 198])
     assert (row["chosen_log_prob"], row["rejected_log_prob"]) == (-1.0, -2.0)
     assert abs(row["gap"] - 0.8) < 1e-12
+    assert abs(row["judged_gap"] + 0.8) < 1e-12  # the judges see it the other way round
     assert skipped.is_empty()
 
 
@@ -48,5 +50,5 @@ def test_users_without_signal_are_skipped_with_the_reason():
 
 def test_only_rewarded_users_count():
     frame = table([0.1, 0.9])
-    pairs, _ = make(frame.select("user", "sample", "reward").head(0), frame.drop("reward"), 0.0, 5)
+    pairs, _ = make(frame.select("user", "sample", "reward", "judged").head(0), frame.drop("reward", "judged"), 0.0, 5)
     assert pairs.is_empty()

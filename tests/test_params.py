@@ -4,7 +4,7 @@ import pytest
 
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.params import load
-from rlrf4rec.rounds import write_rounds
+from rlrf4rec.params.rounds import write_rounds
 
 ROOT = Path(__file__).parent.parent
 

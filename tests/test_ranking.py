@@ -7,6 +7,7 @@ import torch
 
 from rlrf4rec.errors import InputError
 from rlrf4rec.evaluation.lists import read_scores
+from rlrf4rec.metrics.permute import permutation
 from rlrf4rec.ranking import nets
 from rlrf4rec.ranking.adaptor import HybridExpertAdaptor
 from rlrf4rec.ranking.dropout import Dropout
@@ -14,7 +15,6 @@ from rlrf4rec.ranking.features import CandidateFeatures, Standardise
 from rlrf4rec.ranking.lists import Catalogue, Lists
 from rlrf4rec.ranking.losses import attention_rank, listwise_softmax
 from rlrf4rec.ranking.module import Ranker, fit, mean_ndcg, predict, user_means
-from rlrf4rec.ranking.permute import permutation
 from rlrf4rec.retraining import curves, parallel
 from rlrf4rec.retraining.material import Material
 from rlrf4rec.retraining.parallel import Job, Settings, train, train_all
@@ -22,7 +22,8 @@ from rlrf4rec.retraining.retrain import retrain
 
 WIDTH, ITEMS, USERS, LENGTH = 12, 40, 16, 5
 HOW = Settings(0.01, 0.0, 0.1, 2, 3, epochs=2, batch=32)
-NETS = ("dlcm", "prm", "setrank", "match")
+NETS = tuple(nets.NETS)
+RERANKERS = [name for name, net in nets.NETS.items() if net.reranker]
 
 
 def world(seed=0):
@@ -43,8 +44,11 @@ def world(seed=0):
 
 
 def material(catalogue, texts, lists):
-    """The same lists to learn from, to look at and to score."""
-    return Material(catalogue, texts, lists, lists, torch.arange(USERS), lists, torch.arange(USERS).roll(1))
+    """The same lists to learn from, to look at and to score; of a user's texts the mean."""
+    return Material(catalogue, texts.mean(1), lists, lists, torch.arange(USERS), lists)
+
+
+OTHERS = torch.arange(USERS).roll(1)
 
 
 def build(name, catalogue, texts, seed=0):
@@ -102,10 +106,10 @@ def test_training_learns_from_texts_and_moves_every_weight(name):
         assert not torch.equal(before[key], value.detach()), key
 
 
-@pytest.mark.parametrize("name", ["dlcm", "prm", "setrank"])
+@pytest.mark.parametrize("name", RERANKERS)
 def test_equal_seeds_give_equal_weights(name):
     catalogue, texts, lists = world()
-    job = Job(name, material(catalogue, texts, lists), HOW, 5)
+    job = Job(name, material(catalogue, texts, lists), HOW, 5, OTHERS)
     one, two = train(job), train(job)
     assert all(torch.equal(one.weights[k], two.weights[k]) for k in one.weights)
     assert len(one.losses) == len(one.validation) == 2
@@ -115,7 +119,7 @@ def test_equal_seeds_give_equal_weights(name):
 
 def test_worker_processes_give_what_one_process_gives():
     catalogue, texts, lists = world()
-    jobs = [Job("prm", material(catalogue, texts, lists), HOW, seed) for seed in (1, 2)]
+    jobs = [Job("prm", material(catalogue, texts, lists), HOW, seed, OTHERS) for seed in (1, 2)]
     for ours, theirs in zip([train(j) for j in jobs], train_all(jobs, "test"), strict=True):
         assert ours.losses == theirs.losses
         assert all(torch.equal(ours.weights[k], theirs.weights[k]) for k in ours.weights)
@@ -125,7 +129,7 @@ def test_worker_processes_give_what_one_process_gives():
 
 def test_trained_rerankers_are_taken_from_the_store(monkeypatch):
     catalogue, texts, lists = world()
-    jobs = [Job("prm", material(catalogue, texts, lists), HOW, seed) for seed in (1, 2, 3)]
+    jobs = [Job("prm", material(catalogue, texts, lists), HOW, seed, OTHERS) for seed in (1, 2, 3)]
     first = train_all(jobs[:2], "test")
     trained, real = [], parallel._numpy_train
     monkeypatch.setattr(parallel, "_numpy_train", lambda job: trained.append(job.seed) or real(job))
@@ -165,13 +169,23 @@ def test_a_kind_is_every_backbone_with_every_seed_and_a_new_backbone_trains_itse
         read_scores(files, ["setrank"], 1, ("own",), lists)
 
 
+def test_each_seed_has_a_permutation_of_its_own_and_all_backbones_the_same(monkeypatch):
+    jobs = []
+    monkeypatch.setattr("rlrf4rec.retraining.retrain.train_all", lambda made, what: jobs.extend(made) or made)
+    retrain("x", material(*world()), ["dlcm", "prm"], 2, HOW, 7, "test")
+    first, second, *others = [job.others for job in jobs]
+    assert not torch.equal(first, second)
+    assert torch.equal(torch.stack(others), torch.stack([first, second]))
+    assert all((job.others != torch.arange(USERS)).all() for job in jobs)
+
+
 def test_a_second_place_about_the_user_is_read_and_a_constant_one_changes_nothing():
     """Equivalent: a place that holds a constant, and the same constant for everybody, whatever its value."""
     catalogue, texts, lists = world()
     zeros, ones = torch.zeros_like(texts), torch.ones_like(texts)
     results = []
     for beside in (zeros, ones, texts.flip(0)):
-        job = Job("prm", material(catalogue, torch.cat([texts, beside], 2), lists), HOW, 5)
+        job = Job("prm", material(catalogue, torch.cat([texts, beside], 2), lists), HOW, 5, OTHERS)
         results.append(train(job).scores["own"])
     assert torch.equal(results[0], results[1])
     assert not torch.allclose(results[0], results[2])

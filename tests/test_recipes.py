@@ -10,9 +10,9 @@ from dvc.repo import Repo
 from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
 
-from rlrf4rec import estimate, machine, recipes
+from rlrf4rec import estimate, machine
 from rlrf4rec.errors import ParamsError, ResourceError
-from rlrf4rec.params import load
+from rlrf4rec.params import load, recipes
 
 ROOT = Path(__file__).parent.parent
 NAMES = ["default", "full", "paper-amazon-books", "paper-ml1m", "single-gpu-1b", "smoke"]

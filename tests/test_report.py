@@ -111,9 +111,22 @@ def test_both_headline_numbers_stand_in_the_first_section_with_their_effect_size
     verdicts = [b for b in section.blocks if isinstance(b, Note) and b.tone != "plain"]
     assert [v.text.split(" (")[0] for v in verdicts] == ["Under frozen re-rankers", "End to end", "Beyond the profile"]
     tables = [b for b in section.blocks if isinstance(b, Table)]
-    first, second = (hyphens(" | ".join(t.rows[0])) for t in tables[:2])
+    first, second = (hyphens(" | ".join(tables[table].rows[row])) for table, row in ((0, 0), (2, 1)))
+    assert "that judge" in tables[0].caption
+    assert "that labelled the pairs" in tables[1].caption
+    assert hyphens(tables[2].rows[0][0]) == "reward gain of round1"
     assert first == "round1 minus base: NDCG | -0.0010 | [-0.0038, +0.0018] | 0.400 | - | 0.0040 | 235 | 1"
     assert second == "round1 minus base | +0.0030 | [-0.0020, +0.0080] | 0.400 | 0.900 | 0.0072 | 235 | 5"
+
+
+def test_the_reward_gain_is_adjusted_with_the_other_claims():
+    found, name = evaluated(), "reward gain of round1"
+    found["reward_gain"]["round1"]["test"]["ndcg"] = effect(0.01, 0.004)
+    found["family"][name] = effect(0.01, 0.004, p_holm=0.12)
+    frame = pl.DataFrame(schema=dict.fromkeys(("metric", "knowledge", "user"), pl.String) | {"seed0": pl.Float64})
+    verdict = results.headline(found, frame, "round1", "personal").blocks[1]
+    assert "Holm's correction" in verdict.text
+    assert verdict.tone == "null"
 
 
 def test_re_rankers_that_are_not_trained_out_are_named():

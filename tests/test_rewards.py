@@ -2,13 +2,16 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from test_ranking import LENGTH, world
 from torch import nn
 
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.evaluation.compare import reward_gain
+from rlrf4rec.judging.reliability import across_backbones, reliability
+from rlrf4rec.ranking import nets
 from rlrf4rec.ranking.lists import Lists
-from rlrf4rec.reward import models, rewards
-from rlrf4rec.reward.reliability import across_backbones, reliability
+from rlrf4rec.ranking.module import predict
+from rlrf4rec.reward import kinds, models
 from rlrf4rec.reward.rewards import Scorer, UserRewards, score, tasks
 
 
@@ -111,6 +114,50 @@ def test_personal_is_own_minus_others_lists():
     assert second.reward("personal").abs().max() < 1e-12
 
 
+def test_every_kind_by_hand():
+    """Two models, one text, two own lists, two of others.
+
+    Text 0: model 0 gives (-1 - 3) / 2 = -2 on own lists and (-4 - 2) / 2 = -3 on others': 1; model 1 gives
+    (-5 - 7) / 2 = -6 and (-1 - 3) / 2 = -2: -4. Their mean is -1.5. Text 1 fits everybody alike.
+    """
+    own = torch.tensor([[[-1.0, -3.0], [-2.0, -2.0]], [[-5.0, -7.0], [-1.0, -1.0]]])
+    others = torch.tensor([[[-4.0, -2.0], [-2.0, -2.0]], [[-1.0, -3.0], [-1.0, -1.0]]])
+    ndcg = torch.tensor([[[1.0, 0.5], [0.0, 0.0]], [[0.5, 0.0], [0.0, 1.0]]])
+    r = UserRewards(0, ndcg, ndcg / 2, own, others)
+    assert r.per_model("personal").tolist() == [[1.0, 0.0], [-4.0, 0.0]]
+    assert r.reward("personal").tolist() == [-1.5, 0.0]
+    assert r.per_model("smooth").tolist() == [[-2.0, -2.0], [-6.0, -1.0]]
+    assert r.reward("smooth").tolist() == [-4.0, -1.5]
+    assert r.per_model("ndcg").tolist() == [[0.75, 0.0], [0.25, 0.5]]
+    assert r.reward("ndcg").tolist() == [0.5, 0.25]
+    assert r.reward("map").tolist() == [0.25, 0.125]
+    # Even lists: own (-1 - 5) / 2 = -3, others (-4 - 1) / 2 = -2.5; odd lists: own -5, others -2.5.
+    assert [half.tolist() for half in r.halves("personal")] == [[-0.5, 0.0], [-2.5, 0.0]]
+    assert [half.tolist() for half in r.halves("smooth")] == [[-3.0, -1.5], [-5.0, -1.5]]
+    assert [half.tolist() for half in r.halves("ndcg")] == [[0.75, 0.0], [0.25, 0.5]]
+    assert torch.equal(r.by_list("personal"), own)
+    assert torch.equal(r.by_list("map"), ndcg / 2)
+
+
+def test_a_text_is_paid_for_what_fits_its_user_alone():
+    """Scores log 6, log 3, log 1 are probabilities .6, .3, .1 of items 0, 1, 2.
+
+    The user's positives are 0 and 1, another's 2 and 1: personal is (log .6 + log .3) / 2 - (log .1 + log .3) / 2,
+    which is log(6) / 2, and for the text that gives all items the same, 0. A model of twice those scores has
+    probabilities 36, 9, 1 of 46: log(36) / 2, twice as much.
+    """
+    item, label = torch.arange(3).repeat(4, 1), torch.eye(3, dtype=torch.int64)[[0, 1, 2, 1]]
+    of = Lists(torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 0, 1]), item, label, torch.zeros(4))
+    texts = torch.tensor([6.0, 3.0, 1.0]).log() * torch.tensor([1.0, 0.0])[None, :, None].expand(2, 2, 1)
+    scorer = Scorer([Dot(), Dot(2.0)], {0: [0, 1], 1: [0, 1]}, of, k=2)
+    first, second = score(scorer, tasks(of, texts, {0: "A", 1: "A"}, 2, 0), "test")
+    half = np.log(6) / 2
+    assert first.per_model("personal").flatten().tolist() == pytest.approx([half, 0, 2 * half, 0], abs=1e-6)
+    assert first.reward("personal").tolist() == pytest.approx([1.5 * half, 0], abs=1e-6)
+    assert second.reward("personal").tolist() == pytest.approx([-1.5 * half, 0], abs=1e-6)
+    assert first.per_model("smooth")[0].tolist() == pytest.approx([np.log(0.18) / 2, np.log(1 / 3)])
+
+
 def test_others_are_never_own_lists_and_the_same_for_all_texts():
     made = tasks(lists(), TEXTS, {0: "A", 1: "A"}, 1, 3)
     assert made[0].own.tolist() == [0, 1]
@@ -123,6 +170,11 @@ def test_only_models_of_the_other_half_score_a_user():
     names = ["A-0", "A-1", "B-0", "B-1"]
     of = models.models_of(names, {0: "A", 1: "B", 2: "validation"})
     assert of == {0: [2, 3], 1: [0, 1], 2: [0, 1, 2, 3]}
+
+
+def test_the_models_of_a_seed_are_those_of_both_halves():
+    made = {f"{half}-{n}": nn.Identity() for half in "AB" for n in (0, 1)}
+    assert [list(own) for own in models.by_seed(made)] == [["A-0", "B-0"], ["A-1", "B-1"]]
 
 
 def test_a_model_that_trained_on_a_user_does_not_touch_its_reward():
@@ -143,21 +195,41 @@ def user_rewards(user, own, noise, seed):
 def test_reliability_is_high_for_signal_and_none_for_noise():
     g = torch.Generator().manual_seed(0)
     true = [torch.randn(5, generator=g, dtype=torch.double) for _ in range(200)]
-    signal = reliability([user_rewards(i, t, 0.1, i) for i, t in enumerate(true)])
-    noise = reliability([user_rewards(i, t * 0, 1.0, i) for i, t in enumerate(true)])
+    signal = reliability([user_rewards(i, t, 0.1, i) for i, t in enumerate(true)], 2)
+    noise = reliability([user_rewards(i, t * 0, 1.0, i) for i, t in enumerate(true)], 2)
     assert signal["smooth"]["split_half"] > 0.95
     assert signal["smooth"]["seed_to_seed"] > 0.95
     assert abs(noise["smooth"]["split_half"]) < 0.15
     assert abs(noise["smooth"]["seed_to_seed"]) < 0.15
-    nothing = dict.fromkeys(["split_half", "seed_to_seed", "all_lists", "all_seeds"], 0.0)
+    names = ["split_half", "seed_to_seed", "half_to_half", "labellers_to_judges", "all_lists", "all_models"]
+    nothing = dict.fromkeys(names, 0.0)
     assert signal["ndcg"] == {**nothing, "tied_lists": 1.0, "tied_users": 1.0}
     half = signal["smooth"]["split_half"]
     assert signal["smooth"]["all_lists"] == pytest.approx(2 * half / (1 + half))  # Spearman-Brown by hand
-    blurred = reliability([user_rewards(i, t, 2.0, i) for i, t in enumerate(true)])["smooth"]  # two models
+    blurred = reliability([user_rewards(i, t, 2.0, i) for i, t in enumerate(true)], 2)["smooth"]  # two models
     seeds = blurred["seed_to_seed"]
-    assert blurred["all_seeds"] == pytest.approx(2 * seeds / (1 + seeds))
-    assert blurred["all_seeds"] > seeds + 0.05
+    assert blurred["all_models"] == pytest.approx(2 * seeds / (1 + seeds))
+    assert blurred["all_models"] > seeds + 0.05
     assert signal["smooth"]["tied_lists"] == 0.0
+
+
+def test_models_of_a_half_agree_in_what_its_users_taught_them_and_those_of_both_halves_do_not():
+    g = torch.Generator().manual_seed(0)
+    rewards, judged = [], []
+    for user in range(200):
+        halves = torch.randn(2, 1, 5, 1, generator=g, dtype=torch.double)  # what each half's users teach
+        both = (halves.expand(2, 2, 5, 6) + 0.3 * torch.randn(2, 2, 5, 6, generator=g, dtype=torch.double)).flatten(
+            0, 1
+        )
+        zero = torch.zeros(4, 5, 4, dtype=torch.double)
+        rewards.append(UserRewards(user, both * 0, both * 0, both, zero))
+        judged.append(UserRewards(user, both * 0, both * 0, -both, zero))
+    found = reliability(rewards, 2, judged)["smooth"]
+    assert found["seed_to_seed"] > 0.95
+    assert abs(found["half_to_half"]) < 0.15
+    assert found["labellers_to_judges"] == pytest.approx(-1.0)
+    mean = (2 * found["seed_to_seed"] + 4 * found["half_to_half"]) / 6
+    assert found["all_models"] == pytest.approx(4 * mean / (1 + 3 * mean))  # Spearman-Brown by hand
 
 
 def test_backbones_that_see_the_same_truth_agree_fully_once_noise_is_taken_out():
@@ -182,28 +254,47 @@ def test_noise_of_the_same_lists_is_no_agreement_of_backbones():
 
 def test_a_level_that_differs_between_users_is_no_reliability():
     shifted = [user_rewards(i, torch.full((5,), float(i), dtype=torch.double), 1.0, i) for i in range(100)]
-    assert abs(reliability(shifted)["smooth"]["split_half"]) < 0.2
+    assert abs(reliability(shifted, 2)["smooth"]["split_half"]) < 0.2
 
 
-def test_text_bank_and_kinds():
+def test_text_bank():
     llm, template = torch.zeros(3, 4, 2), torch.ones(3, 1, 2)
     assert models.text_bank(llm, template, "both").shape == (3, 8, 2)  # half of the draws are the template
     assert models.text_bank(llm, template, "llm") is llm
-    assert set(rewards.KINDS) == {"ndcg", "map", "smooth", "personal"}
+
+
+@pytest.mark.parametrize("name", nets.NETS)
+def test_every_net_can_be_the_reward_model(name, tmp_path):
+    """One step moves the weights, and what is saved scores as what was trained."""
+    catalogue, texts, of = world()
+    h = models.Hyperparameters(learning_rate=0.01, weight_decay=0.0, width=8, epochs=1)
+    net = models.new(name, catalogue, texts, LENGTH, 0.0, h.width, 3)
+    before = {key: value.detach().clone() for key, value in net.named_parameters()}
+    losses = models.train(net, name, of, texts, h, len(of), 3)
+    assert len(losses) == 1
+    assert np.isfinite(losses[0])
+    assert [key for key, value in net.named_parameters() if torch.equal(before[key], value)] == []
+    models.save(tmp_path / "models.safetensors", {"A-0": net.eval()}, name, h.width)
+    read = models.load(tmp_path / "models.safetensors", catalogue, LENGTH)["A-0"]
+    text = texts[of.user, 0]
+    assert type(read) is type(net)
+    assert torch.equal(predict(read, of, text), predict(net, of, text))
+    assert not any(value.requires_grad for value in read.parameters())
 
 
 def test_reward_gain_by_hand():
-    row = {"fold": "test", "map": 0.0, "personal": 0.0, "smooth": -1.0, "permuted_smooth": -1.0}
+    row = {"fold": "test", **dict.fromkeys(kinds.KINDS, 0.0), "permuted_smooth": -1.0}
     rows = [
-        {"policy": p, "user": u, **row, "ndcg": n, "permuted_ndcg": m}
+        {"policy": p, "seed": s, "user": u, **row, "ndcg": n + s * 0.1, "permuted_ndcg": m + s * 0.1}
         for p, u, n, m in (
             ("base", "a", 0.5, 0.5),
+            ("round1", "b", 0.4, 0.2),
             ("base", "b", 0.4, 0.3),
             ("round1", "a", 0.7, 0.6),
-            ("round1", "b", 0.4, 0.2),
         )
+        for s in (1, 0)
     ]
     gain = reward_gain(pl.DataFrame(rows), "round1", "test", 200, 0)
     assert gain["ndcg"]["difference"] == pytest.approx(0.1)
     assert gain["ndcg_personal_part"]["difference"] == pytest.approx(((0.1 - 0.0) + (0.2 - 0.1)) / 2)
-    assert gain["ndcg"]["users"] == 2
+    assert (gain["ndcg"]["users"], gain["ndcg"]["seeds"]) == (2, 2)

@@ -84,3 +84,12 @@ def test_identity_changes_with_settings_and_files(tmp_path):
     assert study.identity([2], [path]) != first
     path.write_text("y")
     assert study.identity([1], [path]) != first
+
+
+def test_a_best_value_at_the_edge_of_its_range_is_named():
+    ranges = {"rate": [0.001, 0.1], "decay": [0.5, 2.0], "point": [3.0, 3.0]}
+    assert study.at_edge({"rate": 0.01, "decay": 1.0, "point": 3.0}, ranges) == []
+    assert study.at_edge({"rate": 0.0011, "decay": 1.99}, ranges) == ["rate", "decay"]
+    assert study.at_edge({}, ranges) == []
+    assert study.told(["rate"]) == "; at the edge of its range: rate"
+    assert study.told([]) == ""

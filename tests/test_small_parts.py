@@ -5,7 +5,6 @@ import polars as pl
 import pytest
 import torch
 
-from rlrf4rec import vectors
 from rlrf4rec.cli import main
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.files import atomic, read_json, write_csv, write_json
@@ -15,6 +14,7 @@ from rlrf4rec.prompting.fitting import fitting
 from rlrf4rec.prompting.prompts import describe, item_description, natural_title, telling, template_text
 from rlrf4rec.prompting.template import Template
 from rlrf4rec.seeds import derive
+from rlrf4rec.tables import vectors
 
 
 def test_progress_prints_plain_lines_with_the_time_left():
@@ -104,15 +104,6 @@ def test_vectors_that_nobody_has_are_asked_for_by_nobody(tmp_path):
     assert torch.equal(vectors.read_texts(path, USERS, [0])[0], texts[0])
     with pytest.raises(RLRFError, match=r"not finite, those of user 'b' and 0 more.*dvc repro encode"):
         vectors.read_texts(path, USERS, [0, 1])
-
-
-def test_two_texts_stand_side_by_side():
-    one, three = torch.ones(2, 1, 4), torch.arange(24.0).view(2, 3, 4)
-    assert vectors.beside(three, one)[0, 2].tolist() == [8.0, 9.0, 10.0, 11.0, 1.0, 1.0, 1.0, 1.0]
-    assert vectors.beside(one, one).shape == (2, 1, 8)
-    assert torch.equal(vectors.beside(one, three)[:, :, 4:], three)
-    with pytest.raises(RLRFError, match="3 texts of a user can't stand beside 2; one, or as many"):
-        vectors.beside(three, torch.ones(2, 2, 4))
 
 
 def row(title, rating, position, year=1990, genres="Action|War"):

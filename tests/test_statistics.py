@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.evaluation import compare
@@ -164,6 +165,23 @@ def test_sampled_p_agrees_with_enumeration():
     assert permutation_test(padded, 50_000, 1) == pytest.approx(permutation_test(values, 1, 1), abs=0.005)
 
 
+@pytest.mark.parametrize(("users", "close"), [(2, 1e-12), (9, 1e-12), (12, 1e-12), (40, 0.01), (240, 0.01)])
+def test_p_is_that_of_scipy(users, close):
+    """Exactly where all sign patterns are looked at; else within what 20,000 resamples leave open."""
+    values = np.random.default_rng(users).normal(0.1, 1.0, (users, 3)).round(1)
+    theirs = stats.permutation_test(
+        (values.mean(axis=1),),
+        lambda x, axis: np.abs(x.mean(axis=axis)),
+        permutation_type="samples",
+        alternative="greater",
+        vectorized=True,
+        n_resamples=20_000,
+        batch=2000,
+        rng=np.random.default_rng(0),
+    )
+    assert permutation_test(values, 20_000, 1) == pytest.approx(theirs.pvalue, abs=close)
+
+
 def test_the_smallest_p_is_one_of_all_patterns_and_the_observed_one():
     assert permutation_test(np.full(100, 0.2), 999, 1) == 1 / 1000
 
@@ -305,3 +323,12 @@ def test_holm_over_a_family_of_differences():
         "y": {"difference": 0.2, "p": 0.01, "p_holm": pytest.approx(0.02)},
     }
     assert "p_holm" not in family["x"]
+
+
+def test_a_comparison_that_was_to_be_made_counts_whether_or_not_it_was():
+    family = {"x": {"p": 0.03}, "y": {"p": 0.01}}
+    whole = compare.with_holm({**family, "z": {"p": 1.0}})
+    part = compare.with_holm(family, ["x", "y", "z"])
+    assert part == {name: whole[name] for name in family}
+    assert [part[name]["p_holm"] for name in "xy"] == [pytest.approx(0.06), pytest.approx(0.03)]
+    assert compare.with_holm({}, ["x"]) == {}

@@ -170,7 +170,10 @@ def test_an_error_while_writing_leaves_the_old_file(tmp_path):
             "stages.sample",
             {"sampling/nucleus.py", "sampling/shared_attention.py", "llm/models.py", "seeds.py", "tables/texts.py"},
         ),
-        ("stages.tune_dpo", {"reward/judge.py", "alignment/tune.py", "alignment/trl_engine.py", "encoding/encoder.py"}),
+        (
+            "stages.tune_dpo",
+            {"judging/judge.py", "alignment/tune.py", "alignment/trl_engine.py", "encoding/encoder.py"},
+        ),
         ("retraining.parallel", {"ranking/nets.py", "ranking/losses.py", "metrics/ranking.py", "workers.py"}),
         ("reward.rewards", {"metrics/ranking.py", "ranking/nets.py", "seeds.py"}),
     ],

@@ -17,10 +17,11 @@ from rlrf4rec.alignment.tune import tune
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.inputs import read_tables
 from rlrf4rec.retraining.material import material
-from rlrf4rec.stages import source
+from rlrf4rec.sources import activity, profile, years
+from rlrf4rec.sources.numbers import turned as turned_numbers
 from rlrf4rec.tables.interactions import ITEMS
 from rlrf4rec.tables.split import CANDIDATES, FOLD_USERS, HISTORY, LISTS, POPULARITY
-from rlrf4rec.vectors import write_texts
+from rlrf4rec.tables.vectors import write_texts
 
 GENRES = ["Comedy", "Drama", "War"]
 RATED = [
@@ -31,15 +32,17 @@ RATED = [
 
 
 def test_activity_by_hand():
-    assert source.activity(RATED, GENRES) == pytest.approx([math.log(4), 10 / 3, math.sqrt(26 / 9), 2 / 3, math.log(3)])
+    assert activity.numbers(RATED, GENRES) == pytest.approx(
+        [math.log(4), 10 / 3, math.sqrt(26 / 9), 2 / 3, math.log(3)]
+    )
 
 
 def test_profile_by_hand():
     """Mean 3.3: the first two are liked; then shares of the other, then the liked years."""
-    numbers = source.profile(RATED, GENRES)
+    numbers = profile.numbers(RATED, GENRES)
     assert numbers[:6] == [0.0, 1.0, 0.5, 1.0, 0.0, 0.0]
     assert numbers[6:] == pytest.approx([1990.4, 1991, 1992, 1993, 1993.6, 1992, 2.0])
-    assert source.years(RATED, GENRES)[2] == 1990
+    assert years.numbers(RATED, GENRES)[2] == 1990
 
 
 def test_numbers_are_turned_without_losing_anything():
@@ -54,7 +57,7 @@ def test_numbers_are_turned_without_losing_anything():
         def catalogue(self):
             return type("C", (), {"vectors": torch.zeros(1, 12)})
 
-    made = source._turned(numbers, Tables(), 1)
+    made = turned_numbers(numbers, Tables(), 1)
     assert made.shape == (6, 1, 12)
     scaled = (numbers - numbers.mean(0)) / numbers.std(0, unbiased=False).clamp(min=1e-9)
     scaled[:, 2] = 0
@@ -133,7 +136,7 @@ def place(tmp_path, monkeypatch):
         )
         LISTS.write(frame, paths.lists(fold))
     CANDIDATES.write(frame.select(pl.exclude("label", "real")), paths.candidates())
-    for name, samples in (("none", 1), ("base", 3), ("other", 2)):
+    for name, samples in (("none", 1), ("base", 3)):
         write_texts(paths.vectors(name), torch.full((4, samples, 4), float(samples)), users["user"])
     tuned = torch.full((4, 3, 4), 7.0)
     tuned[3] = torch.nan  # nobody reads what would be written for a tuning user
@@ -143,9 +146,9 @@ def place(tmp_path, monkeypatch):
 
 
 def test_what_a_kind_is_told_stands_side_by_side(place):
-    told = material(place, "encode/round1", "encode/none", "encode/items", 1)
-    assert told.texts.shape == (4, 3, 8)
-    assert told.texts[0, 2].tolist() == [7.0] * 4 + [1.0] * 4
+    told = material(place, "encode/round1", "encode/none", "encode/items")
+    assert told.texts.shape == (4, 8)
+    assert told.texts[0].tolist() == [7.0] * 4 + [1.0] * 4
     assert told.seen.tolist() == [0]
     assert told.lists.user.tolist() == [0]
     assert told.candidates.user.tolist() == [2]
@@ -153,19 +156,26 @@ def test_what_a_kind_is_told_stands_side_by_side(place):
     assert told.catalogue.vectors.shape == (4, 4)
 
 
+def test_a_kind_of_several_texts_is_told_their_mean_to_learn_from_and_to_score_with(place):
+    several = torch.arange(48.0).view(4, 3, 4)
+    write_texts(paths.vectors("several"), several, place.users["user"])
+    write_texts(paths.vectors("mean"), several.mean(dim=1, keepdim=True), place.users["user"])
+    told, same = (material(place, f"encode/{name}", "encode/base", "encode/items") for name in ("several", "mean"))
+    assert torch.equal(told.texts, same.texts)
+    assert told.texts[0].tolist() == [4.0, 5.0, 6.0, 7.0] + [3.0] * 4
+
+
 def test_what_a_kind_can_t_be_told_is_named(place):
-    with pytest.raises(RLRFError, match="3 texts of a user can't stand beside 2"):
-        material(place, "encode/base", "encode/other", "encode/items", 1)
     with pytest.raises(RLRFError, match="do not belong to the 4 users"):
-        material(place, "encode/items", "encode/none", "encode/items", 1)
+        material(place, "encode/items", "encode/none", "encode/items")
     wide = torch.ones(4, 1, 6)
     write_texts(paths.vectors("wide"), wide, place.users["user"])
     with pytest.raises(RLRFError, match="are 10 numbers wide together, those of encode/items 4"):
-        material(place, "encode/wide", "encode/none", "encode/items", 1)
+        material(place, "encode/wide", "encode/none", "encode/items")
     lacking = torch.ones(4, 1, 4)
     lacking[2] = torch.nan
     write_texts(paths.vectors("lacking"), lacking, place.users["user"])
     with pytest.raises(RLRFError, match="those of user 'c' and 0 more"):
-        material(place, "encode/lacking", "encode/none", "encode/items", 1)
+        material(place, "encode/lacking", "encode/none", "encode/items")
     with pytest.raises(RLRFError, match="those of user 'd' and 0 more"):
         place.texts("round1", "tuning")

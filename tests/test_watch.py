@@ -10,6 +10,7 @@ from rlrf4rec.alignment import module, packed
 from rlrf4rec.alignment.module import Dpo, Settings
 from rlrf4rec.alignment.packed import TokenPair
 from rlrf4rec.alignment.policy import new_policy, save_adapter
+from rlrf4rec.llm.models import load_policy
 from rlrf4rec.params import Watch
 from rlrf4rec.prompting.prompts import by_liking, masked, named, parts, telling, template_text, top_genres
 from rlrf4rec.prompting.template import Template
@@ -219,14 +220,7 @@ def log_prob(model, prompt, completion):
 
 
 @torch.no_grad()
-def by_hand(llama, adapter, prompts, tokens):
-    from rlrf4rec.llm.models import load_policy
-
-    base, untuned = adapter.parent / "base", adapter.parent / "none"
-    llama().save_pretrained(base)
-    untuned.mkdir()
-    (untuned / "no_adapter.json").write_text("{}")
-    tuned, plain = load_policy(base, adapter, torch.float32), load_policy(base, untuned, torch.float32)
+def by_hand(tuned, plain, prompts, tokens):
     return [
         np.mean([log_prob(tuned, prompts[u], t) - log_prob(plain, prompts[u], t) for t in tokens[u]]) for u in prompts
     ]
@@ -243,14 +237,14 @@ def test_divergence_is_the_mean_log_ratio_of_own_texts(llama, tmp_path):
     table = pl.DataFrame({"user": list(prompts), "prompt": [" ".join(map(str, p)) for p in prompts.values()]})
     own = pl.DataFrame([{"user": u, "sample": s, "tokens": t} for u in tokens for s, t in enumerate(tokens[u])])
     block = Watch(kl_users=3, top_genres=1, bootstrap=100, batch=2, precision="float32")
-    llm = llama(packed.NAME)
-    ratios = by_hand(llama, tmp_path / "round1", prompts, tokens)
-    for _ in range(2):  # the adapter is gone after the first call
-        kl, error = watch.divergence(llm, Numbers(), tmp_path / "round1", own, table, list(prompts), block)
-        assert kl == pytest.approx(np.mean(ratios), abs=1e-4)
-        assert error == pytest.approx(2 * np.std(ratios, ddof=1) / math.sqrt(3), abs=1e-4)
+    llama().save_pretrained(tmp_path / "base")
+    merged, alone = (
+        load_policy(tmp_path / "base", tmp_path / "round1", torch.float32, a) for a in (packed.NAME, "sdpa")
+    )
+    ratios = by_hand(alone, llama(), prompts, tokens)
+    base = llama(packed.NAME)
+    kl, error = watch.divergence(merged, base, Numbers(), own, table, list(prompts), block, "round1")
+    assert kl == pytest.approx(np.mean(ratios), abs=1e-4)
+    assert error == pytest.approx(2 * np.std(ratios, ddof=1) / math.sqrt(3), abs=1e-4)
     assert abs(kl) > 0.01
-    (tmp_path / "untuned").mkdir()
-    (tmp_path / "untuned" / "no_adapter.json").write_text("{}")
-    none = watch.divergence(llm, Numbers(), tmp_path / "untuned", own, table, list(prompts), block)
-    assert none == (0.0, 0.0)
+    assert watch.divergence(base, base, Numbers(), own, table, list(prompts), block, "base") == (0.0, 0.0)

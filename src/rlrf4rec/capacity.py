@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rlrf4rec import cost, estimate, machine, paths, recipes
+from rlrf4rec import cost, estimate, machine, paths
 from rlrf4rec.errors import ParamsError
 from rlrf4rec.estimate import GB, Llm, Machine, Need, Work, needs, refuse, share_of_sampling
-from rlrf4rec.params import Params
-from rlrf4rec.recipes import Recipe
+from rlrf4rec.params import Params, recipes
+from rlrf4rec.params.recipes import Recipe
 from rlrf4rec.stages import STAGES
 
 GPU_FLOPS = 20e12  # operations a second that an LLM reaches on an ordinary GPU in bfloat16; not measured

@@ -77,7 +77,7 @@ def _run(args: argparse.Namespace) -> int:
     if args.command == "compare":
         return comparison.run(args)
     if args.command == "rounds":
-        from rlrf4rec.rounds import write_rounds
+        from rlrf4rec.params.rounds import write_rounds
 
         print(write_rounds(Path("params.yaml"), args.t))
     elif args.command == "store":
@@ -85,7 +85,7 @@ def _run(args: argparse.Namespace) -> int:
     elif args.command == "show-prompt":
         show_prompt(args.user)
     elif args.command == "exp":
-        from rlrf4rec import recipes
+        from rlrf4rec.params import recipes
 
         return recipes.run(args.recipe)
     elif args.command == "estimate":
@@ -200,8 +200,8 @@ def show_prompt(user: str) -> None:
 
 def show_estimate(name: str | None) -> None:
     """Print what the params, or those of a recipe, will take."""
-    from rlrf4rec import capacity, recipes
-    from rlrf4rec.params import load
+    from rlrf4rec import capacity
+    from rlrf4rec.params import load, recipes
 
     if name is None:
         capacity.show(machine.resolve(load()))

@@ -18,18 +18,12 @@ PLUMBING = {
     "leftovers",
     "logs",
     "machine",
-    "param_data",
-    "param_faults",
-    "param_loop",
-    "param_models",
-    "param_study",
-    "param_types",
     "params",
     "paths",
     "progress",
-    "rounds",
     "store",
     "tables.contract",
+    "trainers",
     "versions",
 }
 
@@ -47,14 +41,21 @@ def files(module: str) -> tuple[Path, ...]:
     while todo:
         name = todo.pop()
         path = _file(name)
-        if name in seen or name in PLUMBING or path is None:
+        if name in seen or _plumbing(name) or path is None:
             continue
         seen[name] = path
         todo.extend(_imports(path))
     return tuple(sorted(seen.values()))
 
 
+def _plumbing(module: str) -> bool:
+    """Whether a module or a package that it lies in is plumbing."""
+    parts = module.split(".")
+    return any(".".join(parts[:end]) in PLUMBING for end in range(1, len(parts) + 1))
+
+
 def _file(module: str) -> Path | None:
+    """Its source; None for a package: no `__init__` but that of plumbing decides anything (`tests/test_dag.py`)."""
     path = (PACKAGE / Path(*module.split("."))).with_suffix(".py")
     return path if path.exists() else None
 

@@ -4,8 +4,12 @@ The command line prints the message without a traceback, and `todo` as its last 
 """
 
 import errno
+from collections.abc import Mapping
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class RLRFError(Exception):
@@ -29,6 +33,13 @@ class InputError(RLRFError):
     todo = "mend the file named above or have it made again (`dvc repro`, `dvc pull`); finished work is kept"
 
 
+class ModelError(InputError):
+    """A model that can be read but not used here: params.yaml must name another one."""
+
+    code = 2
+    todo = "name another model in fetch_models of params.yaml, or mend the one that is named; then run `dvc repro`"
+
+
 class FetchError(RLRFError):
     """Something could not be fetched, or has another hash than expected."""
 
@@ -41,6 +52,13 @@ class ResourceError(RLRFError):
 
     code = 6
     todo = "give the run what it lacks, then run `dvc repro`; it goes on from the work that is finished"
+
+
+def entry(table: Mapping[str, T], name: str, what: str) -> T:
+    """What a table of names has under a name; ParamsError that lists all its names when it has nothing."""
+    if name not in table:
+        raise ParamsError(f"{what} {name!r} is unknown; one of {', '.join(table)}")
+    return table[name]
 
 
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT}

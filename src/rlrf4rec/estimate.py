@@ -92,7 +92,8 @@ def needs(p: Params, llm: Llm, work: Work, machine: Machine) -> list[Need]:
     """Of the heavy stages; `fetch_models` only where the LLM has to come first, without the time of its download."""
     found = [_sample(p, llm, work, machine), _tune_dpo(p, llm, work, machine), _train_dpo(p, llm, work, machine)]
     stored = STORED * llm.parameters
-    first = Need("fetch_models", 0.0, 0.0, LIBRARIES + stored, (COPIES + 1) * stored)  # the download, for a while
+    checked = LIBRARIES + BYTES["float32"] * llm.parameters
+    first = Need("fetch_models", 0.0, 0.0, checked, (COPIES + 1) * stored)  # the download, for a while
     return [*([] if work.fetched else [first]), *found, _train_ranker(p, work, machine), _others(p, llm, work, machine)]
 
 
@@ -227,7 +228,8 @@ def _others(p: Params, llm: Llm, work: Work, machine: Machine) -> Need:
     texts = _texts(p, work) + work.users * (len(p.loop.texts) - len(p.loop.samples))
     encoded = texts * TEXT * 2 * 12 * layers * work.width**2
     lists = _tuning_users(p, work) * p.split.max_lists
-    trained = p.tune_reward.n_trials / 2 + p.train_reward.seeds * rounds  # a pruned trial takes a third
+    seeds = p.train_reward.seeds + p.train_reward.judge_seeds
+    trained = p.tune_reward.n_trials / 2 + seeds * rounds  # a pruned trial takes a third
     learned = lists * trained * p.tune_reward.max_epochs * REWARD
     forward, _, _ = _dpo(p, llm, work)
     watched = 2 * (policies - 1) * min(work.users, p.watch.kl_users) * forward

@@ -5,53 +5,120 @@ import hashlib
 import itertools
 import json
 import os
+import re
+import shutil
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 from rlrf4rec.errors import InputError, explain
 
 _numbers = itertools.count()
+PARTIAL, FORMER = "partial", "former"  # what is being written; the folder that a new one is about to replace
+LEFT = re.compile(rf"\.(?P<name>.+)\.(?P<machine>[^.]+)\.(?P<process>\d+)\.\d+\.(?P<kind>{PARTIAL}|{FORMER})")
+
+
+def _beside(path: Path, kind: str) -> Path:
+    """A name beside `path` that holds machine and process: `sweep` knows what a killed process has left behind."""
+    return path.with_name(f".{path.name}.{_machine()}.{os.getpid()}.{next(_numbers)}.{kind}")
 
 
 @contextmanager
 def partial(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; a file that is still there at the end is removed.
-
-    Its name holds machine and process: `sweep` can tell what a killed process has left behind.
-    """
+    """Give a temporary path beside `path`; a file or folder that is still there at the end is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{_machine()}.{os.getpid()}.{next(_numbers)}.partial")
+    temporary = _beside(path, PARTIAL)
     try:
         yield temporary
     finally:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
 
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; on success it takes the place of `path`, on failure it goes."""
+    """Give a temporary path beside `path`; on success it takes the place of `path`, on failure it goes.
+
+    It is on the disk before it takes the name: a machine that stops leaves the old file or the new one.
+    """
     try:
         with partial(path) as temporary:
             yield temporary
+            _sync(temporary)
             temporary.replace(path)
+            _sync(path.parent)
     except Exception as error:
         if fault := explain(error, path):
             raise fault from error
         raise
 
 
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Give an empty temporary folder beside `path`; on success it takes the place of `path`, on failure it goes.
+
+    No call of the system that is everywhere exchanges two folders. So the old one steps aside first, under a name by
+    which `sweep` gives it back after a kill before the new one has come.
+    """
+    former = _beside(path, FORMER)
+    with partial(path) as temporary:
+        temporary.mkdir()
+        yield temporary
+        for inner in [*temporary.rglob("*"), temporary]:
+            _sync(inner)
+        try:
+            with suppress(FileNotFoundError):
+                path.rename(former)
+            temporary.rename(path)
+        except BaseException:
+            _give_back(former, path)
+            raise
+        _sync(path.parent)
+    _remove(former)
+
+
+def _give_back(former: Path, path: Path) -> None:
+    """The old folder under its name again, unless the new one has it."""
+    if os.path.lexists(path):
+        _remove(former)
+    elif os.path.lexists(former):
+        former.rename(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Have a file, or the names in a folder, on the disk; some file systems can't do it for a folder."""
+    with suppress(OSError) if path.is_dir() else nullcontext():
+        number = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
+
+
 def sweep(folder: Path) -> int:
-    """Remove what killed processes of this machine have left half-written below `folder`; returns how many files."""
-    removed = 0
-    for path in folder.rglob(".*.partial"):
-        machine, process = path.name.split(".")[-4:-2]
-        if machine == _machine() and not _alive(int(process)):
-            path.unlink(missing_ok=True)
-            removed += 1
-    return removed
+    """Remove what killed processes of this machine have left half-written below `folder`; returns how many of them.
+
+    A folder that had stepped aside for one that never came is given back.
+    """
+    found = 0
+    for path in sorted(folder.rglob(".*")):
+        left = LEFT.fullmatch(path.name)
+        if not left or left["machine"] != _machine() or _alive(int(left["process"])) or not os.path.lexists(path):
+            continue
+        if left["kind"] == FORMER:
+            _give_back(path, path.with_name(left["name"]))
+        else:
+            _remove(path)
+        found += 1
+    return found
 
 
 def _machine() -> str:
@@ -140,6 +207,22 @@ def dvc_hash(files: Mapping[str, bytes]) -> str | None:
         return _md5(files[""]) if files else None
     rows = [{"md5": _md5(files[name]), "relpath": name} for name in sorted(files)]
     return f"{_md5(json.dumps(rows, sort_keys=True).encode())}.dir"
+
+
+# Of a lock, whose whole YAML takes seconds to parse.
+LOCKED = re.compile(r"- path: (\S+)\n\s+hash: md5\n\s+md5: ([\w.]+)")
+
+
+def locked(lock: str) -> dict[str, set[str]]:
+    """The hashes that a lock file of DVC gives to each path, those of all its stages.
+
+    >>> locked("- path: data/x\\n  hash: md5\\n  md5: 0a.dir\\n")
+    {'data/x': {'0a.dir'}}
+    """
+    found: dict[str, set[str]] = {}
+    for path, md5 in LOCKED.findall(lock):
+        found.setdefault(path, set()).add(md5)
+    return found
 
 
 def _md5(content: bytes) -> str:

@@ -6,8 +6,9 @@ from pathlib import Path
 import polars as pl
 from torch import Tensor
 
-from rlrf4rec import paths, vectors
+from rlrf4rec import paths
 from rlrf4rec.ranking.lists import Catalogue, Lists
+from rlrf4rec.tables import vectors
 from rlrf4rec.tables.interactions import ITEMS
 from rlrf4rec.tables.split import FOLD_USERS, HISTORY, LISTS, POPULARITY, USERS, check_fold, check_history
 

@@ -25,8 +25,8 @@ def left(loop: Loop) -> list[Path]:
     rounds = list(loop.rounds)
     folders = {paths.policy("*").parent: loop.policies, paths.ranker("*").parents[1]: list(loop.rankers)}
     folders |= dict.fromkeys((place("*").parents[1] for place in (paths.texts, paths.vectors)), loop.texts)
-    by_round = paths.reward_model, paths.rewards, paths.pairs
-    folders |= dict.fromkeys((place("*").parents[1] for place in by_round), rounds)
+    by_round = paths.reward_models("*", "label"), paths.rewards("*"), paths.pairs("*")
+    folders |= dict.fromkeys((place.parents[1] for place in by_round), rounds)
     folders |= {paths.metrics(stage, "*").parent: names for stage, names in of.items()}
     folders |= dict.fromkeys((paths.plot(stage, "*").parent for stage in ("score", "train_dpo")), rounds)
     found = [path for folder, names in folders.items() for path in folder.glob("*") if path.stem not in names]

@@ -1,6 +1,7 @@
 """Where each stage's outputs lie. No file name of an output stands anywhere else but in dvc.yaml."""
 
 from pathlib import Path
+from typing import Literal
 
 DATA, MODELS, METRICS = Path("data"), Path("models"), Path("metrics")
 
@@ -79,9 +80,13 @@ def told(place: str) -> Path:
     return DATA / place / VECTORS
 
 
-def reward_model(round_name: str) -> Path:
-    """Reward models of a round: weights of both halves and all seeds."""
-    return MODELS / "train_reward" / round_name / "reward.safetensors"
+Duty = Literal["label", "judge"]
+DUTIES: tuple[Duty, Duty] = ("label", "judge")
+
+
+def reward_models(round_name: str, duty: Duty) -> Path:
+    """Reward models of a round that label the pairs, or that judge: weights of both halves and all seeds."""
+    return MODELS / "train_reward" / round_name / f"{duty}.safetensors"
 
 
 def trained_lists(round_name: str) -> Path:

@@ -88,7 +88,7 @@ class Rows:
 
 def load_tensors(kind: str, key: str) -> "tuple[dict[str, Tensor], dict[str, str]] | None":
     """Tensors and metadata of the highest rank on a shelf, or None."""
-    from rlrf4rec.vectors import load_tensors as load
+    from rlrf4rec.tables.vectors import load_tensors as load
 
     pieces = _whole(_shelf(kind, key), ".safetensors")
     return load(pieces[-1]) if pieces else None
@@ -96,7 +96,7 @@ def load_tensors(kind: str, key: str) -> "tuple[dict[str, Tensor], dict[str, str
 
 def save_tensors(kind: str, key: str, tensors: "dict[str, Tensor]", metadata: dict[str, str], rank: int = 0) -> None:
     """Put tensors on a shelf in place of those of lower rank."""
-    from rlrf4rec.vectors import save_tensors as save
+    from rlrf4rec.tables.vectors import save_tensors as save
 
     shelf = _shelf(kind, key)
     written = _put(shelf, ".safetensors", rank, lambda path: save(path, tensors, metadata))

@@ -10,10 +10,11 @@ import polars as pl
 import torch
 from safetensors.torch import save
 
-from rlrf4rec import files, params, vectors
+from rlrf4rec import files, params
 from rlrf4rec.datasets.clean import Raw, clean
 from rlrf4rec.datasets.readers import read
 from rlrf4rec.fetching import assets
+from rlrf4rec.tables import vectors
 from rlrf4rec.tables.interactions import INTERACTIONS, ITEMS, USERS
 from rlrf4rec.tables.texts import TEXTS
 

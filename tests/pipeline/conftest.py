@@ -1,10 +1,13 @@
 """A tiny but complete repository: real Git, real DVC, the real LLM and encoder, a few dozen real users."""
 
+import fcntl
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -69,6 +72,16 @@ def run(folder, *command, check=True, threads=1):
     return done
 
 
+def run_all(folder, *commands):
+    """Commands of rlrf4rec one after the other in one process, which imports the libraries once; what they printed."""
+    code = f"""import sys; from rlrf4rec.cli import main
+for words in {commands!r}:
+    sys.argv = ["rlrf4rec", *words]
+    if main():
+        sys.exit(1)"""
+    return run(folder, sys.executable, "-c", code).stdout
+
+
 def pieces(folder):
     """Files of finished work, with the time of their last change."""
     found = {}
@@ -127,6 +140,15 @@ def ran(output):
     return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")}
 
 
+def planted(folder, log):
+    """Files of a run that hold the token which every stage had in its environment."""
+    tokens = [TOKEN.encode(), TOKEN[::-1].encode()]
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert any(path.suffix == ".log" for path in files)
+    assert TOKEN not in log
+    return [path for path in files for token in tokens if token in path.read_bytes()]
+
+
 def restore(folder):
     """Params, code and outputs as they are committed."""
     run(folder, "git", "checkout", "-q", ".")
@@ -147,10 +169,23 @@ def set_params(folder, changes, whole=False):
         yaml.dump(params, file)
 
 
+def shared(tmp_path_factory, name, make):
+    """What `make` gives of an empty folder, in JSON: made once for all of pytest's processes, which wait."""
+    base = tmp_path_factory.getbasetemp()
+    place = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / f"shared-{name}"
+    place.mkdir(exist_ok=True)
+    with (place / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (place / "made.json").exists():
+            made = make(Path(tempfile.mkdtemp(dir=place)))
+            (place / "made.json").write_text(json.dumps(made))
+    return json.loads((place / "made.json").read_text())
+
+
 @pytest.fixture(scope="session")
 def assets(tmp_path_factory):
     """Models and a part of the data set."""
-    return fetch_assets(tmp_path_factory.mktemp("assets"))
+    return Path(shared(tmp_path_factory, "assets", lambda folder: str(fetch_assets(folder))))
 
 
 def fetch_assets(folder):
@@ -209,26 +244,39 @@ def clones(tmp_path_factory, assets):
     """Two clones in different folders, run from nothing side by side; the log of the first.
 
     The first runs through; the second is killed in the middle of three stages. Each has one thread: with another number
-    of threads last bits differ on some processors.
+    of threads last bits differ on some processors. The tests of a file all work in the same
+    one: another file may run beside it, in another process.
     """
-    folders = [tiny_repository(tmp_path_factory.mktemp(name) / "r", assets) for name in ("one", "two-elsewhere")]
 
     def killed(folder):
         for stage in ("sample@base", "tune_dpo", "train_ranker@base"):
             assert killed_repro(folder, stage, target=stage), stage  # DVC's order of what is independent varies
         return run(folder, "dvc", "repro").stdout
 
-    with ThreadPoolExecutor(2) as pool:
-        second = pool.submit(killed, folders[1])
-        log = run(folders[0], "dvc", "repro").stdout
-        second.result()
-    for folder in folders:
-        run(folder, "git", "add", "-A")
-        run(folder, "git", "commit", "-qm", "run")
-    return folders, log
+    def make(place):
+        folders = []
+        for name in ("one", "two-elsewhere"):
+            (place / name).mkdir()
+            folders.append(tiny_repository(place / name / "r", assets))
+        with ThreadPoolExecutor(2) as pool:
+            second = pool.submit(killed, folders[1])
+            log = run(folders[0], "dvc", "repro").stdout
+            second.result()
+        for folder in folders:
+            run(folder, "git", "add", "-A")
+            run(folder, "git", "commit", "-qm", "run")
+        return [str(folder) for folder in folders], log
+
+    folders, log = shared(tmp_path_factory, "clones", make)
+    return [Path(folder) for folder in folders], log
 
 
 def hashes(folder):
     """MD5 of every output of every stage, as dvc.lock has it."""
-    lock = YAML(typ="safe").load((folder / "dvc.lock").read_text())
+    return outputs((folder / "dvc.lock").read_text())
+
+
+def outputs(lock):
+    """MD5 of every output of every stage, of the text of a dvc.lock."""
+    lock = YAML(typ="safe").load(lock)
     return {(s, out["path"]): out["md5"] for s, entry in lock["stages"].items() for out in entry["outs"]}

@@ -1,13 +1,9 @@
-"""The whole loop, run by `dvc repro` as a user runs it. One run in two folders serves all tests."""
+"""The whole loop, run by `dvc repro` as a user runs it. One run in two folders serves all tests; here the first."""
 
 import json
 import shutil
-import signal
-import subprocess
-import time
 
 import polars as pl
-import psutil
 import pytest
 import torch
 
@@ -23,7 +19,7 @@ from rlrf4rec.sampling import nucleus
 from rlrf4rec.sampling.generate import Settings, common_prefix, generate, prefix_cache
 from rlrf4rec.sampling.shared_attention import NAME
 
-from .conftest import LONG, TOKEN, environment, hashes, pieces_of, ran, restore, run, set_params
+from .conftest import hashes, outputs, planted, ran, restore, run, run_all, set_params
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -38,7 +34,7 @@ def test_every_stage_runs_and_ends_with_its_line(clones):
 
 
 def test_another_folder_and_three_kills_give_byte_equal_outputs(clones):
-    one, two = (hashes(folder) for folder in clones[0])
+    one, two = (outputs(run(folder, "git", "show", "HEAD:dvc.lock").stdout) for folder in clones[0])
     assert {stage for stage, path in one if one[stage, path] != two.get((stage, path))} == set()
     assert one == two
 
@@ -59,11 +55,7 @@ def test_with_two_threads_texts_and_vectors_are_the_same_to_the_byte(clones, tmp
 def test_a_planted_token_is_in_no_file_of_the_run(clones):
     """Every stage had it in its environment: logs, store, params, lock, metrics, tables and report are looked at."""
     folders, log = clones
-    planted = [TOKEN.encode(), TOKEN[::-1].encode()]
-    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
-    assert any(path.suffix == ".log" for path in files)
-    assert [path for path in files for token in planted if token in path.read_bytes()] == []
-    assert TOKEN not in log
+    assert planted(folders[0], log) == []
 
 
 def test_a_second_run_does_nothing(clones):
@@ -113,26 +105,34 @@ def test_the_summary_is_short_and_both_headlines_stand_side_by_side(clones):
 def test_an_experiment_runs_what_depends_on_its_param_and_nothing_before(clones):
     folder = clones[0][0]
     before = hashes(folder)
-    log = run(folder, "dvc", "exp", "run", "-n", "beta", "-S", "train_dpo.beta=0.05").stdout
-    after = {"train_dpo@round1", "sample@round1", "encode@round1", "train_ranker@round1"}
-    after |= {"train_ranker@round1_template", "evaluate", "watch", "report"}
-    assert ran(log) == after
-    assert "beta=0.05 (params.yaml)" in log
-    assert "learning_rate" in log.split("beta=0.05")[1]
+    log = run(folder, "dvc", "exp", "run", "-n", "drawn", "-S", "evaluate.bootstrap=150").stdout
+    assert ran(log) == {"evaluate", "report"}
     shown = run(folder, "dvc", "exp", "show", "--only-changed", "--csv").stdout
-    assert "beta" in shown
+    assert "drawn" in shown
     diff = json.loads(run(folder, "dvc", "params", "diff", "HEAD", "--json").stdout)
-    assert diff["params.yaml"]["train_dpo.beta"]["new"] == 0.05
+    assert diff["params.yaml"]["evaluate.bootstrap"]["new"] == 150
     json.loads(run(folder, "dvc", "metrics", "diff", "HEAD", "--json").stdout)
     run(folder, "dvc", "plots", "diff", "HEAD", "--out", "plots_out")
     assert (folder / "plots_out" / "index.html").stat().st_size > 1000
     run(folder, "git", "clean", "-qfd", "plots_out")
-    compared = json.loads(run(folder, "rlrf4rec", "compare", "HEAD", "beta", "--json").stdout)
-    assert "train_dpo.beta" in json.dumps(compared)
+    compared = json.loads(run(folder, "rlrf4rec", "compare", "HEAD", "drawn", "--json").stdout)
+    assert "evaluate.bootstrap" in json.dumps(compared)
     run(folder, "git", "checkout", "-q", ".")
     run(folder, "dvc", "checkout", "dvc.yaml")
     assert hashes(folder) == before
     assert ran(run(folder, "dvc", "repro").stdout) == set()
+
+
+def test_another_tuning_runs_what_depends_on_it_and_nothing_before(clones):
+    """Of a change DVC tells beforehand the first stage alone: those after it are all that can come."""
+    folder = clones[0][0]
+    set_params(folder, {"train_dpo": {"beta": 0.05}})
+    assert ran(run(folder, "dvc", "repro", "--dry").stdout) == {"train_dpo@round1"}
+    run(folder, "git", "checkout", "-q", ".")
+    after = {"train_dpo@round1", "sample@round1", "encode@round1", "train_ranker@round1"}
+    after |= {"train_ranker@round1_template", "evaluate", "watch", "report"}
+    dry = run(folder, "dvc", "repro", "--dry", "--force", "--downstream", "train_dpo@round1").stdout
+    assert {stage for stage in ran(dry) if not stage.startswith("studies/")} == after
 
 
 def test_the_smoke_recipe_is_what_ran_and_runs_as_an_experiment(clones):
@@ -144,27 +144,6 @@ def test_the_smoke_recipe_is_what_ran_and_runs_as_an_experiment(clones):
     assert "smoke" in run(folder, "dvc", "exp", "list", "--name-only").stdout.split()
     assert hashes(folder) == before
     assert run(folder, "git", "status", "--porcelain").stdout == ""
-
-
-def test_a_second_round_leaves_the_first_alone(clones, tmp_path):
-    """T = 2 on a finished run of T = 1: what is new runs, then nothing."""
-    folder = tmp_path / "r"
-    shutil.copytree(clones[0][0], folder, symlinks=True)
-    before = hashes(folder)
-    assert "T = 2" in run(folder, "rlrf4rec", "rounds", "2").stdout
-    new = {f"{stage}@round2" for stage in ("train_reward", "score", "pair", "train_dpo", "sample", "encode")}
-    new |= {"sample@round1_tuning", "encode@round1_tuning", "train_ranker@round2", "train_ranker@round2_template"}
-    assert ran(run(folder, "dvc", "repro", threads=2).stdout) == new | {"evaluate", "watch", "report"}
-    assert ran(run(folder, "dvc", "repro").stdout) == set()
-    after = hashes(folder)
-    ends = {"evaluate", "watch", "report"}
-    assert {place for place, md5 in before.items() if after[place] != md5 and place[0] not in ends} == set()
-    watched = json.loads((folder / "metrics" / "watch.json").read_text())
-    assert list(watched) == ["base", "round1", "round2"]
-    gains = json.loads((folder / "metrics" / "evaluate.json").read_text())["reward_gain"]
-    assert list(gains) == ["round1", "round2"]
-    page = (folder / "data" / "report" / "index.html").read_text()
-    assert "round2" in page
 
 
 def test_a_shown_prompt_is_the_one_that_was_sampled_from(clones):
@@ -231,120 +210,21 @@ def test_what_the_sampler_told_of_real_pairs_is_what_a_pass_of_the_llm_gives(clo
     assert told.chosen.max() < -1
 
 
-def test_pairs_of_another_kind_of_reward_leave_sampling_alone(clones):
-    folder = clones[0][1]
-    set_params(folder, {"reward": {"kind": "ndcg"}})
-    dry = ran(run(folder, "dvc", "repro", "--dry").stdout)
-    assert dry == {"score@round1", "tune_dpo", "evaluate", "report"}  # what follows them runs if their outputs change
-    run(folder, "git", "checkout", "-q", ".")
-
-
-def test_a_misspelled_param_stops_before_any_work(clones):
-    folder = clones[0][1]
-    text = (folder / "params.yaml").read_text()
-    (folder / "params.yaml").write_text(text.replace("  max_pairs: 6", "  max_pairs: 6\n  min_gapp: 0.1"))
-    failed = run(folder, "dvc", "repro", check=False)
-    assert failed.returncode
-    assert "pair.min_gapp: unknown key; the nearest valid one is pair.min_gap" in failed.stdout + failed.stderr
-    assert "Traceback" not in failed.stdout + failed.stderr
-    run(folder, "git", "checkout", "-q", ".")
-    # DVC takes a stage's outputs away before it starts the stage; its cache gives them back.
-    assert ran(run(folder, "dvc", "repro").stdout) == set()
-    assert (folder / "data" / "pair" / "round1" / "pairs.parquet").exists()
-
-
-def test_a_corrupted_table_is_named_and_nothing_after_it_is_touched(clones):
-    folder = clones[0][1]
-    path = folder / "data" / "texts" / "base" / "texts.parquet"
-    good = path.read_bytes()
-    path.chmod(0o644)
-    path.write_bytes(good[: len(good) // 2])
-    failed = run(folder, "rlrf4rec", "encode", "base", check=False)
-    assert failed.returncode == 4
-    assert "data/texts/base/texts.parquet: not a readable Parquet file" in failed.stderr
-    assert "Traceback" not in failed.stderr
-    path.write_bytes(good)
-
-
-def test_trl_trains_on_the_same_pairs_to_the_same_format(clones):
-    folder = clones[0][1]
-    set_params(folder, {"dpo": {"engine": "trl"}})
-    pairs = folder / "data" / "pair" / "round1" / "pairs.parquet"
-    pairs.chmod(0o644)
-    pl.read_parquet(pairs).head(2).write_parquet(pairs)
-    adapter = folder / "models" / "policy" / "round1"
-    before = sorted(p.name for p in adapter.iterdir())
-    log = run(folder, "rlrf4rec", "train_dpo", "round1", "base").stdout
-    assert "2 pairs, 1 steps" in log
-    assert sorted(p.name for p in adapter.iterdir()) == before
-    restore(folder)
-
-
 def test_the_study_runs_on_the_outputs_of_the_default_run(clones):
     """A control without an LLM and the three with one, under retrieved lists; then what the study says of them."""
     folder = clones[0][0]
     controls = load(folder / "params.yaml").controls
     told = {name: controls[name].model_dump() for name in ("constant", "profile", "base", "round1")}
     set_params(folder, {"controls": told}, whole=True)
-    run(folder, "rlrf4rec", "protocol", "retrieved")
-    run(folder, "rlrf4rec", "source", "best_of_n")
-    run(folder, "rlrf4rec", "source", "profile")
-    for name, kind in told.items():
-        run(folder, "rlrf4rec", "control", name, *kind.values())
-    log = run(folder, "rlrf4rec", "evaluate_controls").stdout
+    stages = [("protocol", "retrieved"), ("source", "best_of_n"), ("source", "profile")]
+    stages += [("control", name, *kind.values()) for name, kind in told.items()]
+    log = run_all(folder, *stages, ("evaluate_controls",), ("report",))
     assert "NDCG@5 of round1 - base: retrieved" in log
     found = json.loads((folder / "studies" / "controls" / "metrics" / "evaluate_controls.json").read_text())
     assert set(found) == {"retrieved"}
     assert set(found["retrieved"]["orders"]) == {"popularity", "first_stage"}
     assert set(found["retrieved"]["personal"]) == set(told)
-    page = run(folder, "rlrf4rec", "report").stdout
-    assert "wrote data/report/index.html" in page
+    assert "wrote data/report/index.html" in log
     assert "retrieved" in (folder / "data" / "report" / "index.html").read_text()
     run(folder, "git", "clean", "-qfd", "studies", "metrics")
     restore(folder)
-
-
-# Signals
-
-
-@pytest.mark.parametrize(
-    ("command", "number", "code"),
-    [
-        (("sample", "base", "base", "all"), signal.SIGTERM, 143),
-        (("train_dpo", "round1", "base"), signal.SIGTERM, 143),
-        (("train_ranker", "base", "encode/base", "encode/none", "encode/items"), signal.SIGINT, 130),
-    ],
-    ids=["sample", "train_dpo", "train_ranker"],
-)
-def test_a_signal_ends_a_working_stage_within_seconds_and_what_is_finished_is_kept(clones, command, number, code):
-    """With two threads: workers are ended too. A re-ranker is one piece of work, so it is waited for its workers."""
-    folder, kind = clones[0][1], command[0]
-    set_params(folder, LONG)
-    before = pieces_of(folder, kind)
-    with subprocess.Popen(
-        ["rlrf4rec", *command],
-        cwd=folder,
-        env=environment(threads=2),
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        for _ in range(1200):
-            assert process.poll() is None, process.communicate()[1][-2000:]
-            if kind == "train_ranker" and len(psutil.Process(process.pid).children()) > 1:
-                time.sleep(2.0)
-                break
-            if kind != "train_ranker" and pieces_of(folder, kind) - before:
-                break
-            time.sleep(0.1)
-        begin = time.monotonic()
-        process.send_signal(number)
-        out, err = process.communicate(timeout=60)
-        spent = time.monotonic() - begin
-    run(folder, "git", "checkout", "-q", ".")
-    assert process.returncode == code
-    assert spent < 5
-    assert out == ""
-    told = [line for line in err.splitlines() if "about" not in line]  # what the stage would take, and progress
-    assert told == [f"rlrf4rec {kind}: stopped; finished work is kept, `dvc repro` goes on from it"]
-    assert kind == "train_ranker" or pieces_of(folder, kind) - before

@@ -13,8 +13,9 @@ from peft import PeftModel
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
+from transformers import PreTrainedModel
 
-from rlrf4rec import store
+from rlrf4rec import store, trainers
 from rlrf4rec.alignment.checkpoint import Checkpoint, Step
 from rlrf4rec.alignment.loss import LogProbs, dpo_loss
 from rlrf4rec.alignment.packed import TokenPair, completion_log_probs, pack
@@ -161,6 +162,7 @@ def rate(total: int, warmup: float) -> Callable[[int], float]:
     rising = max(1, round(total * warmup)) if warmup else 0
 
     def factor(step: int) -> float:
+        """From 0 to 1."""
         if step < rising:
             return (step + 1) / rising
         return max(0.0, (total - step) / max(1, total - rising))
@@ -170,13 +172,19 @@ def rate(total: int, warmup: float) -> Callable[[int], float]:
 
 @torch.no_grad()
 def reference_log_probs(
-    policy: PeftModel, pairs: list[TokenPair], batch: int, precision: str, what: str, identity: str | None
+    policy: PeftModel | PreTrainedModel,
+    pairs: list[TokenPair],
+    batch: int,
+    precision: str,
+    what: str,
+    identity: str | None,
 ) -> LogProbs:
     """Log-probabilities of all pairs under the policy as it stands, [pairs], on the CPU.
 
     `identity` names the policy in the store, where they are kept as batches finish; None keeps nothing.
     """
     policy.eval()
+    model = cast(PreTrainedModel, policy.get_base_model() if isinstance(policy, PeftModel) else policy)
     key = store.digest(store.code("alignment.module"), identity, pairs, batch, precision)
     shelf = store.Rows("log_probs", key, ["pair"]) if identity else None
     found = shelf.load() if shelf else None
@@ -186,7 +194,7 @@ def reference_log_probs(
         for rows in torch.arange(len(pairs)).split(batch):
             if int(rows[0]) not in known:
                 packed = pack([pairs[row] for row in rows]).to(policy.device)
-                some = completion_log_probs(policy.get_base_model(), packed)  # type: ignore[arg-type]
+                some = completion_log_probs(model, packed)
                 columns = {"pair": rows.tolist(), "chosen": some.chosen.tolist(), "rejected": some.rejected.tolist()}
                 fresh = pl.DataFrame(columns, schema=LOG_PROBS)
                 known.update({pair: (chosen, rejected) for pair, chosen, rejected in fresh.iter_rows()})
@@ -216,14 +224,9 @@ def train(module: Dpo, what: str, identity: str | None) -> list[Step]:
     data = PairData(len(module.pairs), s.step_pairs, s.epochs, s.seed, len(module.steps))
     module.progress = Progress(sum(len(rows) for rows in data.batches), what)
     module.policy.train()
-    trainer = L.Trainer(
+    trainer = trainers.trainer(
         max_epochs=1,
         accelerator="gpu" if s.device == "cuda" else "cpu",
-        devices=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
         precision="bf16-mixed" if s.precision == "bfloat16" else "32-true",
     )
     with torch.random.fork_rng(devices=[]):

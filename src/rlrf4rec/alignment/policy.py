@@ -1,7 +1,6 @@
 """The policy: an LLM with a LoRA adapter, and the one format in which adapters are saved."""
 
 import json
-import shutil
 from pathlib import Path
 
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -10,7 +9,8 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from rlrf4rec.errors import ParamsError, RLRFError
-from rlrf4rec.llm.models import check_adapter
+from rlrf4rec.files import atomic_folder
+from rlrf4rec.llm.models import load_adapter
 from rlrf4rec.seeds import seeded
 
 
@@ -45,8 +45,7 @@ def check_target(model: PreTrainedModel, target: list[str]) -> None:
 
 def load_policy_for_training(model: PreTrainedModel, adapter: Path) -> PeftModel:
     """The adapter of a former round, to be trained on."""
-    check_adapter(adapter)
-    return PeftModel.from_pretrained(model, str(adapter), is_trainable=True)
+    return load_adapter(model, adapter, trainable=True)
 
 
 def check_settings(policy: PeftModel, adapter: Path, rank: int, alpha: int, dropout: float) -> None:
@@ -66,15 +65,12 @@ def check_settings(policy: PeftModel, adapter: Path, rank: int, alpha: int, drop
 
 def save_adapter(policy: PeftModel, base: Path, target: Path) -> None:
     """Save the adapter as PEFT does, with a relative base path and sorted lists so that files are byte-equal."""
-    temporary = target.with_name(f".{target.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    policy.save_pretrained(str(temporary), selected_adapters=["default"])
-    path = temporary / "adapter_config.json"
-    config = json.loads(path.read_text())
-    config["base_model_name_or_path"] = base.as_posix()
-    config["target_modules"] = sorted(config["target_modules"])
-    config["inference_mode"] = True
-    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
-    (temporary / "README.md").unlink(missing_ok=True)
-    shutil.rmtree(target, ignore_errors=True)
-    temporary.replace(target)
+    with atomic_folder(target) as folder:
+        policy.save_pretrained(str(folder), selected_adapters=["default"])
+        path = folder / "adapter_config.json"
+        config = json.loads(path.read_text())
+        config["base_model_name_or_path"] = base.as_posix()
+        config["target_modules"] = sorted(config["target_modules"])
+        config["inference_mode"] = True
+        path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+        (folder / "README.md").unlink(missing_ok=True)

@@ -12,6 +12,7 @@ from rlrf4rec.alignment.loss import LogProbs
 from rlrf4rec.alignment.module import Settings
 from rlrf4rec.alignment.packed import TokenPair
 from rlrf4rec.errors import RLRFError
+from rlrf4rec.trainers import alone
 
 
 class TokenDPOTrainer(DPOTrainer):  # type: ignore[misc]
@@ -67,6 +68,7 @@ def trainer(
         seed=s.seed,
         disable_tqdm=True,
     )
+    config._n_gpu = min(config.n_gpu, 1)  # else the model would be spread over all there are
     return TokenDPOTrainer(
         model=policy, args=config, train_dataset=to_dataset(pairs, reference), processing_class=tokenizer
     )
@@ -74,7 +76,7 @@ def trainer(
 
 def train(policy: PeftModel, tokenizer: Any, pairs: list[TokenPair], reference: LogProbs, s: Settings) -> list[Step]:
     """Run DPO with TRL; the policy is changed in place. RLRFError if TRL drops a pair."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, alone():
         run = trainer(policy, tokenizer, pairs, reference, s, folder)
         kept = len(run.train_dataset)  # type: ignore[arg-type]
         if kept != len(pairs):

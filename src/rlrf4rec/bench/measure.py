@@ -13,6 +13,7 @@ from typing import Any
 
 from rlrf4rec.bench import child
 from rlrf4rec.errors import RLRFError
+from rlrf4rec.trainers import alone
 
 CHILD = Path(child.__file__).resolve()
 SOURCE = CHILD.parents[2]
@@ -21,7 +22,7 @@ Result = dict[str, Any]
 
 def run(spec: dict[str, Any], source: Path = SOURCE) -> Result:
     """The numbers of one arm, run with the package under `source`; RLRFError with its last words when it fails."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, alone():
         path = Path(folder) / "spec.json"
         path.write_text(json.dumps({**spec, "folder": folder}), encoding="utf-8")
         settings = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(source), "PYTHONWARNINGS": "ignore", "TQDM_DISABLE": "1"}

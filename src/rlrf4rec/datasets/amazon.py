@@ -8,12 +8,13 @@ import polars as pl
 
 from rlrf4rec.datasets.found import Found, one, reading
 from rlrf4rec.errors import InputError
+from rlrf4rec.params import Interactions
 
 OLD = {"reviewerID": "user", "asin": "item", "overall": "rating", "unixReviewTime": "timestamp"}
 NEW = {"user_id": "user", "parent_asin": "item", "rating": "rating", "timestamp": "timestamp"}
 
 
-def read_2014(folder: Path) -> Found:
+def read_2014(folder: Path, _: Interactions) -> Found:
     """`reviews_*.json` and `meta_*.json`, whose lines are Python literals."""
     reviews, meta = one(folder, "reviews_*.json"), one(folder, "meta_*.json")
     rows = []
@@ -35,14 +36,14 @@ def _product(line: str, number: int, path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: line {number}: not a product with an asin ({error})") from None
 
 
-def read_2018(folder: Path) -> Found:
+def read_2018(folder: Path, _: Interactions) -> Found:
     """Reviews (every file but the metadata) and `meta_*.json`, both JSON lines."""
     meta = one(folder, "meta_*.json")
     reviews = _other(folder, meta, ".json")
     return Found(_scan(reviews, OLD), _catalogue(meta, {"asin": "item"}, "category"), reviews, meta)
 
 
-def read_2023(folder: Path) -> Found:
+def read_2023(folder: Path, _: Interactions) -> Found:
     """Reviews and `meta_*.jsonl`; an item is its `parent_asin`, which its variants share."""
     meta = one(folder, "meta_*.jsonl")
     reviews = _other(folder, meta, ".jsonl")

@@ -1,18 +1,19 @@
 """RecBole atomic files: tab-separated, `name:type` in the header; `.inter` and `.item`, one each."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
 
 from rlrf4rec.datasets.found import INTERACTIONS, ITEMS, Found, one, pick, scan
+from rlrf4rec.params import Interactions
 
 
-def read(folder: Path, columns: Mapping[str, str | None]) -> Found:
-    """`columns`: what the files call user, item, rating, timestamp, title, year and genres; null for what they lack.
+def read(folder: Path, p: Interactions) -> Found:
+    """`columns` of the params: what the files call each column; null for what they lack.
 
     Genres are words parted by spaces, as in RecBole's `token_seq`.
     """
+    columns = p.columns.model_dump()
     inter, item = one(folder, "*.inter"), one(folder, "*.item")
     catalogue = pick(scan(item, "\t"), item, {name: columns[name] for name in ITEMS})
     genres = pl.col("genres").str.strip_chars().str.replace_all(" ", "|", literal=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 import polars as pl
 
 from rlrf4rec.datasets.found import INTERACTIONS, Found, lines, one, reading, scan
+from rlrf4rec.params import Interactions
 
 GENRES_100K = (
     *(
@@ -25,7 +26,7 @@ YEAR = r"\((\d{4})\)\s*$"  # at the end of a title
 NO_GENRE = "(no genres listed)"
 
 
-def read_100k(folder: Path) -> Found:
+def read_100k(folder: Path, _: Interactions) -> Found:
     """`u.data`, tab-separated, and `u.item`, parted by "|" in Latin-1, a column of 0 and 1 for each genre."""
     data, item = one(folder, "u.data"), one(folder, "u.item")
     names = ("item", "title", "released", "video", "address", *GENRES_100K)
@@ -35,12 +36,12 @@ def read_100k(folder: Path) -> Found:
     return Found(scan(data, "\t", INTERACTIONS), _titled(catalogue.lazy()), data, item)
 
 
-def read_1m(folder: Path) -> Found:
+def read_1m(folder: Path, _: Interactions) -> Found:
     """1M: `ratings.dat` and `movies.dat`, parted by "::", titles in Latin-1."""
     return _dat(folder, "latin-1")
 
 
-def read_10m(folder: Path) -> Found:
+def read_10m(folder: Path, _: Interactions) -> Found:
     """10M: as 1M, titles in UTF-8."""
     return _dat(folder, "utf-8")
 
@@ -53,7 +54,7 @@ def _dat(folder: Path, encoding: str) -> Found:
     return Found(whole.select("line", *parts), _titled(catalogue.lazy()), ratings, movies)
 
 
-def read_csv(folder: Path) -> Found:
+def read_csv(folder: Path, _: Interactions) -> Found:
     """20M, 25M, 32M, latest: `ratings.csv` and `movies.csv` with headers and quoted titles."""
     ratings, movies = one(folder, "ratings.csv"), one(folder, "movies.csv")
     films = scan(movies, ",", quote='"')

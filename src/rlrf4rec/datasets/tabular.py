@@ -1,22 +1,23 @@
 """Any CSV or Parquet files, by a mapping of columns in the params; several files are read as one."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
 
 from rlrf4rec.datasets.found import INTERACTIONS, ITEMS, Found, pick, reading, scan
 from rlrf4rec.errors import InputError
+from rlrf4rec.params import Interactions
 
 
-def read(folder: Path, columns: Mapping[str, str | None], files: Mapping[str, str], separator: str) -> Found:
-    """`files`: patterns of the files with interactions and with items, below the folder.
+def read(folder: Path, p: Interactions) -> Found:
+    """`files` of the params: patterns of the files with interactions and with items, below the folder.
 
-    Columns of nested Parquet are named with dots; null for what the files lack: without ratings every interaction
-    counts alike.
+    `columns` name those of the files, with dots inside of nested Parquet; null for what the files lack: without ratings
+    every interaction counts alike.
     """
-    rated, rated_at = _scan(folder, files["interactions"], "interactions", separator)
-    known, known_at = _scan(folder, files["items"], "items", separator)
+    columns = p.columns.model_dump()
+    rated, rated_at = _scan(folder, p.files.interactions, "interactions", p.separator)
+    known, known_at = _scan(folder, p.files.items, "items", p.separator)
     interactions = pick(rated, rated_at[0], {name: columns[name] for name in INTERACTIONS})
     items = pick(known, known_at[0], {name: columns[name] for name in ITEMS})
     return Found(interactions, items, rated_at[0], known_at[0], (*rated_at[1:], *known_at[1:]))

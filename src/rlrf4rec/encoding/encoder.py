@@ -16,6 +16,26 @@ SCHEMA: dict[str, Any] = {"text": pl.String, "vector": pl.List(pl.Float32)}
 Row = tuple[str, list[float]]  # of SCHEMA
 
 
+def positions(model: PreTrainedModel) -> int | None:
+    """Tokens of a text that the encoder has positions for; None where there is no end to them."""
+    table = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
+    if isinstance(table, torch.nn.Embedding):  # RoBERTa's kind counts from behind the position of padding
+        return table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
+    size = getattr(model.config, "max_position_embeddings", None)
+    return size if size and size > 0 else None
+
+
+def reach(model: PreTrainedModel, max_tokens: int) -> int:
+    """Tokens of a text that are read: `max_tokens`, or as many as the encoder has positions for."""
+    return min(max_tokens, positions(model) or max_tokens)
+
+
+def cut(tokenizer: Any, texts: list[str], limit: int) -> int:
+    """How many of the texts have more than `limit` tokens, of which the rest isn't read; equal texts count each."""
+    tokens = tokenizer(texts, add_special_tokens=True)["input_ids"] if texts else []
+    return sum(len(row) > limit for row in tokens)
+
+
 def batches_of(texts: list[str], batch: int) -> list[list[int]]:
     """Batches of rows, texts of like length together."""
     order = sorted(range(len(texts)), key=lambda i: (len(texts[i]), texts[i]))
@@ -67,13 +87,14 @@ def encode_texts(
     what: str,
     identity: str | None,
 ) -> Tensor:
-    """Vectors of `texts`, float32 [texts, width]; equal texts are encoded once.
+    """Vectors of `texts`, float32 [texts, width]; equal texts are encoded once, longer ones cut at `reach`.
 
     `identity` names the encoder in the store, where vectors are kept as batches finish; None keeps nothing. They
     are kept for these texts alone: a vector's last bits depend on the texts beside it in its batch, so vectors of
     other work would make the result depend on what ran before.
     """
     distinct = sorted(set(texts))
+    max_tokens = reach(model, max_tokens)
     key = fingerprint([identity, max_tokens, batch, distinct])
     shelf = store.Rows("encode", key, ["text"]) if identity else None
     found = shelf.load() if shelf else None

@@ -1,6 +1,6 @@
 """The blocks of the evaluation report that the default run and the study share."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,27 +64,38 @@ def personal(
     }
 
 
-def family(found: dict[str, dict[str, dict[str, Any]]], metric: str) -> dict[str, dict[str, Any]]:
-    """The comparisons over all backbones in one metric, p adjusted for their number (Holm)."""
-    return compare.with_holm({name: by_backbone["all"][metric] for name, by_backbone in found.items()})
+def family(
+    found: dict[str, dict[str, dict[str, Any]]], claims: Sequence[str], metric: str, others: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Claims over all backbones in one metric, and `others` that were tested beside them, p adjusted (Holm).
+
+    A claim that the run has no re-rankers for counts among them all the same, see `compare.with_holm`.
+    """
+    made = {name: found[name]["all"][metric] for name in claims if name in found}
+    return compare.with_holm({**others, **made}, [*others, *claims])
 
 
 def headline_table(per_user: pl.DataFrame, frozen: pl.DataFrame) -> list[dict[str, Any]]:
     """Rows of metrics/per_user.csv: one per metric, re-ranker and user, a column per seed, five decimals.
 
-    frozen: policy, user, ndcg: the mean reward of a policy's texts under the frozen re-rankers (in column seed0).
+    frozen: policy, user, seed, ndcg: the mean reward of a policy's texts under the judges of a seed.
     """
-    seeds = sorted(per_user["seed"].unique())
+    seeds = sorted({*per_user["seed"], *frozen["seed"]})
     rows = []
     for metric in (name for name in HEADLINE if name in per_user.columns):
         wide = per_user.pivot("seed", index=["backbone", "knowledge", "user"], values=metric)
         for row in wide.sort("backbone", "knowledge", "user").iter_rows(named=True):
             head = {"metric": metric, "backbone": row["backbone"], "knowledge": row["knowledge"], "user": row["user"]}
-            rows.append({**head, **{f"seed{s}": round(row[str(s)], 5) for s in seeds}})
-    for row in frozen.sort("policy", "user").iter_rows(named=True):
+            rows.append({**head, **{f"seed{s}": _rounded(row.get(str(s))) for s in seeds}})
+    wide = frozen.pivot("seed", index=["policy", "user"], values="ndcg")
+    for row in wide.sort("policy", "user").iter_rows(named=True):
         head = {"metric": "reward_ndcg@5", "backbone": "frozen", "knowledge": row["policy"], "user": row["user"]}
-        rows.append({**head, **{f"seed{s}": round(row["ndcg"], 5) if s == 0 else "" for s in seeds}})
+        rows.append({**head, **{f"seed{s}": _rounded(row.get(str(s))) for s in seeds}})
     return rows
+
+
+def _rounded(value: float | None) -> float | str:
+    return "" if value is None else round(value, 5)
 
 
 Values = dict[str, dict[str, Array]]

@@ -3,7 +3,7 @@
 per_user frames have the columns backbone, knowledge, seed, user and one per metric; every seed has every user.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -11,6 +11,8 @@ import polars as pl
 from rlrf4rec.errors import InputError
 from rlrf4rec.metrics.statistics import Array, holm, minimum_detectable_effect, paired_interval, permutation_test
 from rlrf4rec.seeds import derive
+from rlrf4rec.tables.results import PERMUTED
+from rlrf4rec.tables.rewards import KINDS
 
 
 def difference(values: Array, resamples: int, seed: int) -> dict[str, float | int]:
@@ -31,28 +33,32 @@ def difference(values: Array, resamples: int, seed: int) -> dict[str, float | in
     }
 
 
-def with_holm(family: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The comparisons of one family, each with `p_holm`: its `p` adjusted for how many were made."""
-    adjusted = holm({name: float(found["p"]) for name, found in family.items()})
+def with_holm(family: Mapping[str, Mapping[str, Any]], asked: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
+    """The comparisons of one family, each with `p_holm`: its `p` adjusted for how many were asked, None: those made.
+
+    Who leaves out a comparison that was to be made gets no smaller p for the others: it counts as one of p 1.
+    """
+    p = {name: float(found["p"]) for name, found in family.items()}
+    adjusted = holm(dict.fromkeys(asked or [], 1.0) | p)
     return {name: {**found, "p_holm": adjusted[name]} for name, found in family.items()}
 
 
-def reward_gain(rewards: pl.DataFrame, policy: str, fold: str, resamples: int, seed: int) -> dict[str, object]:
+def reward_gain(
+    rewards: pl.DataFrame, policy: str, fold: str, resamples: int, seed: int
+) -> dict[str, dict[str, float | int]]:
     """Reward of `policy`'s texts minus that of base's, per kind; `personal_part` is own minus permuted texts.
 
-    rewards: table of `tables.results.PolicyReward`, one fold of it is used. Seeds of the reward models are averaged in
-    it, so interval and p are over users, under these models.
+    rewards: table of `tables.results.PolicyReward`, one fold of it by the models of one duty. Intervals are over users
+    and seeds of these models; each seed has a permutation of its own, so that of a personal part covers the draw.
     """
-    of = rewards.filter(pl.col("fold") == fold).sort("user")
+    of = rewards.filter(pl.col("fold") == fold).sort("user", "seed")
     new, old = of.filter(pl.col("policy") == policy), of.filter(pl.col("policy") == "base")
-    assert new["user"].equals(old["user"])
-    gains: dict[str, object] = {}
-    for kind in ("ndcg", "map", "smooth", "personal"):
-        gains[kind] = difference((new[kind] - old[kind]).to_numpy(), resamples, seed)
-    for kind in ("ndcg", "smooth"):
-        own = (new[kind] - new[f"permuted_{kind}"]) - (old[kind] - old[f"permuted_{kind}"])
-        gains[f"{kind}_personal_part"] = difference(own.to_numpy(), resamples, seed)
-    return gains
+    assert new.select("user", "seed").equals(old.select("user", "seed"))
+    users = new["user"].n_unique()
+    gains = {kind: new[kind] - old[kind] for kind in KINDS}
+    for kind in PERMUTED:
+        gains[f"{kind}_personal_part"] = gains[kind] - (new[f"permuted_{kind}"] - old[f"permuted_{kind}"])
+    return {name: difference(values.to_numpy().reshape(users, -1), resamples, seed) for name, values in gains.items()}
 
 
 def by_user_and_seed(per_user: pl.DataFrame, backbone: str, knowledge: str, metric: str) -> Array:

@@ -10,7 +10,7 @@ from rlrf4rec.errors import InputError
 from rlrf4rec.metrics.ranking import METRICS, ranked_labels
 from rlrf4rec.ranking.lists import Lists
 from rlrf4rec.tables.results import metric_names
-from rlrf4rec.vectors import load_tensors
+from rlrf4rec.tables.vectors import load_tensors
 
 Place = tuple[str, str, int]  # backbone, kind, seed
 PLACE = ("backbone", "knowledge", "seed")

@@ -1,18 +1,16 @@
 """Candidate lists: up to `step` real next interactions plus drawn negatives, shuffled, frozen as data.
 
-Protocols (`retrieved`, the third, is in `lists.retrieval`):
-- uniform: KAR's (arXiv 2306.10933, public code): negatives uniform over the catalogue and unchecked, so one may
-  be the user's own item or stand in the list already; every step gives a list, one without a positive too;
-- popularity: negatives by popularity, none of them the user's own, no item twice; at most `max_lists` lists a
-  user; steps without a positive give no list.
+What a protocol that draws them decides is a `Draw`; `lists.retrieval` has lists that are not drawn.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
 from rlrf4rec.errors import RLRFError
+from rlrf4rec.lists.given import Given, Made, Make
 from rlrf4rec.seeds import derive
 
 SCHEMA = {
@@ -41,11 +39,38 @@ class Catalogue:
         return Catalogue(np.array(popularity["item"].to_list(), dtype=object), popularity["count"].to_numpy())
 
 
+@dataclass(frozen=True)
+class Draw:
+    """How a protocol of this name draws negatives.
+
+    weights: of the catalogue's items, from the catalogue, the user's own items, the length of a list and the user's
+    name. positives_only: steps without a positive give no list, and a user at most `max_lists`.
+    """
+
+    name: str
+    weights: Callable[[Catalogue, set[str], int, str], np.ndarray]
+    positives_only: bool
+
+
+def drawn(given: Given, draw: Draw) -> Make:
+    """Makes the lists of some users by a draw."""
+    p, catalogue = given.settings, Catalogue.of(given.popularity)
+
+    def make(members: pl.DataFrame) -> Made:
+        later = given.later.join(members, on="user", how="semi", maintain_order="left")
+        seen = given.interactions.join(members, on="user", how="semi").select("user", "item")
+        return Made(
+            *build(later, seen, catalogue, draw, p.step, p.list_length, p.max_lists, p.positive_rating, given.seed)
+        )
+
+    return make
+
+
 def build(
     later: pl.DataFrame,
     seen: pl.DataFrame,
     catalogue: Catalogue,
-    protocol: str,
+    draw: Draw,
     step: int,
     length: int,
     max_lists: int,
@@ -64,32 +89,18 @@ def build(
     without = 0
     for (user,), rows in later.group_by("user", maintain_order=True):
         rng = np.random.default_rng(derive(seed, "lists", str(user)))
-        weights = (
-            _uniform(catalogue) if protocol == "uniform" else _popular(catalogue, own[str(user)], length, str(user))
-        )
+        weights = draw.weights(catalogue, own[str(user)], length, str(user))
         kept = 0
         for begin in range(0, rows.height, step):
             real = rows.slice(begin, step)
             hopeless = not (real["rating"] >= positive_rating).any()
             without += hopeless
-            if protocol == "popularity" and (hopeless or kept == max_lists):
+            if draw.positives_only and (hopeless or kept == max_lists):
                 continue
             negatives = rng.choice(catalogue.items, size=length - real.height, replace=False, p=weights)
-            made.append(_list(str(user), kept, real, negatives, positive_rating, protocol, rng))
+            made.append(_list(str(user), kept, real, negatives, positive_rating, draw.name, rng))
             kept += 1
     return pl.concat(made) if made else pl.DataFrame(schema=SCHEMA), without
-
-
-def _uniform(catalogue: Catalogue) -> np.ndarray:
-    return np.full(len(catalogue.items), 1 / len(catalogue.items))
-
-
-def _popular(catalogue: Catalogue, own: set[str], length: int, user: str) -> np.ndarray:
-    allowed = ~np.isin(catalogue.items, list(own))
-    if allowed.sum() < length - 1:
-        raise RLRFError(f"split: user {user} has only {allowed.sum()} items left for negatives; lower list_length")
-    weights = np.where(allowed, catalogue.counts + 1.0, 0.0)
-    return weights / weights.sum()
 
 
 def _list(

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset
 
+from rlrf4rec import trainers
 from rlrf4rec.seeds import seeded
 from rlrf4rec.workers import one_thread
 
@@ -113,15 +114,7 @@ def fit(sequences: list[NDArray[np.int64]], items: int, seed: int, settings: Set
     """Train on users' time-ordered item places; on the CPU, deterministic given the seed."""
     cut = [piece for sequence in sequences for piece in pieces(sequence, settings.length)]
     rows: Dataset[Tensor] = padded(cut, settings.length + 1, items)  # type: ignore[assignment]
-    trainer = L.Trainer(
-        max_epochs=settings.epochs,
-        accelerator="cpu",
-        devices=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    trainer = trainers.trainer(max_epochs=settings.epochs, accelerator="cpu")
     with seeded(seed):
         net = SASRec(items, settings)
         generator = torch.Generator().manual_seed(seed)

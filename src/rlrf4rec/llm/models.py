@@ -3,18 +3,23 @@
 Weights are read from safetensors alone: a pickle can run code when it is read.
 """
 
+import warnings
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import AutoModel, AutoModelForCausalLM, PreTrainedModel
+from safetensors import safe_open
+from transformers import AutoModel, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
 from rlrf4rec import machine
 from rlrf4rec.errors import InputError, RLRFError
 from rlrf4rec.files import fingerprint, sha256
 from rlrf4rec.llm.tokenizer import UNREADABLE, unreadable
+
+if TYPE_CHECKING:
+    from peft import PeftModel  # takes seconds to import
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -52,6 +57,46 @@ CPU = Place()
 UNTUNED = "no_adapter.json"  # the file in the folder of a policy that is the LLM as it was fetched
 
 
+def load_whole(kind: Any, folder: Path, **options: Any) -> PreTrainedModel:
+    """A model by `kind.from_pretrained`; ValueError unless the checkpoint has every tensor of it and no other one.
+
+    transformers draws what a checkpoint lacks, and drops what the model has no place for. Of an encoder (AutoModel) the
+    last hidden states alone are read: a pooler that is not there is left out, and so is the head of another task.
+    """
+    model, found = kind.from_pretrained(
+        folder, local_files_only=True, output_loading_info=True, ignore_mismatched_sizes=True, **options
+    )
+    missing, unexpected = set(found["missing_keys"]), set(found["unexpected_keys"])
+    if kind is AutoModel:
+        if any(name.startswith("pooler.") for name in missing):
+            model.pooler = None
+            missing = {name for name in missing if not name.startswith("pooler.")}
+        if type(model).__name__ not in (model.config.architectures or [type(model).__name__]):
+            unexpected = {name for name in unexpected if name.startswith(f"{model.base_model_prefix}.")}
+    other = {name: f"{tuple(given)} for {tuple(wanted)}" for name, given, wanted in found["mismatched_keys"]}
+    faults = [
+        f"{what} {min(names)!r} (of {len(names)})"
+        for what, names in (("it lacks", missing), ("it has", unexpected))
+        if names
+    ]
+    faults += [f"{min(other)!r} has the shape {other[min(other)]} (of {len(other)})"] if other else []
+    if faults:
+        raise ValueError(f"its weights are not those of a {type(model).__name__}: {', '.join(faults)}")
+    return model  # type: ignore[no-any-return]
+
+
+def window(config: PretrainedConfig) -> int | None:
+    """Tokens that layers with a sliding window see; None when there is no such layer."""
+    size, kinds = getattr(config, "sliding_window", None), getattr(config, "layer_types", None)
+    return size if size and (kinds is None or "sliding_attention" in kinds) else None
+
+
+def context(model: PreTrainedModel) -> int:
+    """Tokens that the LLM can take at once: its positions or, where that is shorter, a window, which isn't computed."""
+    size: int = model.config.max_position_embeddings
+    return min(size, window(model.config) or size)
+
+
 def load_llm(folder: Path, dtype: torch.dtype, attention: str = "sdpa", place: Place = CPU) -> PreTrainedModel:
     """The causal LM of a folder, in eval mode; parameters in `dtype`, the tables of rotary positions in float32."""
     extra: dict[str, Any] = {}
@@ -63,11 +108,11 @@ def load_llm(folder: Path, dtype: torch.dtype, attention: str = "sdpa", place: P
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
         )
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        model = load_whole(
+            AutoModelForCausalLM,
             folder,
             dtype=dtype,
             attn_implementation=attention,
-            local_files_only=True,
             use_safetensors=True,
             trust_remote_code=place.trusted,
             **extra,
@@ -94,17 +139,41 @@ def load_policy(
     """
     if untuned(adapter):
         return load_llm(folder, dtype, attention, place)
-    check_adapter(adapter)
-    from peft import PeftModel
-
     if place.four_bit:
-        beside = PeftModel.from_pretrained(load_llm(folder, dtype, attention, place), str(adapter))
+        beside = load_adapter(load_llm(folder, dtype, attention, place), adapter)
         return beside.get_base_model().eval()  # type: ignore[return-value, operator]
     model = load_llm(folder, torch.float32, attention, place)
-    merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+    merged = load_adapter(model, adapter).merge_and_unload()
     for parameter in merged.parameters():
         parameter.data = parameter.data.to(dtype)
     return merged.eval()
+
+
+def load_adapter(model: PreTrainedModel, adapter: Path, trainable: bool = False) -> "PeftModel":
+    """The LLM with an adapter beside its weights; InputError unless the adapter has a tensor for each of its places."""
+    check_adapter(adapter)
+    from peft import PeftModel, get_peft_model_state_dict
+
+    again = "run the stage that writes it again with dvc repro"
+    try:
+        with safe_open(adapter / "adapter_model.safetensors", "pt") as file:
+            given = set(file.keys())
+        with warnings.catch_warnings():  # of what is missing, which is an error here
+            warnings.simplefilter("ignore")
+            tuned = PeftModel.from_pretrained(model, str(adapter), is_trainable=trainable)
+    except (*UNREADABLE, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "size mismatch" not in str(error):
+            raise
+        raise InputError(f"{adapter}: no adapter of this LLM: {error}; {again}") from None
+    places = set(get_peft_model_state_dict(tuned, save_embedding_layers=False))
+    faults = [
+        f"{what} {min(names)!r} (of {len(names)})"
+        for what, names in (("it lacks", places - given), ("the LLM has no place for", given - places))
+        if names
+    ]
+    if faults:
+        raise InputError(f"{adapter}: no adapter of this LLM: {', '.join(faults)}; {again}")
+    return tuned
 
 
 def untuned(adapter: Path) -> bool:
@@ -127,8 +196,6 @@ def check_adapter(adapter: Path) -> None:
 def load_encoder(folder: Path) -> PreTrainedModel:
     """The text encoder of a folder, in eval mode; its own code never runs."""
     try:
-        return AutoModel.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, trust_remote_code=False
-        ).eval()
+        return load_whole(AutoModel, folder, use_safetensors=True, trust_remote_code=False).eval()
     except UNREADABLE as error:
         raise unreadable(folder, "no encoder", error, False) from None

@@ -33,6 +33,8 @@ def _by_lightning(
     import lightning as L  # takes seconds to import, which a CPU does not need
     from torch.utils.data import DataLoader
 
+    from rlrf4rec.trainers import trainer
+
     class Steps(L.LightningModule):
         """The model with what is done with it."""
 
@@ -44,7 +46,6 @@ def _by_lightning(
             """One batch."""
             take(step(batch))
 
-    trainer = L.Trainer(logger=False, enable_checkpointing=False, enable_progress_bar=False, devices=1)
     loader = DataLoader(batches, batch_size=None, collate_fn=lambda batch: batch)  # type: ignore[arg-type, var-annotated]
     with torch.inference_mode():
-        trainer.predict(Steps(), loader, return_predictions=False)
+        trainer().predict(Steps(), loader, return_predictions=False)

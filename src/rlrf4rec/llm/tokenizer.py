@@ -23,6 +23,12 @@ def load_tokenizer(folder: Path, trusted: bool = False) -> Any:
         raise unreadable(folder, "no tokenizer", error, trusted) from None
 
 
+def closes(tokenizer: Any) -> bool:
+    """Whether it puts tokens of its own behind a text: a prompt would then end before the LLM goes on with it."""
+    plain, whole = tokenizer.encode("Taste:", add_special_tokens=False), tokenizer.encode("Taste:")
+    return bool(whole[len(whole) - len(plain) :] != plain)
+
+
 def unreadable(folder: Path, what: str, error: Exception, trusted: bool) -> InputError:
     """What to do with a model folder that can't be read."""
     if own_code(folder) and not trusted:

@@ -54,6 +54,8 @@ def permutation_test(difference: Array, resamples: int, seed: int) -> float:
 
     (1 + hits) / (1 + resamples), a tie is a hit; all 2**users sign patterns are enumerated up to 12 users. It asks
     whether *these* trained re-rankers differ for new users; the interval asks about newly trained seeds too.
+    `scipy.stats.permutation_test` gives the same (a test holds it to that) in about nine times the time, measured with
+    240 users and 10,000 resamples: it makes a copy of the data for each resample, where a product of matrices does.
     """
     means = _checked(difference).mean(axis=1)
     users = len(means)

@@ -8,10 +8,10 @@ def make(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Chosen = argmax, rejected = argmin of a user's rewards, the lower sample number among equals.
 
-    rewards: user, sample, reward; texts: user, sample, text, tokens, log_prob. Kept are the `max_pairs` users with the
-    largest gaps. Returns pairs (without prompt and half), ordered by user, and skipped users with a reason.
+    rewards: user, sample, reward, judged; texts: user, sample, text, tokens, log_prob. Kept are the `max_pairs` users
+    with the largest gaps. Returns pairs (without prompt and half), ordered by user, and skipped users with a reason.
     """
-    joined = rewards.select("user", "sample", "reward").join(
+    joined = rewards.select("user", "sample", "reward", "judged").join(
         texts.select("user", "sample", "text", "tokens", "log_prob"), on=["user", "sample"]
     )
     best = (
@@ -33,6 +33,7 @@ def make(
         pl.col("reward").alias("chosen_reward"),
         pl.col("reward_rejected").alias("rejected_reward"),
         (pl.col("reward") - pl.col("reward_rejected")).alias("gap"),
+        (pl.col("judged") - pl.col("judged_rejected")).alias("judged_gap"),
     )
     reason = (
         pl.when(pl.col("gap") <= 0)

@@ -20,6 +20,3 @@ def attention_rank(scores: Tensor, labels: Tensor) -> Tensor:
     log_p = torch.log_softmax(scores, dim=-1)
     rest = torch.log1p(-log_p.exp().clamp(max=1 - 1e-6))
     return -(target * log_p + (1 - target) * rest).sum(-1).mean()
-
-
-LOSSES = {"dlcm": attention_rank, "prm": listwise_softmax, "setrank": attention_rank, "match": listwise_softmax}

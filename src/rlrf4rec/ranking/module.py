@@ -8,9 +8,10 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from rlrf4rec import trainers
 from rlrf4rec.metrics.ranking import log_likelihood, ndcg, ranked_labels
+from rlrf4rec.ranking import nets
 from rlrf4rec.ranking.lists import Lists
-from rlrf4rec.ranking.losses import LOSSES
 
 
 class ListData(L.LightningDataModule):
@@ -31,13 +32,14 @@ class Ranker(L.LightningModule):
     """Trains a net on lists; each list is shown with one of its user's texts, drawn anew each time.
 
     `texts` [U, S, W]: with S > 1 the net meets all of a user's texts equally often and can't favour one.
+    `name`: of the net in `nets.NETS`, whose loss it is trained by.
     `steps`: the learning rate falls linearly to 0 over so many steps; None keeps it constant.
     """
 
     def __init__(
         self,
         net: nn.Module,
-        loss: str,
+        name: str,
         lists: Lists,
         texts: Tensor,
         learning_rate: float,
@@ -47,7 +49,7 @@ class Ranker(L.LightningModule):
     ) -> None:
         super().__init__()
         self.steps = steps
-        self.net, self.loss = net, LOSSES[loss]
+        self.net, self.loss = net, nets.net(name).loss
         self.lists, self.texts = lists, texts
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
         self.draw = torch.Generator().manual_seed(seed)
@@ -81,6 +83,7 @@ class _EachEpoch(L.Callback):
         self.call = call
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Call with the epoch's number, the net as it is when it predicts."""
         pl_module.eval()
         if self.call(trainer.current_epoch):
             trainer.should_stop = True
@@ -95,16 +98,7 @@ def fit(
     Returns the mean loss of each epoch. Trains on the CPU: the nets are small and results stay byte-equal.
     """
     callbacks: list[L.Callback] = [_EachEpoch(each_epoch)] if each_epoch else []
-    trainer = L.Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        devices=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=callbacks,
-    )
+    trainer = trainers.trainer(max_epochs=epochs, accelerator="cpu", callbacks=callbacks)
     ranker.train()
     trainer.fit(ranker, datamodule=ListData(len(ranker.lists), batch, seed))
     ranker.eval()

@@ -21,8 +21,9 @@ def reliability(scores: Mapping[str, Json], histograms: Mapping[str, pl.DataFram
             Note(
                 f"{name}: on validation users the reward in use ({kind}) has a split-half correlation of "
                 f"{numbers.plain(measures.get('split_half'), 2)} and agrees between model seeds with "
-                f"{numbers.plain(measures.get('seed_to_seed'), 2)}. 1 would be a reward without noise, 0 nothing but "
-                "noise; the noise caps what any tuning on it can learn."
+                f"{numbers.plain(measures.get('seed_to_seed'), 2)}; the mean of the models that label the pairs "
+                f"correlates with that of those that judge by {numbers.plain(measures.get('labellers_to_judges'), 2)}. "
+                "1 would be a reward without noise, 0 nothing but noise; the noise caps what any tuning can learn."
             )
         )
     tables = [

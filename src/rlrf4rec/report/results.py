@@ -21,7 +21,6 @@ KNOWLEDGE = {
     "profile": "genre and era profile as numbers",
     "template": "genre and era profile as text, no LLM",
     "base": "texts of the untuned LLM",
-    "base_mean": "mean of the untuned LLM's texts",
     "best_of_n": "best of the untuned LLM's texts by reward",
     "sft": "LLM tuned on the best texts (SFT)",
     "shuffled": "LLM tuned by DPO on shuffled preferences",
@@ -49,7 +48,7 @@ def described(knowledge: str) -> str:
 
 def headline(found: Json, per_user: pl.DataFrame, last: str, kind: str) -> Section:
     """The two numbers side by side. `last` is the policy of the last round, `kind` the reward in use."""
-    gain = found["reward_gain"][last]["test"]["ndcg"]
+    gain = {**found["reward_gain"][last]["test"]["ndcg"], **_holm(found, f"reward gain of {last}")}
     notes: list[Block] = [
         Note(_facts(found)),
         numbers.verdict(f"Under frozen re-rankers ({last} texts against base texts)", METRIC.upper(), gain),
@@ -76,10 +75,13 @@ def headline(found: Json, per_user: pl.DataFrame, last: str, kind: str) -> Secti
             "whether re-rankers gain anything when they are trained again. Neither stands in for the other."
         )
     )
-    rows = [row for policy, gains in found["reward_gain"].items() for row in _reward_rows(gains["test"], policy, kind)]
-    tables = [Table("Reward gain under frozen re-rankers, test users", ("what", *numbers.COLUMNS), tuple(rows))]
+    tables = [
+        Table(f"Reward gain under frozen re-rankers {who}, test users", ("what", *numbers.COLUMNS), tuple(rows))
+        for block, who in (("reward_gain", "that judge"), ("reward_gain_labellers", "that labelled the pairs"))
+        if (rows := [r for name, g in found.get(block, {}).items() for r in _reward_rows(g["test"], name, kind)])
+    ]
     if end_rows := _end_rows(found):
-        caption = f"End-to-end differences, {METRIC.upper()}; Holm's p is over the rows that have one"
+        caption = f"What the method stands or falls with, {METRIC.upper()}; Holm's p is over all that was to be tested"
         tables.append(Table(caption, ("what", *numbers.COLUMNS), end_rows))
     if personal := _personal_rows(found):
         caption = f"Personal part of retrained re-rankers: {METRIC.upper()} with the user's own text minus another's"
@@ -148,7 +150,7 @@ def protocols(found: Json, study: Json | None, other_users: bool = False) -> Sec
         Note("Protocols differ in their candidate lists, so compare differences across them and never the levels."),
         Table(caption, ("", *runs), tuple(reached)),
     ]
-    family = list(dict.fromkeys(c for r in runs.values() for c in r.get("family", {})))
+    family = list(dict.fromkeys(c for r in runs.values() for c in r.get("family", {}) if c in r["differences"]))
     figures = [
         Figure(
             plots.forest(f"protocol-{i}", f"{c} by protocol", _sentence(effects, c), effects, []),
@@ -288,8 +290,11 @@ def _compared(found: Json, reference: str) -> dict[str, Json]:
 def _pooled(found: Json, knowledge: str, reference: str) -> Json:
     """Pooled difference, with Holm's p if it is one of the headline comparisons."""
     name = f"{knowledge} - {reference}"
-    holm = {key: d for key, d in found.get("family", {}).get(name, {}).items() if key == "p_holm"}
-    return {**found["differences"][name].get(POOLED, {}).get(METRIC, {}), **holm}
+    return {**found["differences"][name].get(POOLED, {}).get(METRIC, {}), **_holm(found, name)}
+
+
+def _holm(found: Json, name: str) -> Json:
+    return {key: d for key, d in found.get("family", {}).get(name, {}).items() if key == "p_holm"}
 
 
 def _by_backbone(by: Json, backbones: list[str]) -> tuple[str, ...]:

@@ -40,12 +40,13 @@ class Settings:
 
 @dataclass(frozen=True)
 class Job:
-    """One re-ranker to train."""
+    """One re-ranker to train; `others` [U]: for each user another one, with whose text it scores as well."""
 
     backbone: str
     material: Material
     settings: Settings
     seed: int
+    others: Tensor
 
 
 @dataclass(frozen=True)
@@ -68,25 +69,25 @@ def train(job: Job) -> Trained:
     from rlrf4rec.ranking.module import Ranker, fit, mean_ndcg, predict
 
     s, m = job.settings, job.material
-    length = m.lists.item.shape[1]
+    length, texts = m.lists.item.shape[1], m.texts[:, None]
     with seeded(job.seed):
-        net = nets.build(job.backbone, m.catalogue, m.texts[m.seen], length, s.dropout, s.shared, s.private, 0)
+        net = nets.build(job.backbone, m.catalogue, texts[m.seen], length, s.dropout, s.shared, s.private, 0)
         steps = -(-len(m.lists) // s.batch) * s.epochs
-        ranker = Ranker(net, job.backbone, m.lists, m.texts, s.learning_rate, s.weight_decay, job.seed, steps)
+        ranker = Ranker(net, job.backbone, m.lists, texts, s.learning_rate, s.weight_decay, job.seed, steps)
         curve: list[float] = []
-        mean = m.texts.mean(dim=1)
 
         def record(epoch: int) -> bool:
+            """Add a point to the curve of validation; never ends the training."""
             if (s.epochs - epoch) % 2 == 0 and epoch > 0:  # every second epoch, the last one among them
                 return False
-            curve.append(mean_ndcg(net, m.validation, mean[:, None], 5))
+            curve.append(mean_ndcg(net, m.validation, texts, 5))
             return False
 
         losses = fit(ranker, s.epochs, s.batch, job.seed, record)
     scores = {
-        "own": predict(net, m.candidates, mean[m.candidates.user]),
-        "permuted": predict(net, m.candidates, mean[m.others][m.candidates.user]),
-        "validation": predict(net, m.validation, mean[m.validation.user]),
+        "own": predict(net, m.candidates, m.texts[m.candidates.user]),
+        "permuted": predict(net, m.candidates, m.texts[job.others][m.candidates.user]),
+        "validation": predict(net, m.validation, m.texts[m.validation.user]),
     }
     return Trained({k: v.detach().clone() for k, v in net.state_dict().items()}, losses, curve, scores)
 

@@ -8,11 +8,12 @@ from typing import Any
 from torch import Tensor
 
 from rlrf4rec.files import write_json
+from rlrf4rec.metrics.permute import permutation
 from rlrf4rec.retraining import curves
 from rlrf4rec.retraining.material import Material
 from rlrf4rec.retraining.parallel import Job, Settings, Trained, train_all
 from rlrf4rec.seeds import derive
-from rlrf4rec.vectors import save_tensors
+from rlrf4rec.tables.vectors import save_tensors
 
 Member = tuple[str, int]  # backbone, number of the seed
 
@@ -64,9 +65,12 @@ def retrain(
     """Train every backbone with every seed.
 
     A seed starts from the same weights and sees the lists in the same order whatever the texts, so that kinds differ
-    in these alone. Training meets one of a user's texts at a time, drawn anew each time; a list is scored with the
-    mean of their vectors.
+    in these alone. Each seed has a permutation of the users of its own (the same for all kinds and backbones): whose
+    text a user is scored with instead is drawn as often as there are seeds, so that an interval over users and seeds
+    covers that draw too.
     """
     members = [(backbone, number) for backbone in backbones for number in range(seeds)]
-    jobs = [Job(b, material, settings, derive(seed, "train_ranker", b, number)) for b, number in members]
+    group = dict.fromkeys(material.candidates.user.tolist(), "test")
+    others = [permutation(group, len(material.texts), derive(seed, "permuted", number)) for number in range(seeds)]
+    jobs = [Job(b, material, settings, derive(seed, "train_ranker", b, n), others[n]) for b, n in members]
     return Kind(kind, material, dict(zip(members, train_all(jobs, what), strict=True)))

@@ -1,14 +1,12 @@
 """Studies that are older than the run and the code of their revision: they are run less often."""
 
-import re
 from collections.abc import Mapping
 
+from rlrf4rec.files import locked
 from rlrf4rec.revisions import git, hashes
 from rlrf4rec.revisions.git import Revision
 
 STUDIES = ("controls", "learning_curve", "bench")
-# Of a lock, whose whole YAML takes seconds to parse.
-READ = re.compile(r"- path: (\S+)\n\s+hash: md5\n\s+md5: ([\w.]+)")
 
 
 def older(revision: Revision, written: Mapping[str, str]) -> list[str]:
@@ -19,10 +17,10 @@ def older(revision: Revision, written: Mapping[str, str]) -> list[str]:
     found = []
     locks = git.read(revision, [f"studies/{name}/dvc.lock" for name in STUDIES])
     for path, content in locks.items():
-        ran = dict(READ.findall((content or b"").decode(errors="replace")))
-        sources = [(p, md5) for p, md5 in ran.items() if p.startswith("src/")]
-        code = [p for p, md5 in hashes.now(revision, sources).items() if md5 != ran[p]]
-        data = [p for p, md5 in ran.items() if written.get(p, md5) != md5]
+        ran = locked((content or b"").decode(errors="replace"))
+        sources = [(p, md5) for p, known in ran.items() if p.startswith("src/") for md5 in known]
+        code = [p for p, md5 in hashes.now(revision, sources).items() if ran[p] != {md5}]
+        data = [p for p, known in ran.items() if p in written and known != {written[p]}]
         if code or data:
             name = path.removesuffix("/dvc.lock")
             found.append(

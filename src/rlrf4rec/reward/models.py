@@ -1,6 +1,11 @@
-"""Reward models: cross-fitted over the two halves of the tuning users, several seeds each."""
+"""Reward models: cross-fitted over the two halves of the tuning users, several seeds each.
+
+Some models label: their rewards make the preference pairs. Others, of another net, judge what was tuned on these: a
+gain that the labellers see may be their own whim, learned.
+"""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +18,7 @@ from rlrf4rec.ranking import nets
 from rlrf4rec.ranking.lists import Catalogue, Lists
 from rlrf4rec.ranking.module import Ranker, fit
 from rlrf4rec.seeds import derive, seeded
-from rlrf4rec.vectors import load_tensors, save_tensors
+from rlrf4rec.tables.vectors import load_tensors, save_tensors
 from rlrf4rec.workers import one_thread
 
 EXPERTS = (2, 3)  # shared, private; when a list-wise re-ranker is the reward model
@@ -47,35 +52,49 @@ def new(net: str, catalogue: Catalogue, seen: Tensor, length: int, dropout: floa
         return nets.build(net, catalogue, seen, length, dropout, *EXPERTS, width)
 
 
-@one_thread()
 def train(
     net: nn.Module, name: str, lists: Lists, texts: Tensor, h: Hyperparameters, batch: int, seed: int
 ) -> list[float]:
-    """Train one reward model, or take the trained one from the store; returns the losses by epoch.
-
-    With one thread: with two, sums of gradients come in another order from run to run.
-    """
+    """Train one reward model, or take the trained one from the store; returns the losses by epoch."""
     code = store.code("reward.models", threads=1)
     key = store.digest(code, net.state_dict(), name, lists, texts, h, batch, seed)
     if found := store.load_tensors("train_reward", key):
         net.load_state_dict(found[0])
         net.eval()
         return list(json.loads(found[1]["losses"]))
-    with seeded(derive(seed, "dropout")):
-        ranker = Ranker(net, name, lists, texts, h.learning_rate, h.weight_decay, derive(seed, "text"))
-        losses = fit(ranker, h.epochs, batch, derive(seed, "shuffle"))
+    losses = train_anew(net, name, lists, texts, h, batch, seed)
     store.save_tensors("train_reward", key, net.state_dict(), {"losses": json.dumps(losses)})
     return losses
 
 
+@one_thread()
+def train_anew(
+    net: nn.Module,
+    name: str,
+    lists: Lists,
+    texts: Tensor,
+    h: Hyperparameters,
+    batch: int,
+    seed: int,
+    each_epoch: Callable[[int], bool] | None = None,
+) -> list[float]:
+    """Train one reward model; returns the losses by epoch. `each_epoch` may end the training, see `ranking.module.fit`.
+
+    With one thread: with two, sums of gradients come in another order from run to run.
+    """
+    with seeded(derive(seed, "dropout")):
+        ranker = Ranker(net, name, lists, texts, h.learning_rate, h.weight_decay, derive(seed, "text"))
+        return fit(ranker, h.epochs, batch, derive(seed, "shuffle"), each_epoch)
+
+
 def save(path: Path, models: dict[str, nn.Module], net: str, width: int) -> None:
-    """Write all reward models of a round into one file; keys are `half-seed`."""
+    """Write the reward models of a round and a duty into one file; keys are `half-seed`."""
     tensors = {f"{name}/{key}": value for name, model in models.items() for key, value in model.state_dict().items()}
     save_tensors(path, tensors, {"net": net, "width": str(width), "models": ",".join(models)})
 
 
 def load(path: Path, catalogue: Catalogue, length: int) -> dict[str, nn.Module]:
-    """Read the reward models of a round, frozen, by `half-seed`."""
+    """Read the reward models of a round and a duty, frozen, by `half-seed`."""
     tensors, metadata = load_tensors(path)
     models = {}
     for name in metadata["models"].split(","):
@@ -97,6 +116,12 @@ def load(path: Path, catalogue: Catalogue, length: int) -> dict[str, nn.Module]:
             ) from None
         models[name] = model.eval().requires_grad_(False)
     return models
+
+
+def by_seed(models: dict[str, nn.Module]) -> list[dict[str, nn.Module]]:
+    """The models of each seed, those of both halves."""
+    seeds = dict.fromkeys(name.split("-")[1] for name in models)
+    return [{name: model for name, model in models.items() if name.split("-")[1] == seed} for seed in seeds]
 
 
 def models_of(names: list[str], group: dict[int, str]) -> dict[int, list[int]]:

@@ -1,10 +1,6 @@
 """Rewards: how well a re-ranker that knows a text re-ranks its user's lists.
 
-Kinds, per text, averaged over reward models and the user's lists:
-- ndcg, map: the paper's, NDCG@k and MAP@k of the re-ranked list; few distinct values, many ties;
-- smooth: mean log-probability of the positives (`metrics.ranking.log_likelihood`);
-- personal: smooth minus the same text's smooth reward on lists of other users: it pays only for what
-  fits this user.
+What a kind of reward makes of the values on each list is in `kinds`.
 
 Shapes: M models, S texts of a user, L lists of a user, O lists of others, C candidates.
 """
@@ -20,16 +16,18 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from rlrf4rec import store
+from rlrf4rec import store, trainers
 from rlrf4rec.metrics.ranking import average_precision, log_likelihood, ndcg, ranked_labels
 from rlrf4rec.params import Reward
 from rlrf4rec.progress import Progress
 from rlrf4rec.ranking.lists import Lists
+from rlrf4rec.reward.kinds import KINDS as KINDS
+from rlrf4rec.reward.kinds import LISTS, MODELS_AND_LISTS, kind
 from rlrf4rec.reward.models import models_of
 from rlrf4rec.seeds import derive
 from rlrf4rec.workers import one_thread
 
-KINDS = ("ndcg", "map", "smooth", "personal")
+VALUES = ("ndcg", "map", "smooth", "others")  # of UserRewards
 
 
 @dataclass  # not frozen: Lightning refuses to pass frozen ones
@@ -42,24 +40,26 @@ class UserRewards:
     smooth: Tensor
     others: Tensor
 
-    def per_model(self, kind: str) -> Tensor:
+    def per_model(self, name: str) -> Tensor:
         """Rewards of a kind by each model, [M, S]."""
-        if kind == "personal":
-            return self.smooth.mean(-1) - self.others.mean(-1)
-        values: Tensor = getattr(self, kind)
-        return values.mean(-1)
+        return kind(name).reward(self, LISTS)
 
-    def reward(self, kind: str) -> Tensor:
+    def reward(self, name: str) -> Tensor:
         """Rewards of a kind averaged over models, [S]."""
-        return self.per_model(kind).mean(0)
+        return self.per_model(name).mean(0)
 
-    def halves(self, kind: str) -> tuple[Tensor, Tensor]:
+    def by_list(self, name: str) -> Tensor:
+        """What each text gets on each of its user's own lists, [M, S, L]."""
+        return kind(name).by_list(self)
+
+    def halves(self, name: str) -> tuple[Tensor, Tensor]:
         """Rewards [S] from even and from odd lists; only for users with at least two lists."""
-        own: Tensor = self.smooth if kind == "personal" else getattr(self, kind)
-        even, odd = own[..., ::2].mean((0, 2)), own[..., 1::2].mean((0, 2))
-        if kind == "personal":
-            even, odd = even - self.others[..., ::2].mean((0, 2)), odd - self.others[..., 1::2].mean((0, 2))
+        even, odd = (kind(name).reward(self._every_second(first), MODELS_AND_LISTS) for first in (0, 1))
         return even, odd
+
+    def _every_second(self, first: int) -> "UserRewards":
+        """The same of lists `first`, `first` + 2, ..., own and others'."""
+        return UserRewards(self.user, *(getattr(self, name)[..., first::2] for name in VALUES))
 
 
 @dataclass
@@ -148,9 +148,7 @@ def score(scorer: Scorer, work: list[Task], what: str) -> list[UserRewards]:
     missing = [task for task in work if task.user not in done]
     if missing:
         scorer.progress = Progress(len(missing), what)
-        trainer = L.Trainer(
-            accelerator="cpu", devices=1, logger=False, enable_checkpointing=False, enable_progress_bar=False
-        )
+        trainer = trainers.trainer(accelerator="cpu")
         fresh: list[UserRewards] = trainer.predict(scorer, datamodule=ScoreData(missing))  # type: ignore[assignment]
         done.update({rewards.user: rewards for rewards in fresh})
         scorer.progress.close()
@@ -181,9 +179,6 @@ def score_texts(
     scorer = Scorer(list(nets.values()), models_of(list(nets), group), lists, reward.k)
     work = tasks(lists, texts, group, reward.other_lists, seed)
     return score(scorer, [task for task in work if only is None or task.user in only], what)
-
-
-VALUES = ("ndcg", "map", "smooth", "others")
 
 
 def _to_row(rewards: UserRewards) -> pl.DataFrame:

@@ -1,5 +1,6 @@
 """Optuna studies that resume: a journal in the state folder, named by what the study depends on."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,27 @@ def rows(trials: list[optuna.trial.FrozenTrial]) -> list[dict[str, Any]]:
         value = trial.value if trial.value is not None else ""
         table.append({"trial": number, "state": trial.state.name, "value": value, "best_so_far": shown, **trial.params})
     return table
+
+
+EDGE = 0.05  # of a range, on its logarithm
+
+
+def at_edge(found: dict[str, Any], ranges: dict[str, list[float]]) -> list[str]:
+    """Names of the values that lie within 5 % of an end of their range [low, high], by logarithm: it may be too narrow.
+
+    A range of one point has no ends.
+    """
+    places = {
+        name: math.log(found[name] / low) / math.log(high / low)
+        for name, (low, high) in ranges.items()
+        if name in found and high > low
+    }
+    return [name for name, place in places.items() if not EDGE <= place <= 1 - EDGE]
+
+
+def told(edges: list[str]) -> str:
+    """What a closing line says of them."""
+    return f"; at the edge of its range: {', '.join(edges)}" if edges else ""
 
 
 def join(pinned: dict[str, Any], searched: dict[str, Any], defaults: dict[str, Any]) -> tuple[dict[str, Any], str]:

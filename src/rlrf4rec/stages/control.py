@@ -22,7 +22,7 @@ def run(
     read, settings, closing = read_tables(), Settings.of(train_ranker), []
     for name in protocols:
         tables = Tables(read.users, read.items, read.popularity, paths.protocol(name))
-        told = material(tables, text, beside, items, seed)
+        told = material(tables, text, beside, items)
         made = retrain(kind, told, backbones, train_ranker.seeds, settings, seed, f"control {kind} {name}")
         made.write(paths.control(name, kind))
         closing.append(f"{name}: {made.told()}")

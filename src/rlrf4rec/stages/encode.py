@@ -2,13 +2,14 @@
 
 import torch
 
-from rlrf4rec import paths, store, vectors
-from rlrf4rec.encoding.encoder import encode_texts
+from rlrf4rec import paths, store
+from rlrf4rec.encoding.encoder import cut, encode_texts, reach
 from rlrf4rec.errors import InputError
 from rlrf4rec.files import fingerprint, sha256
 from rlrf4rec.llm.models import load_encoder
 from rlrf4rec.llm.tokenizer import load_tokenizer
 from rlrf4rec.params import Encode
+from rlrf4rec.tables import vectors
 from rlrf4rec.tables.interactions import ITEMS
 from rlrf4rec.tables.split import FOLD_USERS
 from rlrf4rec.tables.texts import ITEM_TEXTS, TEMPLATES, TEXTS
@@ -37,4 +38,7 @@ def run(encode: Encode, name: str) -> str:
     encoded = torch.full((len(rows), *found.shape[1:]), torch.nan)
     encoded[torch.tensor(there.to_list())] = found
     vectors.write_texts(paths.vectors(name), encoded, rows)
-    return f"wrote {paths.vectors(name)}, {flat.shape[0]} texts of {len(found)} of {len(rows)} {rows.name}s"
+    limit = reach(model, encode.max_tokens)
+    longer = cut(tokenizer, ordered["text"].to_list(), limit)
+    told = f", {longer} of them cut at {limit} tokens," if longer else ""
+    return f"wrote {paths.vectors(name)}, {flat.shape[0]} texts{told} of {len(found)} of {len(rows)} {rows.name}s"

@@ -1,8 +1,8 @@
 """Stage evaluate: the only reader of the test users' lists.
 
 Two headline numbers, never mixed:
-- reward gain: the tuned LLM's texts against the base LLM's under the frozen, cross-fitted re-rankers of
-  round 1, which no test user has trained and which have never seen a tuned text;
+- reward gain: the tuned LLM's texts against the base LLM's under frozen re-rankers of round 1, which no test user has
+  trained, which have never seen a tuned text, and which did not label the pairs (those that did are shown beside);
 - end-to-end difference: re-rankers trained again on tuned texts against those trained on base texts.
 """
 
@@ -16,13 +16,13 @@ from rlrf4rec.evaluation import blocks, compare
 from rlrf4rec.evaluation.lists import by_place, by_user, read_scores
 from rlrf4rec.files import read_json, write_csv, write_json
 from rlrf4rec.inputs import Tables, read_tables
+from rlrf4rec.metrics.permute import permutation
 from rlrf4rec.params import Evaluate, Loop, Reward, TrainRanker
-from rlrf4rec.ranking.permute import permutation
 from rlrf4rec.reward import models, rewards
 from rlrf4rec.reward.rewards import UserRewards
 from rlrf4rec.seeds import derive
-from rlrf4rec.tables.results import EXAMPLES, POLICY_REWARDS, metric_names, metrics_table
-from rlrf4rec.vectors import load_tensors
+from rlrf4rec.tables.results import EXAMPLES, PERMUTED, POLICY_REWARDS, metric_names, metrics_table
+from rlrf4rec.tables.vectors import load_tensors
 
 SHOWN_USERS = 10
 
@@ -38,8 +38,10 @@ def run(
     """Evaluate policies and re-rankers on the test users; returns the closing line."""
     tables = read_tables()
     own_seed, resamples, tuned = derive(seed, "evaluate"), evaluate.bootstrap, loop.policies[1:]
-    gains = _policy_rewards(tables, loop.policies, reward, own_seed)
-    POLICY_REWARDS.write(gains, paths.POLICY_REWARDS)
+    rewarded = _policy_rewards(tables, loop.policies, reward, own_seed)
+    POLICY_REWARDS.write(rewarded, paths.POLICY_REWARDS)
+    of_duty = {duty: rewarded.filter(pl.col("duty") == duty) for duty in paths.DUTIES}
+    gains = {duty: _gains(frame, tuned, resamples, own_seed) for duty, frame in of_duty.items()}
     frame = tables.list_frame("test")
     lists = tables.lists(frame)
     kinds, names = list(loop.rankers), metric_names(evaluate.ks)
@@ -52,7 +54,7 @@ def run(
     EXAMPLES.write(_examples(tables, backbones[0], train_ranker.seeds, tuned[-1]), paths.EXAMPLES)
     compared = [name for name in blocks.HEADLINE if name in names] or names[:1]
     found = blocks.differences(mean["own"], backbones, _pairs(kinds, tuned[-1]), compared, resamples, own_seed)
-    claims = {name: found[name] for name in _claims(tuned[-1]) if name in found}
+    reward_gain = {f"reward gain of {tuned[-1]}": gains["judge"][tuned[-1]]["test"]["ndcg"]}
     with_policy = [kind for kind in kinds if kind in loop.policies]
     report: dict[str, Any] = {
         "metrics": {
@@ -65,22 +67,18 @@ def run(
         "arithmetic": machine.arithmetic(threads=1),
         "test_users": mean["own"]["user"].n_unique(),
         "test_lists": len(lists),
-        "reward_gain": {
-            policy: {
-                fold: compare.reward_gain(gains, policy, fold, resamples, own_seed) for fold in ("test", "validation")
-            }
-            for policy in tuned
-        },
+        "reward_gain": gains["judge"],
+        "reward_gain_labellers": gains["label"],
         "rankers": blocks.rankers(mean["own"], backbones, kinds, names),
         "differences": found,
         "personal": blocks.personal(
             mean["own"], mean["permuted"], backbones, with_policy, compared, resamples, own_seed
         ),
-        "family": blocks.family(claims, compared[0]),
+        "family": blocks.family(found, _claims(tuned[-1]), compared[0], reward_gain),
         "trained_out": _trained_out(backbones, kinds),
     }
     write_json(paths.EVALUATE, report)
-    write_csv(paths.HEADLINE, blocks.headline_table(mean["own"], gains.filter(pl.col("fold") == "test")))
+    write_csv(paths.HEADLINE, blocks.headline_table(mean["own"], of_duty["judge"].filter(pl.col("fold") == "test")))
     summary = _summary(report, backbones, tuned[-1])
     write_json(paths.SUMMARY, summary)
     write_csv(paths.plot("evaluate", "variants"), _plot(report, backbones, kinds))
@@ -105,38 +103,56 @@ def _pairs(kinds: list[str], tuned: str) -> list[tuple[str, str]]:
 
 
 def _claims(tuned: str) -> list[str]:
-    """The comparisons that the method stands or falls with; their p is adjusted for their number."""
+    """Comparisons that the method stands or falls with, as the reward gain does; their p is adjusted together."""
     alone = [f"{tuned} - base", f"{tuned} - constant", "base - constant"]
     return [*alone, f"{tuned}_template - template", f"{tuned}_template - base_template"]
 
 
+def _gains(rewarded: pl.DataFrame, tuned: list[str], resamples: int, seed: int) -> dict[str, dict[str, Any]]:
+    """Reward gain of each tuned policy, for users of each fold."""
+    return {
+        policy: {fold: compare.reward_gain(rewarded, policy, fold, resamples, seed) for fold in ("test", "validation")}
+        for policy in tuned
+    }
+
+
 def _policy_rewards(tables: Tables, policies: list[str], reward: Reward, seed: int) -> pl.DataFrame:
-    """Mean reward of every policy's texts for test and validation users, with own and with permuted texts."""
+    """Mean reward of every policy's texts for test and validation users, with own and with permuted texts.
+
+    By the models of each duty and seed; each seed has a permutation of its own.
+    """
     lists = tables.lists(pl.concat([tables.list_frame("validation"), tables.list_frame("test")]))
     group = rewards.groups(tables.users, lists)
-    other = permutation(group, tables.users.height, seed)
-    nets, frames = models.load(paths.reward_model("round1"), tables.catalogue(), lists.item.shape[1]), []
-    for policy in policies:
-        texts = tables.texts(policy, "evaluated")
-        own = rewards.score_texts(nets, lists, texts, group, reward, seed, f"evaluate {policy}")
-        permuted = rewards.score_texts(nets, lists, texts[other], group, reward, seed, f"evaluate {policy} permuted")
-        frames.append(_reward_frame(policy, tables, own, permuted))
+    catalogue, length = tables.catalogue(), lists.item.shape[1]
+    frames = []
+    for duty in paths.DUTIES:
+        nets_of_duty = models.load(paths.reward_models("round1", duty), catalogue, length)
+        for number, nets in enumerate(models.by_seed(nets_of_duty)):
+            other = permutation(group, tables.users.height, derive(seed, "permuted", number))
+            for policy in policies:
+                texts, what = tables.texts(policy, "evaluated"), f"evaluate {policy}, {duty} {number}"
+                own = rewards.score_texts(nets, lists, texts, group, reward, seed, what)
+                permuted = rewards.score_texts(nets, lists, texts[other], group, reward, seed, f"{what}, permuted")
+                keys = {"policy": policy, "duty": duty, "seed": number}
+                frames.append(_reward_frame(keys, tables, own, permuted))
     return pl.concat(frames)
 
 
-def _reward_frame(policy: str, tables: Tables, own: list[UserRewards], permuted: list[UserRewards]) -> pl.DataFrame:
+def _reward_frame(
+    keys: dict[str, Any], tables: Tables, own: list[UserRewards], permuted: list[UserRewards]
+) -> pl.DataFrame:
     users, folds = tables.users["user"].to_list(), tables.users["fold"].to_list()
     rows = []
     for mine, others in zip(own, permuted, strict=True):
         kinds = {kind: float(mine.reward(kind).mean()) for kind in rewards.KINDS}
+        permuted_kinds = {f"permuted_{kind}": float(others.reward(kind).mean()) for kind in PERMUTED}
         rows.append(
             {
-                "policy": policy,
+                **keys,
                 "user": users[mine.user],
                 "fold": folds[mine.user],
                 **kinds,
-                "permuted_ndcg": float(others.reward("ndcg").mean()),
-                "permuted_smooth": float(others.reward("smooth").mean()),
+                **permuted_kinds,
             }
         )
     return pl.DataFrame(rows)

@@ -83,7 +83,7 @@ def _protocol(
         "orders": _orders(lists, tables, protocol, evaluate.ks, names),
         "differences": everything,
         "personal": blocks.personal(pooled, pooled_others, ["all"], kinds, headline, resamples, own_seed),
-        "family": blocks.family({c: everything[c] for c in claims if c in everything}, headline[0]),
+        "family": blocks.family(everything, claims, headline[0], {}),
         "trained_out": {
             f"{b}-{kind}": v for kind in kinds for b, v in read_json(files[kind].with_name("curves.json")).items()
         },

@@ -1,7 +1,6 @@
 """Stage fetch_dataset: a data set from where it lies to data/raw/dataset, with the hash of what was read."""
 
 import shutil
-import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
 from zipfile import is_zipfile
@@ -10,7 +9,7 @@ from rlrf4rec import paths
 from rlrf4rec.errors import InputError, ParamsError
 from rlrf4rec.fetching import assets
 from rlrf4rec.fetching import dataset as fetch
-from rlrf4rec.files import sha256, write_json
+from rlrf4rec.files import atomic_folder, partial, sha256, write_json
 from rlrf4rec.params import FetchDataset
 
 SUFFIXES = {
@@ -21,13 +20,11 @@ SUFFIXES = {
 def run(fetch_dataset: FetchDataset) -> str:
     """Fetch, check and unpack the data set; returns the closing line. The former one stays until all is well."""
     target = paths.RAW
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch.") as temporary:
-        folder, found = _source(fetch_dataset, Path(temporary))
-        whole = Path(temporary) / target.name
-        _copy(folder, whole)
-        shutil.rmtree(target, ignore_errors=True)
-        whole.replace(target)
+    with partial(target.with_name("fetched")) as temporary:
+        temporary.mkdir()
+        folder, found = _source(fetch_dataset, temporary)
+        with atomic_folder(target) as whole:
+            _copy(folder, whole)
     files = {p.relative_to(target).as_posix(): sha256(p) for p in sorted(target.rglob("*")) if p.is_file()}
     write_json(paths.metrics("fetch_dataset"), {"source_sha256": found, "files": files})
     return f"wrote {target}, {len(files)} files"
@@ -66,7 +63,6 @@ def _opened(file: Path, p: FetchDataset, temporary: Path) -> Path:
 
 def _copy(source: Path, target: Path) -> None:
     """Copy all data files below the source, gzip unpacked; InputError when there are none."""
-    target.mkdir()
     for path in [source] if source.is_file() else sorted(p for p in source.rglob("*") if p.is_file()):
         packed = path.suffix == ".gz"
         if (path.with_suffix("") if packed else path).suffix not in SUFFIXES:

@@ -1,31 +1,30 @@
 """Stage fetch_models: the LLM and the encoder as safetensors under models/pretrained."""
 
-import shutil
 import tempfile
 from pathlib import Path
 
 import torch
 
 from rlrf4rec import paths
+from rlrf4rec.conversion.convert import convert
 from rlrf4rec.errors import FetchError, InputError
 from rlrf4rec.fetching import assets
-from rlrf4rec.fetching.convert import convert
-from rlrf4rec.files import write_json
+from rlrf4rec.files import atomic_folder, write_json
 from rlrf4rec.llm.models import UNTUNED
 from rlrf4rec.params import FetchModels, Llm, Model
 
 
 def run(fetch_models: FetchModels, llm: Llm) -> str:
-    """Fetch, check and convert both models; returns the closing line."""
+    """Fetch, convert and check both models; returns the closing line. Nothing is written unless both can serve."""
     trusted = llm.trust_remote_code is not None
-    _fetch(fetch_models.llm, paths.LLM, torch.bfloat16, True, "fetch_models.llm", trusted)
-    _fetch(fetch_models.encoder, paths.ENCODER, torch.float32, False, "fetch_models.encoder", False)
+    with atomic_folder(paths.LLM) as llm_folder, atomic_folder(paths.ENCODER) as encoder_folder:
+        _fetch(fetch_models.llm, llm_folder, torch.bfloat16, True, "fetch_models.llm", trusted)
+        _fetch(fetch_models.encoder, encoder_folder, torch.float32, False, "fetch_models.encoder", False)
     write_json(paths.policy("base") / UNTUNED, {"adapter": None})
     return f"wrote {paths.LLM} and {paths.ENCODER}"
 
 
 def _fetch(model: Model, target: Path, dtype: torch.dtype, causal: bool, key: str, trusted: bool) -> None:
-    shutil.rmtree(target, ignore_errors=True)
     with tempfile.TemporaryDirectory() as temporary:
         source, gguf = _source(model, Path(temporary), key, trusted)
         convert(source, target, dtype, causal, gguf, trusted)

@@ -1,11 +1,12 @@
 """Stage knowledge: the texts about items: none, their description, or the description with the LLM's facts (KAR)."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 
 from rlrf4rec import machine, paths, store
-from rlrf4rec.errors import ParamsError
+from rlrf4rec.errors import ParamsError, entry
 from rlrf4rec.files import fingerprint, write_json
 from rlrf4rec.params import Knowledge, Llm
 from rlrf4rec.prompting.plain import control_words, plain
@@ -20,14 +21,7 @@ ITEM = "{item}"
 def run(seed: int, knowledge: Knowledge, llm: Llm) -> str:
     """Write one text per item; returns the closing line. `none` gives every item the same text."""
     items = ITEMS.read(paths.ITEMS)
-    rows = items.to_dicts()
-    if knowledge.items == "none":
-        texts = ["item"] * len(rows)
-    else:
-        texts = [item_description(r["title"], r["year"], r["genres"]) for r in rows]
-    if knowledge.items == "llm":
-        facts = _facts(items, knowledge, llm, seed)
-        texts = [f"{text}. {fact}" for text, fact in zip(texts, facts, strict=True)]
+    texts = entry(SAID, knowledge.items, "knowledge.items")(items, knowledge, llm, seed)
     written = items.select("item", pl.lit(0, pl.Int64).alias("sample"), pl.Series("text", texts))
     ITEM_TEXTS.write(written, paths.texts("items"))
     characters = written["text"].str.len_chars().mean()
@@ -38,6 +32,26 @@ def run(seed: int, knowledge: Knowledge, llm: Llm) -> str:
         told = f"{told}; {report['arithmetic']}"
     write_json(paths.metrics("knowledge"), report)
     return told
+
+
+def _nothing(items: pl.DataFrame, p: Knowledge, llm: Llm, seed: int) -> list[str]:
+    return ["item"] * items.height
+
+
+def _description(items: pl.DataFrame, p: Knowledge, llm: Llm, seed: int) -> list[str]:
+    return [item_description(r["title"], r["year"], r["genres"]) for r in items.iter_rows(named=True)]
+
+
+def _with_facts(items: pl.DataFrame, p: Knowledge, llm: Llm, seed: int) -> list[str]:
+    facts = _facts(items, p, llm, seed)
+    return [f"{text}. {fact}" for text, fact in zip(_description(items, p, llm, seed), facts, strict=True)]
+
+
+SAID: dict[str, Callable[[pl.DataFrame, Knowledge, Llm, int], list[str]]] = {
+    "none": _nothing,
+    "description": _description,
+    "llm": _with_facts,
+}  # of each item, by the name in the params
 
 
 def question(path: Path) -> str:

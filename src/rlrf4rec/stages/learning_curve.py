@@ -22,12 +22,12 @@ from rlrf4rec.alignment.reference import reference
 from rlrf4rec.alignment.tune import DEFAULTS, settings_of, tune
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.files import read_json, write_csv, write_json
-from rlrf4rec.llm.models import DTYPES, Place, load_llm
+from rlrf4rec.judging.judge import Judge
+from rlrf4rec.llm.models import DTYPES, Place, context, load_llm
 from rlrf4rec.llm.tokenizer import load_tokenizer
 from rlrf4rec.metrics.statistics import Array, paired_interval
 from rlrf4rec.params import Dpo as DpoParams
 from rlrf4rec.params import Encode, LearningCurve, Llm, Reward, Sample, TrainDpo
-from rlrf4rec.reward.judge import Judge
 from rlrf4rec.search import study
 from rlrf4rec.seeds import derive
 from rlrf4rec.tables.rewards import PAIRS, check_tuning_users
@@ -42,7 +42,7 @@ class Tuner:
         self.dpo, self.values, self.place = dpo, values, place
         self.tokenizer = load_tokenizer(paths.LLM, place.trusted)
         self.llm = llm = load_llm(paths.LLM, DTYPES[dpo.precision], packed.NAME, place)
-        self.pairs = pairs = token_pairs(frame, self.tokenizer, llm.config.max_position_embeddings)
+        self.pairs = pairs = token_pairs(frame, self.tokenizer, context(llm))
         policy = new_policy(llm, dpo.lora_rank, dpo.lora_alpha, dpo.lora_dropout, 0, dpo.lora_target)
         self.reference = reference(
             policy, frame, pairs, told, dpo.batch, dpo.precision, "learning_curve reference", None

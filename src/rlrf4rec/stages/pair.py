@@ -32,7 +32,21 @@ def run(pair: Pair, round_name: str, texts_name: str) -> str:
     PAIRS.write(made, path)
     SKIPPED.write(skipped, paths.skipped(round_name))
     lengths = {side: made[side].str.len_chars().mean() for side in ("chosen", "rejected")}
-    gaps = {"gap_mean": made["gap"].mean(), "gap_min": made["gap"].min()}
+    gaps = {"gap_mean": made["gap"].mean(), "gap_min": made["gap"].min(), **_judged(made)}
     report = {"pairs": made.height, **gaps, "skipped": reasons, "characters": lengths}
     write_json(paths.metrics("pair", round_name), report)
-    return f"wrote {path}, {made.height} pairs, {skipped.height} users without: {reasons}"
+    return (
+        f"wrote {path}, {made.height} pairs, {skipped.height} users without: {reasons}; the judges order "
+        f"{report['judges_agree']:.0%} of them alike"
+    )
+
+
+def _judged(made: pl.DataFrame) -> dict[str, float]:
+    """What models that had no part in the labels say of the pairs: the mean gap, and the share ordered alike.
+
+    The best and the worst of N under the labellers look further apart to them than they are.
+    """
+    return {
+        "judged_gap_mean": float(made["judged_gap"].mean()),  # type: ignore[arg-type]
+        "judges_agree": float((made["judged_gap"] > 0).mean()),  # type: ignore[arg-type]
+    }

@@ -11,18 +11,18 @@ import polars as pl
 from rlrf4rec import paths
 from rlrf4rec.files import read_json, write_json
 from rlrf4rec.inputs import Tables, read_tables
+from rlrf4rec.judging.reliability import across_backbones
+from rlrf4rec.judging.reliability import reliability as of_rewards
 from rlrf4rec.params import Reward, RewardModel, TrainReward
 from rlrf4rec.progress import track
+from rlrf4rec.ranking.nets import NETS
 from rlrf4rec.reward import models
 from rlrf4rec.reward.models import DEFAULTS, Hyperparameters
-from rlrf4rec.reward.reliability import across_backbones
-from rlrf4rec.reward.reliability import reliability as of_rewards
 from rlrf4rec.reward.rewards import UserRewards, groups, score_texts
 from rlrf4rec.search import study
 from rlrf4rec.seeds import derive
 from rlrf4rec.tables.split import TUNING
 
-NETS = ("match", "dlcm", "prm", "setrank")
 SEEDS = 2
 
 
@@ -35,8 +35,8 @@ def run(seed: int, reward: Reward, reward_model: RewardModel, train_reward: Trai
         for net in track(list(NETS), "reliability")
     }
     report: dict[str, Any] = {
-        "users": len(rewards[NETS[0]]),
-        "nets": {net: of_rewards(found) for net, found in rewards.items()},
+        "users": len(next(iter(rewards.values()))),
+        "nets": {net: of_rewards(found, SEEDS) for net, found in rewards.items()},
         "across": across_backbones(rewards),
     }
     write_json(paths.metrics("reliability"), report)

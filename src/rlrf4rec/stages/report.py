@@ -1,6 +1,5 @@
 """Stage report: one HTML page from metrics and tables. Reads no list and no text of a test user."""
 
-import re
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
@@ -10,7 +9,7 @@ import polars as pl
 
 from rlrf4rec import machine, paths
 from rlrf4rec.errors import InputError
-from rlrf4rec.files import atomic, contents, dvc_hash, read_json
+from rlrf4rec.files import atomic, contents, dvc_hash, locked, read_json
 from rlrf4rec.params import (
     Dpo,
     Evaluate,
@@ -152,8 +151,8 @@ def _other_users(inputs: Inputs) -> bool:
     people = paths.FOLD_USERS.parent
     inputs.read += [paths.FOLD_USERS, STUDY_LOCK]
     lock = STUDY_LOCK.read_text(encoding="utf-8")
-    of_study = set(re.findall(rf"path: {re.escape(people.as_posix())}\n\s+hash: md5\n\s+md5: ([\w.]+)", lock))
-    return bool(of_study) and of_study != {dvc_hash(contents(people))}
+    of_study = locked(lock).get(people.as_posix())
+    return of_study is not None and of_study != {dvc_hash(contents(people))}
 
 
 def _feedback(inputs: Inputs, rounds: list[str], kind: str) -> list[Section]:

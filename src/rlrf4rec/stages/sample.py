@@ -5,7 +5,7 @@ import polars as pl
 from rlrf4rec import machine, paths, store
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.files import fingerprint, sha256, write_json
-from rlrf4rec.llm.models import DTYPES, Place, load_policy
+from rlrf4rec.llm.models import DTYPES, Place, context, load_policy
 from rlrf4rec.llm.tokenizer import load_tokenizer
 from rlrf4rec.params import Endpoint, Llm, Sample
 from rlrf4rec.sampling.generate import Settings
@@ -69,10 +69,10 @@ def _from_here(prompts: pl.DataFrame, sample: Sample, llm: Llm, policy: str, see
     tokenizer = load_tokenizer(paths.LLM, where.trusted)
     model = load_policy(paths.LLM, paths.policy(policy), DTYPES[sample.dtype], NAME, where)
     longest = int(prompts["tokens"].max()) + sample.max_tokens  # type: ignore[arg-type, operator]
-    if longest > model.config.max_position_embeddings:
+    if longest > context(model):
         raise RLRFError(
             f"sample: the longest prompt and max_tokens make {longest} tokens, more than the LLM's context of "
-            f"{model.config.max_position_embeddings}; lower prompt.max_tokens or sample.max_tokens"
+            f"{context(model)}; lower prompt.max_tokens or sample.max_tokens"
         )
     words = token_texts(tokenizer)
     settings = Settings(

@@ -1,13 +1,16 @@
-"""Stage score: the reward of each sample under models that did not train on its user, and how reliable it is."""
+"""Stage score: the reward of each sample under models that did not train on its user, and how reliable it is.
+
+Each is scored twice: by the models that label (what pairs are made of) and by those that judge.
+"""
 
 import polars as pl
 
 from rlrf4rec import machine, paths
 from rlrf4rec.files import write_csv, write_json
 from rlrf4rec.inputs import Tables, read_tables
+from rlrf4rec.judging.reliability import reliability
 from rlrf4rec.params import Reward
 from rlrf4rec.reward import models, rewards
-from rlrf4rec.reward.reliability import reliability
 from rlrf4rec.reward.rewards import KINDS, UserRewards
 from rlrf4rec.seeds import derive
 from rlrf4rec.tables.rewards import REWARDS, TRAINED_LISTS
@@ -22,17 +25,21 @@ def run(seed: int, reward: Reward, round_name: str, texts_name: str) -> str:
     catalogue = tables.catalogue()
     frame = pl.concat([_tuning_lists(tables, round_name), tables.list_frame("validation")])
     lists = tables.lists(frame)
-    nets = models.load(paths.reward_model(round_name), catalogue, lists.item.shape[1])
     texts, group = tables.texts(texts_name, "tuning"), rewards.groups(tables.users, lists)
-    done = rewards.score_texts(nets, lists, texts, group, reward, derive(seed, "score"), f"score {round_name}")
+    length, own_seed = lists.item.shape[1], derive(seed, "score")
+    places = [paths.reward_models(round_name, duty) for duty in paths.DUTIES]
+    labellers, judges = (models.load(place, catalogue, length) for place in places)
+    done = rewards.score_texts(labellers, lists, texts, group, reward, own_seed, f"score {round_name}")
+    judged = rewards.score_texts(judges, lists, texts, group, reward, own_seed, f"score {round_name}, judges")
     folds = tables.users["fold"].to_list()
-    table = _table(done, tables, reward.kind)
+    table = _table(done, judged, tables, reward.kind)
     REWARDS.write(table, paths.rewards(round_name))
     groups = {
-        name: [r for r in done if folds[r.user] == fold]
+        name: [[r for r in found if folds[r.user] == fold] for found in (done, judged)]
         for name, fold in (("tuning", "train"), ("validation", "validation"))
     }
-    report = {name: reliability(group) for name, group in groups.items()}
+    seeds = len(models.by_seed(labellers))
+    report = {name: reliability(own, seeds, others) for name, (own, others) in groups.items()}
     computed = machine.arithmetic(threads=1)
     write_json(paths.metrics("score", round_name), {**report, "arithmetic": computed})
     write_csv(paths.plot("score", round_name), _histogram(table))
@@ -40,6 +47,7 @@ def run(seed: int, reward: Reward, round_name: str, texts_name: str) -> str:
     return (
         f"wrote {paths.rewards(round_name)}, {table.height} rewards; {reward.kind} on validation users: "
         f"split-half {shown['split_half']:.2f}, seed to seed {shown['seed_to_seed']:.2f}, "
+        f"labellers to judges {shown['labellers_to_judges']:.2f}, "
         f"tied lists {shown['tied_lists']:.0%}; {computed}"
     )
 
@@ -55,15 +63,16 @@ def _tuning_lists(tables: Tables, round_name: str) -> pl.DataFrame:
     return frame
 
 
-def _table(done: list[UserRewards], tables: Tables, kind: str) -> pl.DataFrame:
+def _table(done: list[UserRewards], judged: list[UserRewards], tables: Tables, kind: str) -> pl.DataFrame:
     users, folds = tables.users["user"].to_list(), tables.users["fold"].to_list()
     rows = []
-    for r in done:
+    for r, by_judges in zip(done, judged, strict=True):
         by_kind = {k: r.reward(k).tolist() for k in KINDS}
+        judged_of = by_judges.reward(kind).tolist()
         for sample in range(r.smooth.shape[1]):
             values = {k: by_kind[k][sample] for k in KINDS}
             head = {"user": users[r.user], "sample": sample, "fold": folds[r.user], "lists": r.smooth.shape[2]}
-            rows.append({**head, **values, "reward": values[kind]})
+            rows.append({**head, **values, "reward": values[kind], "judged": judged_of[sample]})
     return pl.DataFrame(rows)
 
 

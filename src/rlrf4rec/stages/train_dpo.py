@@ -11,7 +11,7 @@ from rlrf4rec.alignment.policy import check_settings, load_policy_for_training, 
 from rlrf4rec.alignment.reference import reference
 from rlrf4rec.alignment.tune import DEFAULTS, settings_of, tune
 from rlrf4rec.files import fingerprint, read_json, sha256, write_csv, write_json
-from rlrf4rec.llm.models import DTYPES, Place, load_llm
+from rlrf4rec.llm.models import DTYPES, Place, context, load_llm
 from rlrf4rec.llm.tokenizer import load_tokenizer
 from rlrf4rec.params import Dpo as DpoParams
 from rlrf4rec.params import Llm, Sample, TrainDpo
@@ -29,7 +29,7 @@ def run(seed: int, sample: Sample, llm: Llm, dpo: DpoParams, train_dpo: TrainDpo
     where = Place.of(llm.device, llm.quantization, llm.trust_remote_code)
     tokenizer = load_tokenizer(paths.LLM, where.trusted)
     base = load_llm(paths.LLM, DTYPES[dpo.precision], packed.NAME, where)
-    pairs = token_pairs(frame, tokenizer, base.config.max_position_embeddings)
+    pairs = token_pairs(frame, tokenizer, context(base))
     own_seed = derive(seed, "train_dpo", round_name)
     identity = fingerprint([where.identity(paths.LLM), store.code("stages.train_dpo")])
     if policy == "base":

@@ -16,7 +16,7 @@ from rlrf4rec.alignment.sft import Sft
 from rlrf4rec.alignment.tune import DEFAULTS, settings_of, tune
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.files import fingerprint, read_json, write_csv, write_json
-from rlrf4rec.llm.models import DTYPES, Place, load_llm
+from rlrf4rec.llm.models import DTYPES, Place, context, load_llm
 from rlrf4rec.llm.tokenizer import load_tokenizer
 from rlrf4rec.params import Dpo as DpoParams
 from rlrf4rec.params import Llm, Sample, TrainDpo, TrainPolicy
@@ -48,7 +48,7 @@ def run(
     own_seed = derive(seed, "train_dpo", "round1")
     if method == "shuffled":
         frame = shuffled(frame, derive(seed, "shuffled"))
-    pairs = token_pairs(frame, tokenizer, base.config.max_position_embeddings)
+    pairs = token_pairs(frame, tokenizer, context(base))
     tuned = new_policy(base, dpo.lora_rank, dpo.lora_alpha, dpo.lora_dropout, own_seed, dpo.lora_target)
     identity = fingerprint([where.identity(paths.LLM), store.code("stages.train_policy")])
     what = f"train_policy {method}"

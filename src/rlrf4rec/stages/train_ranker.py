@@ -10,14 +10,14 @@ from rlrf4rec.params import TrainRanker
 from rlrf4rec.retraining.material import material
 from rlrf4rec.retraining.parallel import Settings
 from rlrf4rec.retraining.retrain import retrain
-from rlrf4rec.vectors import save_tensors
+from rlrf4rec.tables.vectors import save_tensors
 
 
 def run(
     seed: int, backbones: list[str], train_ranker: TrainRanker, kind: str, text: str, beside: str, items: str
 ) -> str:
     """Train and score: `text` and `beside` are told of users, `items` of items; returns the closing line."""
-    told = material(read_tables(), text, beside, items, seed)
+    told = material(read_tables(), text, beside, items)
     settings = Settings.of(train_ranker)
     made = retrain(kind, told, backbones, train_ranker.seeds, settings, seed, f"train_ranker {kind}")
     save_tensors(paths.ranker(kind), made.weights(), {"kind": kind})

@@ -1,6 +1,9 @@
 """Stage train_reward: the reward models of a round, cross-fitted over the halves of the tuning users."""
 
+from typing import Any
+
 import polars as pl
+from torch import nn
 
 from rlrf4rec import machine, paths
 from rlrf4rec.files import read_json, write_json
@@ -26,8 +29,14 @@ def run(seed: int, reward_model: RewardModel, train_reward: TrainReward, round_n
     h = Hyperparameters(**values)
     frame = tables.list_frame("train")
     validation = tables.lists(tables.list_frame("validation"))
-    trained, nets, report = [], {}, {}
-    progress = Progress(2 * train_reward.seeds, f"train_reward {round_name}")
+    duties: dict[paths.Duty, tuple[str, int]] = {
+        "label": (reward_model.net, train_reward.seeds),
+        "judge": (train_reward.judge_net, train_reward.judge_seeds),
+    }
+    trained: list[pl.DataFrame] = []
+    models_of: dict[paths.Duty, dict[str, nn.Module]] = {duty: {} for duty in duties}
+    report: dict[paths.Duty, dict[str, Any]] = {duty: {} for duty in duties}
+    progress = Progress(2 * sum(seeds for _, seeds in duties.values()), f"train_reward {round_name}")
     for half in ("A", "B"):
         members = tables.users.filter(TUNING & (pl.col("half") == half)).select("user")
         own = frame.join(members, on="user", how="semi")
@@ -35,26 +44,26 @@ def run(seed: int, reward_model: RewardModel, train_reward: TrainReward, round_n
         lists = tables.lists(own)
         seen = bank[tables.rows(TUNING & (pl.col("half") == half))]
         trained.append(own.select(pl.lit(half).alias("half"), "user", "list").unique(maintain_order=True))
-        for number in range(train_reward.seeds):
-            name = f"{half}-{number}"
-            own_seed = derive(seed, "train_reward", round_name, name)
-            net = models.new(
-                reward_model.net, catalogue, seen, lists.item.shape[1], reward_model.dropout, h.width, own_seed
-            )
-            losses = models.train(net, reward_model.net, lists, bank, h, reward_model.batch, own_seed)
-            with one_thread():
-                reached = mean_ndcg(net, validation, bank, 5)
-            nets[name] = net
-            report[name] = {
-                "loss_first": losses[0],
-                "loss_last": losses[-1],
-                "validation_ndcg@5": reached,
-            }
-            progress.advance(1, f"loss {losses[-1]:.3f}")
+        for duty, (name, seeds) in duties.items():
+            for number in range(seeds):
+                own_seed = derive(seed, "train_reward", round_name, duty, f"{half}-{number}")
+                net = models.new(name, catalogue, seen, lists.item.shape[1], reward_model.dropout, h.width, own_seed)
+                losses = models.train(net, name, lists, bank, h, reward_model.batch, own_seed)
+                with one_thread():
+                    reached = mean_ndcg(net, validation, bank, 5)
+                models_of[duty][f"{half}-{number}"] = net
+                report[duty][f"{half}-{number}"] = {
+                    "loss_first": losses[0],
+                    "loss_last": losses[-1],
+                    "validation_ndcg@5": reached,
+                }
+                progress.advance(1, f"loss {losses[-1]:.3f}")
     progress.close()
     TRAINED_LISTS.write(pl.concat(trained), paths.trained_lists(round_name))
-    models.save(paths.reward_model(round_name), nets, reward_model.net, h.width)
+    for duty, (name, _) in duties.items():
+        models.save(paths.reward_models(round_name, duty), models_of[duty], name, h.width)
     computed = machine.arithmetic(threads=1)
     about = {"hyperparameters": values, "models": report, "arithmetic": computed}
     write_json(paths.metrics("train_reward", round_name), about)
-    return f"wrote {paths.reward_model(round_name)}, {len(nets)} models; {sources}; {computed}"
+    counted = ", ".join(f"{2 * seeds} models ({name}) to {duty}" for duty, (name, seeds) in duties.items())
+    return f"wrote {paths.reward_models(round_name, 'label').parent}, {counted}; {sources}; {computed}"

@@ -1,7 +1,8 @@
 """Stage tune_dpo: search of DPO's hyperparameters by the reward of new texts for held-out train users.
 
 DPO's own loss is not comparable across beta, so each trial tunes the LLM on some users' pairs, samples new
-texts for other train users, and is judged by their reward under models that did not train on those users.
+texts for other train users, and is judged by their reward under models that did not train on those users
+and did not label the pairs.
 """
 
 import tempfile
@@ -19,11 +20,11 @@ from rlrf4rec.alignment.reference import reference
 from rlrf4rec.alignment.tune import DEFAULTS, settings_of, tune
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.files import sha256, write_csv, write_json
-from rlrf4rec.llm.models import DTYPES, Place, load_llm
+from rlrf4rec.judging.judge import Judge
+from rlrf4rec.llm.models import DTYPES, Place, context, load_llm
 from rlrf4rec.llm.tokenizer import load_tokenizer
 from rlrf4rec.params import Dpo as DpoParams
 from rlrf4rec.params import Encode, Llm, Reward, Sample, TuneDpo
-from rlrf4rec.reward.judge import Judge
 from rlrf4rec.search import study
 from rlrf4rec.seeds import derive
 from rlrf4rec.tables.rewards import PAIRS, REWARDS, check_tuning_users
@@ -43,7 +44,7 @@ def run(
     """Search and write the best hyperparameters and all trials; returns the closing line."""
     trials: list[optuna.trial.FrozenTrial] = []
     if tune_dpo.n_trials:
-        files = [paths.pairs(round_name), paths.rewards(round_name), paths.reward_model(round_name)]
+        files = [paths.pairs(round_name), paths.rewards(round_name), paths.reward_models(round_name, "judge")]
         blocks = [b.model_dump() for b in (sample, llm, encode, reward, dpo, tune_dpo)]
         key = study.identity(
             [
@@ -57,15 +58,16 @@ def run(
         trials = _search(seed, sample, llm, encode, reward, dpo, tune_dpo, round_name, key)
     winner = study.best(trials)
     found = dict(winner.params) if winner else {}
+    edges = study.at_edge(found, {"learning_rate": tune_dpo.learning_rate, "beta": tune_dpo.beta})
     write_json(paths.TUNE_DPO, found)
     rows = study.rows(trials)
     write_csv(paths.TUNE_DPO_TRIALS, rows)
     write_csv(paths.plot("tune_dpo", "trials"), [{k: r[k] for k in ("trial", "value", "best_so_far")} for r in rows])
     value = winner.value if winner else None
     computed = machine.arithmetic(dpo.precision, machine.device(llm.device))
-    counts = {"heldout_reward_gain": value, "trials": len(trials)}
+    counts = {"heldout_reward_gain": value, "trials": len(trials), "at_edge": edges}
     write_json(paths.metrics("tune_dpo"), {**counts, **found, "arithmetic": computed})
-    best = f"best {found or 'none: search is off'}, gain {value}"
+    best = f"best {found or 'none: search is off'}, gain {value}{study.told(edges)}"
     return f"wrote {paths.TUNE_DPO}, {len(trials)} trials, {best}; {computed}"
 
 
@@ -84,7 +86,7 @@ def _search(
     where = Place.of(llm.device, llm.quantization, llm.trust_remote_code)
     tokenizer = load_tokenizer(paths.LLM, where.trusted)
     base = load_llm(paths.LLM, DTYPES[dpo.precision], packed.NAME, where)
-    pairs = token_pairs(frame, tokenizer, base.config.max_position_embeddings)
+    pairs = token_pairs(frame, tokenizer, context(base))
     fewer = sample.model_copy(update={"n": space.samples})
     judge = Judge(held, "train", fewer, encode, reward, round_name, seed, where)
     before = REWARDS.read(paths.rewards(round_name))
@@ -95,19 +97,22 @@ def _search(
     policy.unload()
 
     def objective(trial: optuna.Trial) -> float:
+        """Gain in reward of the users who were held out."""
         learning_rate = trial.suggest_float("learning_rate", *space.learning_rate, log=True)
         beta = trial.suggest_float("beta", *space.beta, log=True)
         own = derive(seed, "tune_dpo")  # the same for all trials: they differ in hyperparameters alone
         tuned = new_policy(base, dpo.lora_rank, dpo.lora_alpha, dpo.lora_dropout, own, dpo.lora_target)
 
         def gain(users: list[str]) -> float:
+            """Mean reward of new texts less that of the base LLM's."""
             with tempfile.TemporaryDirectory() as folder:
                 save_adapter(tuned, paths.LLM, Path(folder) / "adapter")
                 new = judge.rewards(users, Path(folder) / "adapter")
-            old = before.filter(pl.col("user").is_in(users))["reward"].mean()
+            old = before.filter(pl.col("user").is_in(users))["judged"].mean()
             return sum(new) / len(new) - float(old)  # type: ignore[arg-type]
 
         def halfway() -> None:
+            """End the trial when half of its training and half of the users say that it is behind."""
             trial.report(gain(held[: len(held) // 2]), 0)
             if trial.should_prune():
                 raise optuna.TrialPruned

@@ -5,7 +5,6 @@ of a text are averaged per user, then over users whose texts are evaluated; the 
 """
 
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,17 +12,17 @@ import polars as pl
 import torch
 from transformers import PreTrainedModel
 
-from rlrf4rec import machine, paths, vectors
+from rlrf4rec import machine, paths
 from rlrf4rec.alignment import module, packed
 from rlrf4rec.alignment.packed import TokenPair
-from rlrf4rec.alignment.policy import load_policy_for_training
 from rlrf4rec.files import write_csv, write_json
-from rlrf4rec.llm.models import DTYPES, Place, load_llm, untuned
+from rlrf4rec.llm.models import DTYPES, Place, load_llm, load_policy, untuned
 from rlrf4rec.llm.tokenizer import load_tokenizer
 from rlrf4rec.metrics.statistics import Array, paired_interval
 from rlrf4rec.params import Llm, Loop, Watch
 from rlrf4rec.prompting.prompts import by_liking, genre_shares, parts, top_genres
 from rlrf4rec.seeds import derive
+from rlrf4rec.tables import vectors
 from rlrf4rec.tables.interactions import ITEMS
 from rlrf4rec.tables.split import FOLD_USERS, HISTORY, USERS
 from rlrf4rec.tables.texts import PROMPTS, TEXTS
@@ -41,7 +40,8 @@ def run(seed: int, loop: Loop, llm: Llm, watch: Watch) -> str:
     kl_users = sorted(users.sample(min(watch.kl_users, len(users)), seed=own_seed, shuffle=True).to_list())
     where = Place.of(llm.device, llm.quantization, llm.trust_remote_code)
     tokenizer = load_tokenizer(paths.LLM, where.trusted)
-    model = load_llm(paths.LLM, DTYPES[watch.precision], packed.NAME, where)
+    kind = DTYPES[watch.precision]
+    base = load_llm(paths.LLM, kind, packed.NAME, where)
     report: dict[str, dict[str, float]] = {}
     per_user: dict[str, pl.DataFrame] = {}
     for policy in loop.policies:
@@ -50,7 +50,11 @@ def run(seed: int, loop: Loop, llm: Llm, watch: Watch) -> str:
         averages = per_user[policy].drop("user").mean().row(0, named=True)
         means = {str(name): float(value) for name, value in averages.items() if value is not None}
         vectors_of_texts = vectors.read_texts(paths.vectors(policy), everyone["user"], rows.tolist())[rows]
-        kl, error = divergence(model, tokenizer, paths.policy(policy), texts, prompts, kl_users, watch)
+        kl, error = 0.0, 0.0
+        if not untuned(paths.policy(policy)):
+            tuned = load_policy(paths.LLM, paths.policy(policy), kind, packed.NAME, where)
+            kl, error = divergence(tuned, base, tokenizer, texts, prompts, kl_users, watch, policy)
+            del tuned  # before the next one is loaded
         corpus = corpus_measures(texts["text"].to_list(), vectors_of_texts)
         report[policy] = {**means, **corpus, "kl_to_base": kl, "kl_to_base_two_errors": error}
     computed = machine.arithmetic(watch.precision, where.device)
@@ -80,32 +84,27 @@ def read_users(prompts: pl.DataFrame, top: int) -> Reader:
     return Reader(own, liked, counts, genres, items["title"].to_list())
 
 
-@torch.no_grad()
 def divergence(
-    llm: PreTrainedModel,
+    tuned: PreTrainedModel,
+    base: PreTrainedModel,
     tokenizer: Any,
-    adapter: Path,
     texts: pl.DataFrame,
     prompts: pl.DataFrame,
     users: list[str],
     watch: Watch,
+    name: str,
 ) -> tuple[float, float]:
     """Mean of log pi - log pi_base over two texts of each of `users`, nats per text, and two standard errors.
 
     The texts are pi's own, so this estimates KL(pi || pi_base) by Monte Carlo (Schulman 2020, k1). They were drawn
     with the sampler's temperature and top-p, not from pi as it is: with top-p below 1 the tail of pi is left out.
     """
-    if untuned(adapter):
-        return 0.0, 0.0
     prompt_of = dict(prompts.select("user", "prompt").iter_rows())
     tokens = {(u, s): t for u, s, t in texts.select("user", "sample", "tokens").iter_rows()}
     rows = [TokenPair(tokenizer.encode(prompt_of[u]), tokens[u, 0], tokens[u, 1]) for u in users]
-    tuned = load_policy_for_training(llm, adapter)
-    with tuned.disable_adapter():
-        base = module.reference_log_probs(tuned, rows, watch.batch, watch.precision, "watch base", None)
-    own = module.reference_log_probs(tuned, rows, watch.batch, watch.precision, f"watch {adapter.name}", None)
-    tuned.unload()
-    ratio = ((own.chosen - base.chosen) + (own.rejected - base.rejected)) / 2
+    own = module.reference_log_probs(tuned, rows, watch.batch, watch.precision, f"watch {name}", None)
+    before = module.reference_log_probs(base, rows, watch.batch, watch.precision, "watch base", None)
+    ratio = ((own.chosen - before.chosen) + (own.rejected - before.rejected)) / 2
     error = 2 * float(ratio.std()) / len(ratio) ** 0.5 if len(ratio) > 1 else 0.0
     return float(ratio.mean()), error
 

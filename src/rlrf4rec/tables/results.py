@@ -3,10 +3,11 @@
 import pandera.polars as pa
 
 from rlrf4rec.tables.contract import Table, table
-from rlrf4rec.tables.rewards import FINITE
+from rlrf4rec.tables.rewards import kind_columns
 from rlrf4rec.tables.split import FOLDS
 
 UNIT = pa.Check.in_range(0.0, 1.0)
+PERMUTED = ("ndcg", "smooth")  # kinds of rewards that permuted texts are scored by
 
 
 def metric_names(ks: list[int]) -> list[str]:
@@ -24,27 +25,26 @@ def metrics_table(ks: list[int], per_list: bool) -> Table:
 
 
 class PolicyReward(pa.DataFrameModel):
-    """Mean reward of a policy's texts for one user under the frozen, cross-fitted re-rankers of round 1.
+    """Mean reward of a policy's texts for one user under the frozen, cross-fitted re-rankers of round 1, by their seed.
 
-    `personal_ndcg`: NDCG of the user's own texts minus that of another user's texts on the same lists.
+    `duty`: whether they labelled the pairs or judge. A column a kind, and `permuted_KIND` of the kinds of `PERMUTED`:
+    that of another user's texts on the same lists.
     """
 
     policy: str
+    duty: str = pa.Field(isin=["label", "judge"])
+    seed: int = pa.Field(ge=0)
     user: str
     fold: str = pa.Field(isin=FOLDS)
-    ndcg: float = pa.Field(in_range={"min_value": 0.0, "max_value": 1.0})
-    map: float = pa.Field(in_range={"min_value": 0.0, "max_value": 1.0})
-    smooth: float = pa.Field(in_range=FINITE)
-    personal: float = pa.Field(in_range=FINITE)
-    permuted_ndcg: float = pa.Field(in_range={"min_value": 0.0, "max_value": 1.0})
-    permuted_smooth: float = pa.Field(in_range=FINITE)
 
     class Config:
         strict = True
-        unique = ["policy", "user"]
+        unique = ["policy", "duty", "seed", "user"]
 
 
-POLICY_REWARDS = table(PolicyReward, "evaluate")
+POLICY_REWARDS = Table(
+    PolicyReward.to_schema().add_columns(kind_columns() | kind_columns(PERMUTED, "permuted_")), "evaluate"
+)
 
 
 class Example(pa.DataFrameModel):

@@ -1,29 +1,41 @@
 """Rewards of texts and the preference pairs made of them."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandera.polars as pa
 import polars as pl
 
-from rlrf4rec.tables.contract import Rule, require, table
+from rlrf4rec.tables.contract import Rule, Table, require, table
 from rlrf4rec.tables.split import FOLDS
 
 FINITE = {"min_value": -1e9, "max_value": 1e9}
+KINDS = {  # of rewards, as `reward.kinds` has them: the columns of their values, and what they range in
+    "ndcg": (0.0, 1.0),
+    "map": (0.0, 1.0),
+    "smooth": (-1e9, 1e9),
+    "personal": (-1e9, 1e9),
+}
 LOG_PROB = {"min_value": -1e6, "max_value": 0.0}  # nats of a whole text; a finite number
 
 
+def kind_columns(names: Iterable[str] = KINDS, prefix: str = "") -> dict[str, pa.Column]:
+    """Columns of the contract for values of these kinds."""
+    return {f"{prefix}{name}": pa.Column(float, pa.Check.in_range(*KINDS[name])) for name in names}
+
+
 class RewardRow(pa.DataFrameModel):
-    """Reward of one text under models that did not train on its user; `reward` is the kind in use."""
+    """Reward of one text under models that did not train on its user: a column a kind; `reward` is the kind in use.
+
+    `judged`: that kind by the models that judge, which make no pairs.
+    """
 
     user: str
     sample: int = pa.Field(ge=0)
     fold: str = pa.Field(isin=FOLDS)
     lists: int = pa.Field(ge=1)
-    ndcg: float = pa.Field(in_range={"min_value": 0.0, "max_value": 1.0})
-    map: float = pa.Field(in_range={"min_value": 0.0, "max_value": 1.0})
-    smooth: float = pa.Field(in_range=FINITE)
-    personal: float = pa.Field(in_range=FINITE)
     reward: float = pa.Field(in_range=FINITE)
+    judged: float = pa.Field(in_range=FINITE)
 
     class Config:
         strict = True
@@ -47,6 +59,7 @@ class Pair(pa.DataFrameModel):
     chosen_reward: float = pa.Field(in_range=FINITE)
     rejected_reward: float = pa.Field(in_range=FINITE)
     gap: float = pa.Field(gt=0)
+    judged_gap: float = pa.Field(in_range=FINITE)
 
     class Config:
         strict = True
@@ -64,14 +77,16 @@ class Skipped(pa.DataFrameModel):
         strict = True
 
 
-REWARDS = table(
-    RewardRow,
+REWARDS = Table(
+    RewardRow.to_schema().add_columns(kind_columns()),
     "score",
-    Rule(
-        "fold",
-        "no test user is rewarded",
-        "test users are read by evaluate alone; run `dvc repro score`",
-        lambda f: f.filter(pl.col("fold") == "test"),
+    (
+        Rule(
+            "fold",
+            "no test user is rewarded",
+            "test users are read by evaluate alone; run `dvc repro score`",
+            lambda f: f.filter(pl.col("fold") == "test"),
+        ),
     ),
 )
 PAIRS = table(

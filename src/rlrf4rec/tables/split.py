@@ -1,16 +1,18 @@
 """What the `split` stage writes: folds, histories and candidate lists, and the rules between them."""
 
 from pathlib import Path
+from typing import get_args
 
 import pandera.polars as pa
 import polars as pl
 
+from rlrf4rec.params.types import Protocol
 from rlrf4rec.tables.contract import Rule, require, table
 
 FOLDS = ["train", "validation", "test"]
 ROLES = ["tune", "rank", "both", "none"]
 HALVES = ["A", "B", "-"]
-PROTOCOLS = ["uniform", "popularity", "retrieved"]
+PROTOCOLS = list(get_args(Protocol))
 TUNING = pl.col("role").is_in(["tune", "both"])  # of FoldUser: users whose labels may tune the LLM
 RANKING = pl.col("role").is_in(["rank", "both"])  # those whose lists train the evaluated re-rankers
 USERS = {  # whose texts a policy writes, by name

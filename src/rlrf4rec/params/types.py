@@ -15,7 +15,9 @@ Text = Annotated[str, Field(min_length=1)]
 Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Width = Annotated[int, Field(ge=1, le=4096)]
 RewardKind = Literal["ndcg", "map", "smooth", "personal"]
-Backbone = Literal["dlcm", "prm", "setrank"]
+Backbone = Literal["dlcm", "prm", "setrank"]  # names of tables: tests/test_names.py says of which
+RewardNet = Literal["match", Backbone]
+Format = Literal["atomic", "ml-100k", "ml-1m", "ml-10m", "ml-csv", "amazon-2014", "amazon-2018", "amazon-2023", "table"]
 Arithmetic = Literal["auto", "float32", "bfloat16"]  # auto: as `machine` decides
 Protocol = Literal["uniform", "popularity", "retrieved"]
 

@@ -1,4 +1,4 @@
-"""Rewards of new texts of a tuned policy, as the search of DPO's hyperparameters needs them."""
+"""Rewards of new texts of a tuned policy by the models that judge, for the search of DPO's hyperparameters."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from rlrf4rec.tables.texts import PROMPTS
 class Judge:
     """Samples, encodes and scores new texts of some users; what does not change is loaded once.
 
-    `fold`: train (users who tune, judged by the models of the other half) or validation.
+    `fold`: train (users who tune, judged by models of the other half) or validation.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Judge:
         self.lists = tables.lists(
             tables.list_frame(fold).join(tables.users.filter(USERS["tuning"]), on="user", how="semi")
         )
-        self.nets = models.load(paths.reward_model(round_name), tables.catalogue(), self.lists.item.shape[1])
+        self.nets = models.load(paths.reward_models(round_name, "judge"), tables.catalogue(), self.lists.item.shape[1])
         self.group = groups(tables.users, self.lists)
         self.encoder, self.encoder_tokenizer = load_encoder(paths.ENCODER), load_tokenizer(paths.ENCODER)
         self.tokenizer = load_tokenizer(paths.LLM, place.trusted)

@@ -1,4 +1,4 @@
-"""The only reader of params.yaml: strict types, ranges, and errors that say what to write instead.
+"""The blocks of the run's stages, all of params.yaml, and reading it.
 
 Each block belongs to the stage of its name. `reward`, `reward_model` and `dpo` are shared by the stages that
 score texts, that train reward models, and that run DPO. A hyperparameter that is null takes the search's best value.
@@ -13,23 +13,12 @@ from ruamel.yaml.error import YAMLError
 
 from rlrf4rec.errors import ParamsError
 from rlrf4rec.logs import secret_in
-from rlrf4rec.param_data import FetchDataset as FetchDataset
-from rlrf4rec.param_data import Interactions as Interactions
-from rlrf4rec.param_faults import explain
-from rlrf4rec.param_loop import Loop as Loop
-from rlrf4rec.param_loop import Round as Round
-from rlrf4rec.param_loop import Told as Told
-from rlrf4rec.param_models import Endpoint as Endpoint
-from rlrf4rec.param_models import Estimate as Estimate
-from rlrf4rec.param_models import FetchModels as FetchModels
-from rlrf4rec.param_models import Llm as Llm
-from rlrf4rec.param_models import Model as Model
-from rlrf4rec.param_models import Store as Store
-from rlrf4rec.param_study import Bench as Bench
-from rlrf4rec.param_study import LearningCurve as LearningCurve
-from rlrf4rec.param_study import Probe as Probe
-from rlrf4rec.param_study import TrainPolicy as TrainPolicy
-from rlrf4rec.param_types import (
+from rlrf4rec.params.data import FetchDataset, Interactions
+from rlrf4rec.params.faults import explain
+from rlrf4rec.params.loop import Loop, Told
+from rlrf4rec.params.models import Endpoint, Estimate, FetchModels, Llm, Store
+from rlrf4rec.params.study import Bench, LearningCurve, Probe, TrainPolicy
+from rlrf4rec.params.types import (
     Arithmetic,
     Backbone,
     Beta,
@@ -41,6 +30,7 @@ from rlrf4rec.param_types import (
     Protocol,
     Rate,
     RewardKind,
+    RewardNet,
     Share,
     Text,
     Width,
@@ -135,7 +125,7 @@ class Reward(Block):
 class RewardModel(Block):
     """The net that scores texts and the texts it is trained with; shared by tune_reward and train_reward."""
 
-    net: Literal["match", "dlcm", "prm", "setrank"]
+    net: RewardNet
     texts: Literal["llm", "template", "both"]
     batch: Count
     dropout: Dropout
@@ -152,9 +142,11 @@ class TuneReward(Block):
 
 
 class TrainReward(Block):
-    """The reward model; null hyperparameters take the search's best."""
+    """The reward models; null hyperparameters take the search's best. `seeds` label, others judge."""
 
     seeds: Annotated[int, Field(ge=2, le=20)]
+    judge_net: RewardNet
+    judge_seeds: Annotated[int, Field(ge=2, le=20)]
     learning_rate: Rate | None
     weight_decay: Decay | None
     width: Width | None

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -46,14 +45,6 @@ def read_texts(path: Path, rows: pl.Series, wanted: Sequence[int] | None = None)
             f"{len(lacking) - 1} more; run `dvc repro {path.parent.parent.name}`"
         )
     return tensor
-
-
-def beside(first: Tensor, second: Tensor) -> Tensor:
-    """Two texts' vectors side by side, [rows, samples, 2 * width]; where one has a single text, it stands by each."""
-    samples = max(first.shape[1], second.shape[1])
-    if {first.shape[1], second.shape[1]} - {1, samples}:
-        raise InputError(f"{first.shape[1]} texts of a user can't stand beside {second.shape[1]}; one, or as many")
-    return torch.cat([part.expand(-1, samples, -1) for part in (first, second)], dim=2)
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from rlrf4rec.param_types import Block, Text
+from rlrf4rec.params.types import Block, Text
 
 
 class Round(Block):

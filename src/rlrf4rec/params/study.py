@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from rlrf4rec.param_types import Arithmetic, Block, Count, Rate
+from rlrf4rec.params.types import Arithmetic, Block, Count, Rate
 
 
 class TrainPolicy(Block):

@@ -5,34 +5,46 @@ from torch import Tensor
 
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.metrics.statistics import Array, correlation, disattenuated, spearman_brown
-from rlrf4rec.reward.rewards import KINDS, UserRewards
+from rlrf4rec.reward.kinds import KINDS
+from rlrf4rec.reward.rewards import UserRewards
 
 
-def reliability(rewards: list[UserRewards]) -> dict[str, dict[str, float]]:
-    """Per kind: split_half, seed_to_seed (correlations of rewards centred within each user) and shares of ties.
+def reliability(
+    rewards: list[UserRewards], seeds: int, judged: list[UserRewards] | None = None
+) -> dict[str, dict[str, float]]:
+    """Per kind: correlations of rewards centred within each user, and shares of ties; `seeds` models of a half in turn.
 
-    all_lists, all_seeds: what these two say of the reward as it is used, from all lists and all models
-    (Spearman-Brown: twice the lists of a half, M times the models of a seed).
+    split_half: even lists with odd ones. seed_to_seed: two seeds of models that trained on the same half of the tuning
+    users; half_to_half: two models of different halves, so other users and other seeds (0 for users who tune, whom one
+    half scores). labellers_to_judges: the mean over the models that label with that over those that judge, `judged`
+    (0 without). all_lists, all_models: what the reward is worth as it is used, from all lists and all models
+    (Spearman-Brown: twice the lists of a half; M times the mean correlation of two models).
     tied_lists: share of (model, list) in which all texts of a user have the same value (for `personal`
     and `smooth` the log-probability); tied_users: share of users whose texts all have the same reward.
     """
-    return {kind: _of(kind, rewards) for kind in KINDS}
+    return {kind: _of(kind, rewards, seeds, judged or []) for kind in KINDS}
 
 
-def _of(kind: str, rewards: list[UserRewards]) -> dict[str, float]:
+def _of(kind: str, rewards: list[UserRewards], seeds: int, judged: list[UserRewards]) -> dict[str, float]:
     even, odd = _both_halves(kind, rewards)
     models = min(len(r.smooth) for r in rewards)
     by_model = [_joined([r.per_model(kind)[m] for r in rewards]) for m in range(models)]
-    seeds = [correlation(by_model[i], by_model[j]) for i in range(models) for j in range(i)]
-    lists = [getattr(r, "smooth" if kind == "personal" else kind) for r in rewards]
+    pairs = [(i, j) for i in range(models) for j in range(i)]
+    of_pair = {(i, j): correlation(by_model[i], by_model[j]) for i, j in pairs}
+    same = [r for (i, j), r in of_pair.items() if i // seeds == j // seeds]
+    across = [r for (i, j), r in of_pair.items() if i // seeds != j // seeds]
+    both = [(r.reward(kind), j.reward(kind)) for r, j in zip(rewards, judged, strict=bool(judged))]
+    lists = [r.by_list(kind) for r in rewards]
     tied_lists = np.concatenate([(v.amax(1) - v.amin(1) == 0).flatten().numpy() for v in lists])
     tied_users = [float(r.reward(kind).max() == r.reward(kind).min()) for r in rewards]
-    split_half, seed_to_seed = correlation(even, odd), float(np.mean(seeds)) if seeds else 0.0
+    split_half = correlation(even, odd)
     return {
         "split_half": split_half,
-        "seed_to_seed": seed_to_seed,
+        "seed_to_seed": _mean(same),
+        "half_to_half": _mean(across),
+        "labellers_to_judges": correlation(_joined([a for a, _ in both]), _joined([b for _, b in both])),
         "all_lists": spearman_brown(split_half, 2),
-        "all_seeds": spearman_brown(seed_to_seed, models),
+        "all_models": spearman_brown(_mean(list(of_pair.values())), models),
         "tied_lists": float(tied_lists.mean()),
         "tied_users": float(np.mean(tied_users)),
     }
@@ -63,6 +75,10 @@ def _both_halves(kind: str, rewards: list[UserRewards]) -> tuple[Array, Array]:
     """Centred rewards from even and from odd lists of all users with at least two lists, flat."""
     halves = [r.halves(kind) for r in rewards if r.smooth.shape[-1] >= 2]
     return _joined([a for a, _ in halves]), _joined([b for _, b in halves])
+
+
+def _mean(values: list[float]) -> float:
+    return float(np.mean(values)) if values else 0.0
 
 
 def _joined(values: list[Tensor]) -> Array:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from rlrf4rec.param_types import Block, Count, Hash, Text
+from rlrf4rec.params.types import Block, Count, Format, Hash, Text
 
 
 class FetchDataset(Block):
@@ -56,9 +56,7 @@ class Files(Block):
 class Interactions(Block):
     """How the data set is read and what of it is kept; `rlrf4rec.datasets.clean` has the order of the filters."""
 
-    format: Literal[
-        "atomic", "ml-100k", "ml-1m", "ml-10m", "ml-csv", "amazon-2014", "amazon-2018", "amazon-2023", "table"
-    ]
+    format: Format
     columns: Columns
     files: Files
     separator: Annotated[str, Field(min_length=1, max_length=1)]

@@ -19,7 +19,7 @@ from ruamel.yaml.error import YAMLError
 
 from rlrf4rec.errors import ParamsError
 from rlrf4rec.params import Params, check
-from rlrf4rec.rounds import set_rounds
+from rlrf4rec.params.rounds import set_rounds
 
 FOLDER = Path("recipes")
 KEYS = "about", "set", "rounds", "model", "work"

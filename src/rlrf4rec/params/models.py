@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from rlrf4rec.param_types import Block, Hash, Text
+from rlrf4rec.params.types import Block, Hash, Text
 
 
 class Model(Block):

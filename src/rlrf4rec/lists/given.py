@@ -1,0 +1,55 @@
+"""What a protocol makes lists of, and what it gives."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from rlrf4rec.params import Split
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How lists are made; `window`: interactions that a retrieved list looks ahead."""
+
+    step: int
+    list_length: int
+    max_lists: int
+    window: int
+    positive_rating: float
+
+    @staticmethod
+    def of(p: Split) -> "Settings":
+        """From the params."""
+        return Settings(p.step, p.list_length, p.max_lists, p.window, p.positive_rating)
+
+
+@dataclass(frozen=True)
+class Given:
+    """Inputs of a protocol.
+
+    interactions: all, ordered by user and time; history, later: of `lists.histories`; users: with folds;
+    popularity: item and count, every catalogue item.
+    """
+
+    interactions: pl.DataFrame
+    history: pl.DataFrame
+    later: pl.DataFrame
+    users: pl.DataFrame
+    popularity: pl.DataFrame
+    settings: Settings
+    seed: int
+
+
+@dataclass(frozen=True)
+class Made:
+    """Lists of some users, steps that had no positive, and the first stage's recall where there is one."""
+
+    lists: pl.DataFrame
+    without: int
+    recall: float | None = None
+
+
+Make = Callable[[pl.DataFrame], Made]  # of users, those of a fold
+Protocol = Callable[[Given], tuple[Make, dict[str, Any]]]  # with what there is to report of all folds

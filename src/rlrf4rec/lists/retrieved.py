@@ -1,0 +1,26 @@
+"""Protocol retrieved: the best new items of a first stage, in its order; see `lists.retrieval`."""
+
+from typing import Any
+
+import polars as pl
+
+from rlrf4rec.lists import retrieval
+from rlrf4rec.lists.given import Given, Made, Make
+
+
+def protocol(given: Given) -> tuple[Make, dict[str, Any]]:
+    """See `lists.given.Protocol`; reports how the first stage was chosen."""
+    p, items = given.settings, given.popularity["item"]
+    scorer, chosen = retrieval.choose(
+        given.interactions, given.users, given.history, given.later, items, p.list_length, p.window, p.positive_rating,
+        given.seed,
+    )  # fmt: skip
+
+    def make(members: pl.DataFrame) -> Made:
+        later = given.later.join(members, on="user", how="semi", maintain_order="left")
+        lists, counted = retrieval.build_retrieved(
+            later, given.history, items, scorer, p.list_length, p.window, p.max_lists, p.positive_rating
+        )
+        return Made(lists, counted["without_positive"], counted[f"recall{p.list_length}"])
+
+    return make, {"first_stage": chosen}

@@ -1,0 +1,24 @@
+"""Protocol uniform: KAR's (arXiv 2306.10933, public code).
+
+Negatives are uniform over the catalogue and unchecked, so one may be the user's own item or stand in the list already;
+every step gives a list, one without a positive too.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from rlrf4rec.lists.candidates import Catalogue, Draw, drawn
+from rlrf4rec.lists.given import Given, Make
+
+
+def _weights(catalogue: Catalogue, own: set[str], length: int, user: str) -> np.ndarray:
+    return np.full(len(catalogue.items), 1 / len(catalogue.items))
+
+
+UNIFORM = Draw("uniform", _weights, positives_only=False)
+
+
+def protocol(given: Given) -> tuple[Make, dict[str, Any]]:
+    """See `lists.given.Protocol`."""
+    return drawn(given, UNIFORM), {}

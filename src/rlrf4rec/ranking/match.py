@@ -1,0 +1,47 @@
+"""Match, a judge of texts. Shapes: B lists, C candidates, W width of text vectors."""
+
+import torch
+from torch import Tensor, nn
+
+from rlrf4rec.ranking.dropout import Dropout
+from rlrf4rec.ranking.features import NUMBERS, Standardise, numbers
+from rlrf4rec.ranking.lists import Lists
+from rlrf4rec.ranking.setup import Setup
+
+
+class Match(nn.Module):
+    """Matches the user's text with each item's: score = base + w . (P u * Q i) + s <P u, Q i>.
+
+    The base (popularity, activity, genres, description) knows nothing of the user's text. Simpler than a
+    re-ranker that takes both side by side, and a more reliable judge of texts.
+    """
+
+    vectors: Tensor
+    genres: Tensor
+    popularity: Tensor
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__()
+        catalogue, width = setup.catalogue, setup.width
+        wide = catalogue.vectors.shape[1]
+        self.standardise_user = Standardise(setup.user_vectors)
+        self.register_buffer("vectors", Standardise(catalogue.vectors)(catalogue.vectors), persistent=False)
+        self.register_buffer("genres", catalogue.genres, persistent=False)
+        self.register_buffer("popularity", catalogue.log_popularity, persistent=False)
+        self.base_numbers = nn.Sequential(nn.Linear(NUMBERS, 16), nn.ReLU(), nn.Linear(16, 1))
+        self.base_item = nn.Linear(wide + catalogue.genres.shape[1], 1, bias=False)
+        self.user = nn.Linear(wide, width, bias=False)
+        self.item = nn.Linear(wide, width, bias=False)
+        self.weight = nn.Parameter(torch.zeros(width))
+        self.scale = nn.Parameter(torch.ones(1) / width)
+        self.dropout = Dropout(setup.dropout)
+
+    def forward(self, lists: Lists, user_text: Tensor) -> Tensor:
+        """Scores [B, C]; user_text [B, W]."""
+        items, place = torch.unique(lists.item, return_inverse=True)
+        vectors = self.dropout(self.vectors[items])
+        base = self.base_item(torch.cat([vectors, self.genres[items]], -1))[place][..., 0]
+        base = base + self.base_numbers(numbers(self.popularity, lists))[..., 0]
+        user = self.user(self.dropout(self.standardise_user(user_text)))
+        match = user[:, None] * self.item(vectors)[place]
+        return base + (match * (self.weight + self.scale)).sum(-1)

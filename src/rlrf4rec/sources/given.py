@@ -1,0 +1,25 @@
+"""What a source gets."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from rlrf4rec.inputs import Tables
+from rlrf4rec.params import Reward, Split
+
+
+@dataclass(frozen=True)
+class Given:
+    """Inputs of the sources, each takes what it needs.
+
+    history: what the LLM may see; interactions: all; reward_models: the file of the first round's.
+    """
+
+    tables: Tables
+    history: pl.DataFrame
+    interactions: pl.DataFrame
+    reward_models: Path
+    split: Split
+    reward: Reward
+    seed: int
