@@ -12,6 +12,13 @@ def rows(*given, **same):
     return pl.DataFrame([{**row, **same} for row in given])
 
 
+def prompt_row(user, prompt, tokens):
+    """A row of the prompts, all of it the user's own part."""
+    ratings = [{"item": "i", "title": "Heat", "year": 1995, "genres": "", "liked": True}]
+    parts = [{"part": "own", "text": prompt, "token_count": len(tokens)}]
+    return {"user": user, "prompt": prompt, "tokens": tokens, "parts": parts, "ratings": ratings}
+
+
 def candidates():
     users = [{"user": u, "list": 0, "position": i, "item": f"{u}{i}"} for u in "uv" for i in range(3)]
     return rows(*users, begins=10, activity=2, protocol="popularity")
@@ -40,6 +47,7 @@ PAIRS = rows(
     {"user": "u", "half": "A", "chosen_tokens": [1, 2], "rejected_tokens": [3]},
     {"user": "v", "half": "B", "chosen_tokens": [1], "rejected_tokens": [2]},
     prompt="p",
+    prompt_tokens=[1, 5],
     chosen_sample=0,
     rejected_sample=1,
     chosen="good",
@@ -75,7 +83,7 @@ GOOD = [
     ),
     (split.CANDIDATES, candidates()),
     (split.POPULARITY, rows({"item": "1"}, {"item": "2"}, count=0)),
-    (texts.PROMPTS, rows({"user": "u"}, {"user": "v"}, prompt="p", tokens=5, items=1)),
+    (texts.PROMPTS, rows(prompt_row("u", "p", [1, 2]), prompt_row("v", "p", [3]))),
     (texts.ITEM_TEXTS, rows({"item": "1"}, {"item": "2"}, sample=0, text="x")),
     (texts.TEMPLATES, rows({"user": "u"}, {"user": "v"}, sample=0, text="x")),
     (texts.TEXTS, SAMPLED),

@@ -12,15 +12,14 @@ import torch
 
 from rlrf4rec.alignment import module
 from rlrf4rec.alignment.loss import LogProbs, dpo_loss
-from rlrf4rec.alignment.module import Dpo, Settings, reference_log_probs
+from rlrf4rec.alignment.module import DpoModule, DpoSettings, reference_log_probs
 from rlrf4rec.alignment.packed import NAME as PACKED
 from rlrf4rec.alignment.packed import TokenPair, completion_log_probs, pack
 from rlrf4rec.alignment.policy import new_policy
 from rlrf4rec.alignment.reference import reference
 from rlrf4rec.llm.models import DTYPES
 from rlrf4rec.sampling import nucleus
-from rlrf4rec.sampling.generate import Settings as Sampling
-from rlrf4rec.sampling.generate import generate, prefix_cache
+from rlrf4rec.sampling.generate import SamplingSettings, generate, prefix_cache
 from rlrf4rec.sampling.sampler import Sampler, sample_texts
 from rlrf4rec.sampling.shared_attention import NAME as SHARED
 
@@ -31,8 +30,8 @@ PAIRS = [
     TokenPair([1, 5, 21, 22, 23], [3], [4, 2]),
     TokenPair([1, 5], [31, 32, 2], [33, 34, 2]),
 ]
-SAMPLING = Sampling(temperature=1.0, top_k=0, top_p=0.9, max_tokens=6, stop=frozenset())
-DPO = Settings(0.5, 0.01, 2, 6, 0.1, 0.0, 1.0, "float32", 1)
+SAMPLING = SamplingSettings(temperature=1.0, top_k=0, top_p=0.9, max_tokens=6, stop=frozenset())
+DPO = DpoSettings(0.5, 0.01, 2, 6, 0.1, 0.0, 1.0, "float32", 1)
 
 
 def allowed(arithmetic, theirs, exact, least):
@@ -136,7 +135,7 @@ def test_dpo_begins_without_a_margin_whatever_the_sampler_told(llama, arithmetic
     off = 0.0 if arithmetic == "float32" else 0.2
     told = {"chosen_log_prob": (exact.chosen + off).tolist(), "rejected_log_prob": (exact.rejected - off).tolist()}
     before = reference(policy, pl.DataFrame(told), PAIRS, True, 2, arithmetic, "test", None)
-    steps = module.train(Dpo(policy, PAIRS, before, replace(DPO, precision=arithmetic)), "test", None)
+    steps = module.train(DpoModule(policy, PAIRS, before, replace(DPO, precision=arithmetic)), "test", None)
     assert steps[0].margin == pytest.approx(0.0, abs=1e-4)
     assert steps[0].loss == pytest.approx(math.log(2), abs=1e-5)
 
@@ -144,7 +143,7 @@ def test_dpo_begins_without_a_margin_whatever_the_sampler_told(llama, arithmetic
 def test_dpo_learns_the_preferences(llama, arithmetic):
     policy = new_policy(llama(PACKED).to(DTYPES[arithmetic]), 4, 8, 0.0, 0)
     reference = reference_log_probs(policy, PAIRS, 2, arithmetic, "test", None)
-    steps = module.train(Dpo(policy, PAIRS, reference, replace(DPO, precision=arithmetic)), "test", None)
+    steps = module.train(DpoModule(policy, PAIRS, reference, replace(DPO, precision=arithmetic)), "test", None)
     assert steps[0].loss == pytest.approx(0.693, abs=0.02)
     assert steps[-1].loss < 0.4
     assert steps[-1].accuracy == 1.0

@@ -213,7 +213,9 @@ def broken(draw):
         case "misnamed":
             return table, frame.rename({column: column + draw(WORDS)})
         case "type":
-            return table, frame.with_columns(pl.col(column).cast(TYPES.get(kind, pl.List(pl.Int32))))
+            if kind in TYPES or kind == pl.List(pl.Int64):
+                return table, frame.with_columns(pl.col(column).cast(TYPES.get(kind, pl.List(pl.Int32))))
+            return table, frame.with_columns(pl.concat_list(pl.lit(1)).alias(column))
         case "text":
             return table, frame.with_columns(
                 pl.lit(draw(WORDS)).cast(pl.Binary if kind == pl.String else pl.String).alias(column)

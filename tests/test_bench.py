@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -11,7 +12,7 @@ import torch
 from rlrf4rec import paths
 from rlrf4rec.alignment import module
 from rlrf4rec.alignment.loss import LogProbs
-from rlrf4rec.bench import child, measure
+from rlrf4rec.bench import arms, child, measure, scaling
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.params import load
 from rlrf4rec.stages import bench
@@ -63,7 +64,7 @@ def test_arms_run_in_turn_and_a_commit_with_other_names_is_left_out(monkeypatch,
         return result({"own_dpo": 1.0, "stock_dpo": 4.0}[spec["arm"]], name="pairs")
 
     monkeypatch.setattr(measure, "run", run)
-    found = bench.compare({}, "dpo", "pairs", 2, tmp_path)
+    found = arms.compare({}, "dpo", "pairs", 2, tmp_path)
     here, there = ("own_dpo", measure.SOURCE), ("stock_dpo", measure.SOURCE)
     assert asked == [here, there, ("own_dpo", tmp_path), here, there]
     assert found["others"] == {"trl": {"ratio": 4.0, "low": 4.0, "high": 4.0}}
@@ -76,21 +77,16 @@ def test_a_stock_arm_that_fails_is_no_result(monkeypatch):
 
     monkeypatch.setattr(measure, "run", run)
     with pytest.raises(RLRFError, match="plain_sampling"):
-        bench.compare({}, "sampling", "texts", 1, None)
+        arms.compare({}, "sampling", "texts", 1, None)
 
 
 def test_own_and_plain_sampling_do_the_same_work(llama, monkeypatch, arithmetic):
     """Without stops every text has its full length; the operations are those of the tokens that are computed."""
-
-    class Words:
-        def encode(self, text):
-            return [int(word) for word in text.split()]
-
-    monkeypatch.setattr(child, "load_tokenizer", lambda folder: Words())
+    monkeypatch.setattr(child, "load_tokenizer", lambda folder: None)
     monkeypatch.setattr(child, "load_llm", lambda folder, dtype, attention="sdpa": llama(attention).to(dtype))
     spec = {
         "dtype": arithmetic,
-        "prompts": ["5 6 7 8", "5 6 9"],
+        "prompts": [[5, 6, 7, 8], [5, 6, 9]],
         "n": 3,
         "tokens": 4,
         "stop": [],
@@ -110,12 +106,7 @@ def test_own_and_plain_sampling_do_the_same_work(llama, monkeypatch, arithmetic)
 
 
 def test_our_dpo_takes_the_told_reference_in_float32_alone(llama, monkeypatch, arithmetic):
-    class Words:
-        def encode(self, text):
-            return [int(word) for word in text.split()]
-
     asked = []
-    monkeypatch.setattr(child, "load_tokenizer", lambda folder: Words())
     monkeypatch.setattr(child, "load_llm", lambda folder, dtype, attention="sdpa": llama(attention).to(dtype))
     monkeypatch.setattr(
         module,
@@ -123,7 +114,7 @@ def test_our_dpo_takes_the_told_reference_in_float32_alone(llama, monkeypatch, a
         lambda policy, pairs, *more: asked.append(1) or LogProbs(*torch.zeros(2, len(pairs))),
     )
     pair = {
-        "prompt": "5 6",
+        "prompt_tokens": [5, 6],
         "chosen_tokens": [7],
         "rejected_tokens": [8],
         "chosen_log_prob": -1.0,
@@ -136,9 +127,13 @@ def test_our_dpo_takes_the_told_reference_in_float32_alone(llama, monkeypatch, a
 
 def test_every_arithmetic_of_the_machine_is_measured(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    for name in ("last_commit", "sampling_spec", "dpo_spec"):
-        monkeypatch.setattr(bench, name, lambda *given: None if len(given) == 1 else {})
-    monkeypatch.setattr(bench, "scaling", lambda *given: given[-1])
+    empty = pl.DataFrame(schema=dict.fromkeys(("tokens", "item", *bench.PAIR), pl.String))
+    for name in ("PROMPTS", "PAIRS", "ITEMS", "HISTORY"):
+        monkeypatch.setattr(bench, name, SimpleNamespace(read=lambda path: empty))
+    monkeypatch.setattr(bench.template, "read", lambda path: None)
+    monkeypatch.setattr(bench, "load_tokenizer", lambda folder: None)
+    monkeypatch.setattr(arms, "last_commit", lambda folder: None)
+    monkeypatch.setattr(bench, "scaling", lambda prompts, spec, users: spec["dtype"])
     monkeypatch.setattr(bench, "large_data", lambda *given: {})
     asked = []
 
@@ -170,10 +165,7 @@ def test_each_kind_of_work_is_measured_at_four_sizes_in_the_arithmetic_asked_for
         return {"cpu_s": float(len(spec["prompts"]) * spec["n"])}
 
     monkeypatch.setattr(measure, "run", run)
-    monkeypatch.setattr(bench, "sampling_spec", lambda *given: {})
-    monkeypatch.setattr(bench, "told", lambda prompt, users, items: ["a"] * users)
-    p = load(ROOT / "params.yaml")
-    found = bench.scaling(p.prompt, p.sample, p.bench.model_copy(update={"users": 8}), "bfloat16")
+    found = scaling.scaling(lambda users, items: [[5]] * users, {"dtype": "bfloat16", "prompts": [[6]]}, 8)
     assert list(found) == ["users", "n", "tokens", "history"]
     assert found["users"] == {"sizes": [1, 2, 4, 8], "cpu_s": [4.0, 8.0, 16.0, 32.0], "exponent": 1.0}
     assert found["history"]["exponent"] == 0.0

@@ -12,7 +12,7 @@ from rlrf4rec.prompting.fitting import as_chat
 from rlrf4rec.prompting.plain import control_words, plain
 
 FOLDER = Path(template.__file__).parent.parent / "templates"
-NAMES = ["movies", "movies_masked", "books", "products", "generic"]
+NAMES = ["movies", "books", "products", "generic"]
 LLAMA = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -58,7 +58,7 @@ def meets(tokenizer, prompt, answer):
 @pytest.mark.parametrize("name", NAMES)
 def test_an_answer_that_begins_with_a_space_begins_with_a_token_of_its_own(tokenizer, name, prefix):
     found = template.read(FOLDER / f"{name}.txt")
-    prompt = template.Template(1, found.domain, found.factors, found.examples, prefix).write("Heat (1995; War)", "")
+    prompt = template.Template(1, found.domain, found.examples, prefix).write("Heat (1995; War)", "")
     for answer in ANSWERS:
         assert meets(tokenizer, prompt, answer)
 
@@ -90,7 +90,7 @@ def test_a_title_without_control_tokens_stays_as_it_is(tokenizer):
 
 @pytest.mark.parametrize("answer", ["Likes war", " likes", "1990"])
 def test_a_chat_is_the_tokens_that_its_template_makes_and_any_answer_begins_a_token(tokenizer, answer):
-    prompt = as_chat("Liked: Heat\nTaste:", "", tokenizer)
+    prompt = "Liked: Heat\nTaste:".join(as_chat("Liked: Heat\nTaste:", "", tokenizer))
     asked = [{"role": "user", "content": "Liked: Heat\nTaste:"}]
     wanted = tokenizer.apply_chat_template(asked, tokenize=True, add_generation_prompt=True, return_dict=False)
     assert tokenizer.encode(prompt) == wanted
@@ -101,10 +101,11 @@ def test_a_chat_is_the_tokens_that_its_template_makes_and_any_answer_begins_a_to
 def test_a_chat_that_names_the_day_is_the_same_on_every_day(tokenizer, monkeypatch):
     day = "{%- if strftime_now is defined %}\n    {%- set day = strftime_now('%d %b %Y') %}\n{%- endif %}{{ day }}|"
     monkeypatch.setattr(tokenizer, "chat_template", day + CHAT)
-    assert as_chat("Taste:", "", tokenizer) == "26 Jul 2024|<s><|user|>\nTaste:<e>\n<|assistant|>\n"
+    form, end = as_chat("Taste:", "", tokenizer)
+    assert (form, end) == ("26 Jul 2024|<s><|user|>\n", "<e>\n<|assistant|>\n")
 
 
 def test_a_forced_beginning_of_a_chat_is_met_as_well(tokenizer):
-    prompt = as_chat("Liked: Heat\nTaste: likes", " likes", tokenizer)
+    prompt = "Liked: Heat\nTaste:".join(as_chat("Liked: Heat\nTaste:", " likes", tokenizer))
     assert prompt.endswith("<|assistant|>\nlikes")
     assert meets(tokenizer, prompt, " action films")

@@ -175,11 +175,11 @@ def test_files_of_unlike_columns_are_not_read_as_one(tmp_path):
 
 
 def test_a_catalogue_smaller_than_a_list_is_named(tmp_path):
-    catalogue = candidates.Catalogue.of(pl.DataFrame({"item": ["a", "b", "c"], "count": [1, 1, 1]}))
+    pool = candidates.CandidatePool.of(pl.DataFrame({"item": ["a", "b", "c"], "count": [1, 1, 1]}))
     later = pl.DataFrame({"user": ["u"], "item": ["a"], "rating": [5.0], "timestamp": [1], "activity": [1]})
     for draw in (POPULAR, UNIFORM):
         with pytest.raises(RLRFError, match=r"split: 3 items are fewer than a list holds; lower split.list_length"):
-            candidates.build(later, later.select("user", "item"), catalogue, draw, 1, 10, 5, 4.0, 0)
+            candidates.build(later, later.select("user", "item"), pool, draw, 1, 10, 5, 4.0, 0)
 
 
 def test_gzip_is_unpacked_and_a_broken_one_named(tmp_path):

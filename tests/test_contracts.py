@@ -2,6 +2,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from good_tables import prompt_row
 
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.tables.contract import ContractError
@@ -9,7 +10,7 @@ from rlrf4rec.tables.interactions import INTERACTIONS, ITEMS
 from rlrf4rec.tables.results import metrics_table
 from rlrf4rec.tables.rewards import KINDS, PAIRS, REWARDS, check_pair_sources
 from rlrf4rec.tables.split import FOLD_USERS, LISTS
-from rlrf4rec.tables.texts import TEXTS
+from rlrf4rec.tables.texts import PROMPT, PROMPTS, TEXTS
 
 PATH = Path("some/file.parquet")
 
@@ -51,12 +52,17 @@ def lists():
     )
 
 
+def prompts(**changes):
+    return pl.DataFrame([{**prompt_row("u", "own", [1, 2, 3]), **changes}], schema=PROMPT)
+
+
 def pairs():
     return pl.DataFrame(
         {
             "user": ["u", "v"],
             "half": ["A", "B"],
             "prompt": ["p", "q"],
+            "prompt_tokens": [[1, 5], [1, 6]],
             "chosen_sample": [0, 1],
             "rejected_sample": [1, 0],
             "chosen": ["good", "good"],
@@ -99,6 +105,12 @@ def test_a_valid_table_comes_back_as_it_was(tmp_path):
         (LISTS, lists().with_columns(position=pl.Series([0, 1, 5])), ["positions count from 0"]),
         (PAIRS, pairs().with_columns(chosen_reward=pl.lit(0.05)), ["chosen reward > rejected reward", "user='u'"]),
         (PAIRS, pairs().with_columns(chosen_tokens=pl.col("rejected_tokens")), ["chosen and rejected differ"]),
+        (PAIRS, pairs().with_columns(prompt_tokens=pl.lit([], pl.List(pl.Int64))), ["every prompt has tokens"]),
+        (PROMPTS, prompts(prompt="own."), ["column parts", "the parts make up the prompt", "user='u'"]),
+        (PROMPTS, prompts(tokens=[1, 2]), ["column parts", "the parts make up the prompt and its tokens"]),
+        (PROMPTS, prompts(parts=[]), ["column parts"]),
+        (PROMPTS, prompts(ratings=[]), ["column ratings", "at least one rating"]),
+        (PROMPTS, prompts(ratings=[{"item": "i", "title": None, "liked": True}]), ["column ratings", "with title"]),
         (TEXTS, texts().with_columns(log_prob=pl.lit(0.1)), ["column log_prob"]),
         (PAIRS, pairs().with_columns(gap=pl.lit(0.0)), ["column gap"]),
         (

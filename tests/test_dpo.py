@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from rlrf4rec.alignment import module
 from rlrf4rec.alignment.loss import LogProbs, dpo_loss
-from rlrf4rec.alignment.module import Dpo, Settings, rate, reference_log_probs
+from rlrf4rec.alignment.module import DpoModule, DpoSettings, rate, reference_log_probs
 from rlrf4rec.alignment.packed import NAME, TokenPair, completion_log_probs, pack
 from rlrf4rec.alignment.policy import load_policy_for_training, new_policy, save_adapter
 from rlrf4rec.alignment.reference import reference
@@ -20,7 +20,7 @@ PAIRS = [
     TokenPair([1, 20, 21, 22, 23], [3], [4, 2]),
     TokenPair([1, 30], [31, 32, 2], [33, 34, 2]),
 ]
-SETTINGS = Settings(
+SETTINGS = DpoSettings(
     beta=0.5,
     learning_rate=0.01,
     batch=2,
@@ -104,7 +104,7 @@ def test_a_pair_does_not_depend_on_its_batch(llama):
 def tuned(llama, settings=SETTINGS, seed=0):
     policy = new_policy(llama(NAME), 4, 8, 0.0, seed)
     reference = reference_log_probs(policy, PAIRS, 2, "float32", "test", None)
-    return policy, reference, Dpo(policy, PAIRS, reference, settings)
+    return policy, reference, DpoModule(policy, PAIRS, reference, settings)
 
 
 def test_training_lowers_the_loss_moves_every_adapter_weight_and_no_other(llama):
@@ -139,7 +139,7 @@ def test_training_with_accumulated_batches_is_training_with_large_ones(llama, ba
         settings = replace(SETTINGS, batch=batch, accumulate=accumulate, epochs=3)
         policy = new_policy(llama(NAME), 4, 8, 0.0, 0)
         pairs = [*PAIRS, TokenPair([1, 5], [40, 2], [41, 42, 2])]
-        dpo = Dpo(policy, pairs, reference_log_probs(policy, pairs, 2, "float32", "test", None), settings)
+        dpo = DpoModule(policy, pairs, reference_log_probs(policy, pairs, 2, "float32", "test", None), settings)
         return module.train(dpo, "test", None), [p.detach() for p in policy.parameters() if p.requires_grad]
 
     accumulate = 1 if batch == 3 else 4 // batch
@@ -161,7 +161,7 @@ def test_a_killed_training_goes_on_and_ends_the_same_to_the_bit(llama, monkeypat
     def train(identity, kill):
         policy = new_policy(llama(NAME), 4, 8, 0.3, 0)  # with dropout: the random generator matters
         reference = reference_log_probs(policy, PAIRS, 2, "float32", "test", identity)
-        dpo = Dpo(policy, PAIRS, reference, SETTINGS)
+        dpo = DpoModule(policy, PAIRS, reference, SETTINGS)
         real, seen = dpo.training_step, []
 
         def step(rows):
@@ -213,7 +213,7 @@ def test_the_reference_is_told_by_the_sampler_where_it_wrote_the_texts_and_compu
 def test_halfway_is_called_once_in_the_middle(llama):
     calls = []
     policy, reference, _ = tuned(llama)
-    dpo = Dpo(policy, PAIRS, reference, SETTINGS, lambda: calls.append(len(dpo.steps)))
+    dpo = DpoModule(policy, PAIRS, reference, SETTINGS, lambda: calls.append(len(dpo.steps)))
     module.train(dpo, "test", None)
     assert calls == [6]
 

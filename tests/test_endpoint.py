@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import polars as pl
 import pytest
+from good_tables import prompt_row
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Split
@@ -20,7 +21,9 @@ from rlrf4rec.stages import sample
 from rlrf4rec.tables.split import FOLD_USERS
 from rlrf4rec.tables.texts import PROMPTS as PROMPT_TABLE
 
-PROMPTS = pl.DataFrame({"prompt": ["Taste of a:", "Taste of b:", "Taste of a:"], "tokens": [10, 20, 10]})
+PROMPTS = pl.DataFrame(
+    {"prompt": ["Taste of a:", "Taste of b:", "Taste of a:"], "tokens": [[5] * n for n in (10, 20, 10)]}
+)
 
 
 class Server(ThreadingHTTPServer):
@@ -240,8 +243,8 @@ def test_the_stage_writes_texts_and_answers_of_a_policy_that_is_served(server, t
     tokenizer = Tokenizer(WordLevel(vocabulary, "?"))
     tokenizer.pre_tokenizer = Split(" ", "removed")
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="?").save_pretrained(paths.LLM)
-    table = PROMPTS.head(2).with_columns(user=pl.Series(["u", "v"]), items=pl.lit(1, pl.Int64))
-    PROMPT_TABLE.write(table.select("user", "prompt", "tokens", "items"), paths.PROMPTS)
+    rows = [prompt_row(user, *row) for user, row in zip("uv", PROMPTS.rows(), strict=False)]
+    PROMPT_TABLE.write(pl.DataFrame(rows), paths.PROMPTS)
     about = pl.DataFrame({"user": ["u", "v", "w"], "fold": ["train", "test", "test"], "role": ["tune", "none", "none"]})
     FOLD_USERS.write(about.with_columns(half=pl.Series(["A", "-", "-"])), paths.FOLD_USERS)
     server.answer = lambda body: json.dumps(

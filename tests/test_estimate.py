@@ -7,17 +7,18 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from good_tables import prompt_row
 
 from rlrf4rec import capacity, estimate, machine
 from rlrf4rec.cli import main
 from rlrf4rec.errors import ParamsError, ResourceError
-from rlrf4rec.estimate import Llm, Machine, Need, Work
+from rlrf4rec.estimate import LlmSize, Machine, Need, Work
 from rlrf4rec.params import load, recipes
 from rlrf4rec.tables.texts import PROMPTS
 
 ROOT = Path(__file__).parent.parent
-SMALL = Llm(134_515_008, 30, 576, 192, 49_152)
-LARGE = Llm(8_030_261_248, 32, 4096, 1024, 128_256)
+SMALL = LlmSize(134_515_008, 30, 576, 192, 49_152)
+LARGE = LlmSize(8_030_261_248, 32, 4096, 1024, 128_256)
 WORK = Work(943, 418, 267)
 CPU = Machine(2, 4e11, 4e11, 25e9, 70e9)
 GPU = Machine(16, 6e13, 1e12, 128e9, 500e9, 80e9)
@@ -151,7 +152,7 @@ def fetched(tmp_path, monkeypatch):
     monkeypatch.setattr(capacity, "machine_here", lambda device, arithmetic: CPU)
     prompts = ["abcdefgh" + "x" * i for i in range(1, 4)]
     PROMPTS.write(
-        pl.DataFrame({"user": ["u", "v", "w"], "prompt": prompts, "tokens": [18, 20, 22], "items": [1, 1, 1]}),
+        pl.DataFrame([prompt_row(u, p, [1] * n) for u, p, n in zip("uvw", prompts, (18, 20, 22), strict=True)]),
         capacity.paths.PROMPTS,
     )
     return tmp_path

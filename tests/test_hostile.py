@@ -17,10 +17,11 @@ from rlrf4rec import params
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.fetching import assets
 from rlrf4rec.files import sha256
-from rlrf4rec.prompting.prompts import item_description, named, template_text
+from rlrf4rec.prompting.domain import Domain
+from rlrf4rec.prompting.prompts import named, template_text
 from rlrf4rec.prompting.template import Template
 from rlrf4rec.report import page
-from rlrf4rec.report.blocks import Heading, Note, Person, Place, Rated, Section, Shown, Table
+from rlrf4rec.report.blocks import Heading, ListPlace, Note, Person, Rated, Section, ShownText, TableBlock
 from rlrf4rec.stages import fetch_dataset
 from rlrf4rec.tables.interactions import USERS
 
@@ -260,9 +261,9 @@ class Parts(HTMLParser):
 
 def drawn(word):
     person = Person(
-        word, (Rated(word, word),), (Shown(word, word, word),), word, (Place(word, True, word, False),), word
+        word, (Rated(word, word),), (ShownText(word, word, word),), word, (ListPlace(word, True, word, False),), word
     )
-    blocks = (Note(word), Heading(word), Table(word, (word, word), ((word, word),)), person)
+    blocks = (Note(word), Heading(word), TableBlock(word, (word, word), ((word, word),)), person)
     return Parts(page.render(word, [Section("s", word, blocks)]))
 
 
@@ -284,11 +285,11 @@ def test_a_title_goes_into_prompt_and_template_as_plain_text(tmp_path, monkeypat
     (tmp_path / "x.item").write_text(f"item_id:x\tmovie_title:x\trelease_year:x\tclass:x\n1\t{title}\t1995\t\n")
     item = dataset.tables(tmp_path, 1).items.row(0, named=True)
     assert item["title"] == title
-    assert item_description(title, 1995, "") == f"{title} (1995)"
+    assert Domain("films").described(title, 1995, "") == f"{title} (1995)"
     row = {**item, "position": 0, "rating": 5.0}
-    prompt = Template(1, "films", (), "Example", "").write(named([row]), "")
+    prompt = Template(1, Domain("films"), "Example", "").write(named([row], Domain("films")), "")
     assert prompt == f"Example\n\nDisliked: -\nLiked: {title} (1995)\nTaste:"
-    assert template_text([{**row, "genres": title}], {}) == f"likes {title.lower()} films of 1995"
+    assert template_text([{**row, "genres": title}], {}, Domain("films")) == f"likes {title.lower()} films of 1995"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["x.inter", "x.item"]
 
 

@@ -1,6 +1,5 @@
 """A leak planted in each place is caught where the data is read."""
 
-import re
 from pathlib import Path
 
 import polars as pl
@@ -11,7 +10,8 @@ from rlrf4rec.errors import RLRFError
 from rlrf4rec.params import Prompt
 from rlrf4rec.prompting import fitting as prompt_stage
 from rlrf4rec.prompting import leaks
-from rlrf4rec.prompting.prompts import describe, named
+from rlrf4rec.prompting.domain import Domain
+from rlrf4rec.prompting.prompts import masked
 from rlrf4rec.prompting.template import Template
 from rlrf4rec.tables.contract import ContractError
 from rlrf4rec.tables.rewards import KINDS, REWARDS, TRAINED_LISTS, check_tuning_users
@@ -140,41 +140,32 @@ SHOWN = [
     {"item": "f", "title": "Hours", "year": None, "genres": "", "rating": 4.0, "position": 2},
 ]
 LATER = [("Red Heat", 1988, "Action"), ("Heat", 1986, "Crime"), ("Hours, The", None, ""), ("Hoursglass", None, "")]
-TEMPLATE = Template(1, "films", (), "Disliked: Red Heat (1988; Action)\nLiked: Hours\nTaste: likes x", "")
+TEMPLATE = Template(1, Domain("films"), "Disliked: Red Heat (1988; Action)\nLiked: Hours\nTaste: likes x", "")
 
 
-def test_a_prompt_of_the_history_holds_no_leak():
-    liked, disliked = named([SHOWN[0], SHOWN[2]]), named([SHOWN[1]])
-    for prompt in (TEMPLATE.write(liked, disliked), TEMPLATE.write(liked, ""), TEMPLATE.write(disliked, liked)):
-        assert leaks.check("u", prompt, SHOWN) is None
-        assert leaks.check("u", f"[user]{prompt}[assistant]likes", SHOWN) is None
+def test_ratings_of_the_history_are_no_leak():
+    assert leaks.check("u", SHOWN, SHOWN) is None
+    assert leaks.check("u", SHOWN[1:2], SHOWN) is None
+    covered = masked(SHOWN, Domain("films"))
+    assert leaks.check("u", covered[:2], covered) is None
 
 
-@pytest.mark.parametrize("place", ["liked", "disliked", "both"])
+@pytest.mark.parametrize("place", [0, 1, 2])
 @pytest.mark.parametrize("item", LATER)
-def test_an_item_of_the_lists_that_is_shown_in_a_prompt(item, place):
-    planted, own = describe(*item), named(SHOWN[:1])
-    words = {"liked": own, "disliked": ""}
-    words |= {key: f"{own}; {planted}" for key in ("liked", "disliked") if place in (key, "both")}
-    with pytest.raises(RLRFError, match=re.escape(f"user u: the prompt shows {planted!r}")):
-        leaks.check("u", TEMPLATE.write(**words), SHOWN)
+def test_an_item_of_the_lists_that_is_to_be_shown(item, place):
+    later = {"item": "x", **dict(zip(("title", "year", "genres"), item, strict=True)), "rating": 5.0, "position": 3}
+    with pytest.raises(RLRFError, match=f"user u: the prompt shows {item[0]!r}, which is nothing of their history"):
+        leaks.check("u", [*SHOWN[:place], later, *SHOWN[place:2]], SHOWN)
 
 
-def test_a_prompt_without_the_user_s_own_part():
-    for own in ("-", "something else"):
-        with pytest.raises(RLRFError, match=f"user u: the prompt shows '{own}'"):
-            leaks.check("u", f"Disliked: -\nLiked: Hours\n\nDisliked: {own}", SHOWN)
-
-
-def test_names_that_hold_semicolons_and_begin_with_one_another_are_told_apart():
-    assert leaks.stranger("a; b; c", {"a; b", "a", "b; c"}) == ""
-    assert leaks.stranger("a; b; d", {"a; b", "a", "b; c"}) == "d"
-    assert leaks.stranger("", set()) == ""
+def test_a_rating_of_the_history_with_another_title_is_a_leak():
+    with pytest.raises(RLRFError, match="the prompt shows 'Red Heat'"):
+        leaks.check("u", [{**SHOWN[0], "title": "Red Heat"}], SHOWN)
 
 
 def test_the_stage_writes_no_prompt_with_a_leak(monkeypatch):
     """As if the choice of what is told reached beyond the history."""
-    later = {"title": "Red Heat", "year": 1988, "genres": "", "rating": 5.0, "position": 3}
+    later = {"item": "x", "title": "Red Heat", "year": 1988, "genres": "", "rating": 5.0, "position": 3}
     monkeypatch.setattr(prompt_stage, "telling", lambda shown, liked, disliked: ([*shown[:1], later], []))
     asked = Prompt(template="t", chat=False, titles="shown", liked=9, disliked=9, max_tokens=500)
     with pytest.raises(RLRFError, match="user u: the prompt shows 'Red Heat"):
@@ -185,4 +176,4 @@ class Letters:
     """A token a letter."""
 
     def encode(self, text):
-        return list(text)
+        return [ord(c) for c in text]

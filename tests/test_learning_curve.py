@@ -7,14 +7,14 @@ import torch
 from safetensors.torch import load_file
 
 from rlrf4rec.alignment import module, packed
-from rlrf4rec.alignment.module import Dpo, Settings
+from rlrf4rec.alignment.module import DpoModule, DpoSettings
 from rlrf4rec.alignment.packed import TokenPair
 from rlrf4rec.alignment.policy import new_policy, save_adapter
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.files import read_json
+from rlrf4rec.learning_curve import curve, tuner
 from rlrf4rec.llm.models import CPU
-from rlrf4rec.params import Dpo as DpoParams
-from rlrf4rec.params import LearningCurve, Llm, Reward, Sample, TrainDpo
+from rlrf4rec.params import Dpo, LearningCurve, Llm, Reward, Sample, TrainDpo
 from rlrf4rec.ranking.lists import Lists
 from rlrf4rec.reward.models import models_of
 from rlrf4rec.reward.rewards import groups
@@ -23,7 +23,7 @@ from rlrf4rec.stages import learning_curve
 
 def test_learning_curve_points_by_hand():
     gains = {20: np.array([[0.2, 0.4], [0.0, 0.2], [0.1, 0.3]]), 10: np.zeros((3, 2))}
-    rows = learning_curve.points(gains, 200, 0)
+    rows = curve.points(gains, 200, 0)
     assert [row["pairs"] for row in rows] == [0, 10, 20]
     assert rows[0]["gain"] == rows[1]["gain"] == 0.0
     assert rows[2]["gain"] == pytest.approx(0.2)
@@ -32,18 +32,18 @@ def test_learning_curve_points_by_hand():
 
 
 def test_learning_curve_sizes_and_users():
-    assert learning_curve.sizes([180, 45, 90, 45], 120) == [45, 90]
+    assert curve.sizes([180, 45, 90, 45], 120) == [45, 90]
     with pytest.raises(RLRFError, match=r"30 pairs, fewer than any of learning_curve.pairs = \[45\]"):
-        learning_curve.sizes([45], 30)
+        curve.sizes([45], 30)
     users = pl.DataFrame({"user": list("abcdef"), "fold": ["train", "validation"] * 3})
-    assert learning_curve.held_out_users(users, 9, 0) == ["b", "d", "f"]
-    some = learning_curve.held_out_users(users, 2, 5)
+    assert curve.held_out_users(users, 9, 0) == ["b", "d", "f"]
+    some = curve.held_out_users(users, 2, 5)
     assert len(some) == 2
-    assert some == learning_curve.held_out_users(users.reverse(), 2, 5)
+    assert some == curve.held_out_users(users.reverse(), 2, 5)
     assert set(some) < {"b", "d", "f"}
 
 
-DPO = DpoParams(
+DPO = Dpo(
     engine="lightning", lora_rank=4, lora_alpha=8, lora_dropout=0.0, lora_target="all-linear", batch=2,
     accumulate=1, epochs=2, warmup=0.0, weight_decay=0.0, max_grad_norm=1.0, reference="base", precision="float32",
 )  # fmt: skip
@@ -53,19 +53,21 @@ PAIRS = [TokenPair([1, 5, 6], [8, 9, 2], [10, 2]), TokenPair([1, 7], [3, 2], [4,
 @pytest.fixture
 def tiny(llama, monkeypatch):
     """The learning curve on a tiny LLM with three pairs."""
-    monkeypatch.setattr(learning_curve, "load_tokenizer", lambda folder, trusted: None)
-    monkeypatch.setattr(learning_curve, "load_llm", lambda folder, dtype, attention, place: llama(attention))
-    monkeypatch.setattr(learning_curve, "token_pairs", lambda frame, tokenizer, context: PAIRS)
+    monkeypatch.setattr(tuner, "load_tokenizer", lambda folder, trusted: None)
+    monkeypatch.setattr(tuner, "load_llm", lambda folder, dtype, attention, place: llama(attention))
+    monkeypatch.setattr(tuner, "token_pairs", lambda frame, context: PAIRS)
 
 
 def test_tuning_uses_the_chosen_pairs_alone_and_starts_from_the_base_each_time(tiny, llama, tmp_path):
-    tuner = learning_curve.Tuner(pl.DataFrame(), False, DPO, {"beta": 0.5, "learning_rate": 0.01}, CPU)
+    work = tuner.Tuner(pl.DataFrame(), False, DPO, {"beta": 0.5, "learning_rate": 0.01}, tmp_path, CPU)
     for name, rows in (("first", [0, 1, 2]), ("some", [0, 2])):
-        tuner.tune(rows, 3, 7, tmp_path / name)
+        work.tune(rows, 3, 7, tmp_path / name)
     policy = new_policy(llama(packed.NAME), 4, 8, 0.0, 7)
     some = [PAIRS[0], PAIRS[2]]
     reference = module.reference_log_probs(policy, some, 2, "float32", "test", None)
-    module.train(Dpo(policy, some, reference, Settings(0.5, 0.01, 2, 3, 0.0, 0.0, 1.0, "float32", 7)), "test", None)
+    module.train(
+        DpoModule(policy, some, reference, DpoSettings(0.5, 0.01, 2, 3, 0.0, 0.0, 1.0, "float32", 7)), "test", None
+    )
     save_adapter(policy, tmp_path, tmp_path / "direct")
     one, two = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("some", "direct"))
     assert all(torch.allclose(one[key], two[key], atol=1e-5) for key in two)
@@ -110,7 +112,7 @@ def test_the_curve_holds_every_size_against_the_same_base_texts(monkeypatch, tmp
         "check_tuning_users": lambda *args: None,
         "read_json": lambda path: {"beta": 0.2},
         "Judge": Judge,
-        "Tuner": type("Tuner", (), {"__init__": lambda self, *args: None, "tune": tune}),
+        "Tuner": type("Tuner", (), {"__init__": lambda self, *args: None, "tune": tune, "dpo": DPO}),
     }.items():
         monkeypatch.setattr(learning_curve, name, value)
     monkeypatch.setitem(Judge.row, "v3", 2)  # a validation user without lists
@@ -118,9 +120,9 @@ def test_the_curve_holds_every_size_against_the_same_base_texts(monkeypatch, tmp
     sample = Sample(
         n=5, temperature=1.0, top_k=0, top_p=0.9, max_tokens=4, stop=["x"], redraws=0, batch_users=2, dtype="float32"
     )
-    curve = LearningCurve(pairs=[2, 8], users=3, samples=2, repeats=2, equal_steps=True, bootstrap=100)
+    block = LearningCurve(pairs=[2, 8], users=3, samples=2, repeats=2, equal_steps=True, bootstrap=100)
     reward, train = Reward(kind="personal", k=5, other_lists=2), TrainDpo(beta=None, learning_rate=None)
-    closing = learning_curve.run(0, sample, llm, None, reward, DPO, train, curve, "round1")
+    closing = learning_curve.run(0, sample, llm, None, reward, DPO, train, block, "round1")
     report = read_json(tmp_path / "metrics" / "learning_curve" / "round1.json")
     assert [(p["pairs"], p["gain"]) for p in report["points"]] == [(0, 0.0), (2, 0.2), (8, 0.8)]
     assert (report["users"], report["reward_base"]) == (2, 1.0)

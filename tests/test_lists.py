@@ -82,9 +82,9 @@ def test_popularity_counts_only_histories_of_train_users():
 
 def build(later, counts=None, step=4, length=10, max_lists=99, items=60, draw=POPULAR):
     names = np.array([f"i{k}" for k in range(items)], dtype=object)
-    catalogue = candidates.Catalogue(names, np.zeros(items) if counts is None else counts)
+    pool = candidates.CandidatePool(names, np.zeros(items) if counts is None else counts)
     seen = later.select("user", "item")
-    return candidates.build(later, seen, catalogue, draw, step, length, max_lists, 4.0, 7)
+    return candidates.build(later, seen, pool, draw, step, length, max_lists, 4.0, 7)
 
 
 def later(n, ratings=None):

@@ -6,8 +6,9 @@ import torch
 
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.params import Probe
-from rlrf4rec.stages import probe
-from rlrf4rec.texts.memory import Cut, begins_with, greedy, halves, log_probs, raw_lines, share
+from rlrf4rec.probing import questions
+from rlrf4rec.probing.memory import Cut, begins_with, greedy, halves, log_probs, raw_lines, share
+from rlrf4rec.prompting.domain import Domain
 
 PROBE = Probe(items=6, years=3, lines=6, context=2, batch=4, dtype="float32")
 
@@ -81,7 +82,7 @@ def test_log_probs_are_those_of_the_ending_alone(model):
 
 
 def asker(model):
-    return probe.Asker(model, Letters(), PROBE)
+    return questions.Asker(model, Letters(), PROBE, Domain("films", item="Movie"))
 
 
 def items():
@@ -96,19 +97,19 @@ def test_planted_memory_of_item_lines_is_found_and_none_in_a_new_model(model):
     rows = items().to_dicts()
     lines = [f"{row['item']}|{row['title']} ({row['year']})|" for row in rows]
     windows = ["\n".join(lines[i : i + 3]) for i in range(7)]
-    before = probe.item_lines(asker(model), items(), random.Random(0))
-    after = probe.item_lines(asker(learn(model, windows)), items(), random.Random(0))
+    before = questions.item_lines(asker(model), items(), random.Random(0))
+    after = questions.item_lines(asker(learn(model, windows)), items(), random.Random(0))
     assert before["completed"] == 0.0
     assert (after["asked"], after["completed"], after["completed_first_lines"]) == (6, 1.0, 1.0)
 
 
 def test_planted_memory_of_titles_is_found(model):
     rows = items().to_dicts()
-    before = probe.titles(asker(model), rows)
+    before = questions.titles(asker(model), rows)
     assert (before["asked"], before["completed"]) == (6, 0.0)
     lines = [f"{r['title']} ({r['year']}; Drama)" for r in rows]
     learn(model, [f"Movies: {'; '.join(lines[:3])}; {line}" for line in lines[3:]])
-    after = probe.titles(asker(model), rows)
+    after = questions.titles(asker(model), rows)
     assert (after["completed"], after["completed_other_title"], after["true_more_likely"]) == (1.0, 0.0, 1.0)
     assert after["log_prob_per_token"] > after["log_prob_per_token_other_title"] + 1
 
@@ -116,7 +117,7 @@ def test_planted_memory_of_titles_is_found(model):
 def test_planted_memory_of_years_is_found(model):
     rows = items().to_dicts()
     learn(model, [f"{r['title']} ({r['year']}" for r in rows])
-    years = probe.years(asker(model), rows, random.Random(0))
+    years = questions.years(asker(model), rows, random.Random(0))
     assert years["true_most_likely"] == 1.0
     assert years["gap"] > years["gap_other_title"] + 1
     assert years["true_most_likely_chance"] == 0.25
@@ -124,26 +125,26 @@ def test_planted_memory_of_years_is_found(model):
 
 def test_data_without_years_or_long_titles_is_not_asked(model):
     rows = [{"item": str(i), "title": name, "year": None, "genres": ""} for i, name in enumerate(["A", "B", "C", "D"])]
-    assert probe.titles(asker(model), rows) == {"asked": 0, "completed": 0.0}
-    assert probe.years(asker(model), rows, random.Random(0)) == {"asked": 0}
+    assert questions.titles(asker(model), rows) == {"asked": 0, "completed": 0.0}
+    assert questions.years(asker(model), rows, random.Random(0)) == {"asked": 0}
 
 
 def test_chance_of_rating_lines_is_the_commonest_value(model):
     lines = [(str(u), str(i), r, "881250949") for u, i, r in ((1, 7, "3"), (2, 7, "3"), (3, 8, "3"), (4, 9, "5"))]
-    found = probe.rating_lines(asker(model), lines, random.Random(0))
+    found = questions.rating_lines(asker(model), lines, random.Random(0))
     assert (found["asked"], found["item_chance"], found["rating_chance"]) == (2, 0.5, 0.75)
     assert found["item_completed"] == found["item_completed_other_lines"] == 0.0
 
 
 def test_places_are_half_from_the_beginning_and_never_twice():
-    places, first = probe._places(100, 4, 10, random.Random(0))
+    places, first = questions._places(100, 4, 10, random.Random(0))
     assert (places[:5], first) == ([4, 5, 6, 7, 8], 5)
     assert len(set(places)) == 10
-    assert probe._places(7, 4, 10, random.Random(0))[0] == [4, 5, 6]
+    assert questions._places(7, 4, 10, random.Random(0))[0] == [4, 5, 6]
     with pytest.raises(RLRFError, match=r"3 line\(s\) are too few for probe.context = 4"):
-        probe._places(3, 4, 10, random.Random(0))
+        questions._places(3, 4, 10, random.Random(0))
     for place in (4, 50, 99):
-        assert not set(probe._elsewhere(100, place, 4, random.Random(1))) & set(range(place - 4, place + 1))
+        assert not set(questions._elsewhere(100, place, 4, random.Random(1))) & set(range(place - 4, place + 1))
 
 
 def test_raw_lines_are_as_written_and_in_the_order_of_the_file(tmp_path):

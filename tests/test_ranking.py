@@ -12,16 +12,16 @@ from rlrf4rec.ranking import nets
 from rlrf4rec.ranking.adaptor import HybridExpertAdaptor
 from rlrf4rec.ranking.dropout import Dropout
 from rlrf4rec.ranking.features import CandidateFeatures, Standardise
-from rlrf4rec.ranking.lists import Catalogue, Lists
+from rlrf4rec.ranking.lists import ItemFeatures, Lists
 from rlrf4rec.ranking.losses import attention_rank, listwise_softmax
 from rlrf4rec.ranking.module import Ranker, fit, mean_ndcg, predict, user_means
 from rlrf4rec.retraining import curves, parallel
 from rlrf4rec.retraining.material import Material
-from rlrf4rec.retraining.parallel import Job, Settings, train, train_all
+from rlrf4rec.retraining.parallel import Job, RankerSettings, train, train_all
 from rlrf4rec.retraining.retrain import retrain
 
 WIDTH, ITEMS, USERS, LENGTH = 12, 40, 16, 5
-HOW = Settings(0.01, 0.0, 0.1, 2, 3, epochs=2, batch=32)
+HOW = RankerSettings(0.01, 0.0, 0.1, 2, 3, epochs=2, batch=32)
 NETS = tuple(nets.NETS)
 RERANKERS = [name for name, net in nets.NETS.items() if net.reranker]
 
@@ -29,7 +29,7 @@ RERANKERS = [name for name, net in nets.NETS.items() if net.reranker]
 def world(seed=0):
     """Lists in which a user's text decides which item is the positive: only a net that reads it can learn."""
     g = torch.Generator().manual_seed(seed)
-    catalogue = Catalogue(
+    item_features = ItemFeatures(
         torch.randn(ITEMS, WIDTH, generator=g),
         (torch.rand(ITEMS, 3, generator=g) < 0.5).float(),
         torch.randn(ITEMS, generator=g),
@@ -37,23 +37,23 @@ def world(seed=0):
     texts = torch.randn(USERS, 2, WIDTH, generator=g)
     user = torch.arange(USERS).repeat_interleave(12)
     item = torch.stack([torch.randperm(ITEMS, generator=g)[:LENGTH] for _ in user])
-    match = (texts.mean(1)[user][:, None] * catalogue.vectors[item]).sum(-1)
+    match = (texts.mean(1)[user][:, None] * item_features.vectors[item]).sum(-1)
     label = torch.zeros_like(item).scatter(1, match.argmax(1, keepdim=True), 1)
     lists = Lists(user, torch.arange(12).repeat(USERS), item, label, torch.rand(len(user), generator=g))
-    return catalogue, texts, lists
+    return item_features, texts, lists
 
 
-def material(catalogue, texts, lists):
+def material(item_features, texts, lists):
     """The same lists to learn from, to look at and to score; of a user's texts the mean."""
-    return Material(catalogue, texts.mean(1), lists, lists, torch.arange(USERS), lists)
+    return Material(item_features, texts.mean(1), lists, lists, torch.arange(USERS), lists)
 
 
 OTHERS = torch.arange(USERS).roll(1)
 
 
-def build(name, catalogue, texts, seed=0):
+def build(name, item_features, texts, seed=0):
     torch.manual_seed(seed)
-    return nets.build(name, catalogue, texts, LENGTH, 0.0, 2, 3, 8)
+    return nets.build(name, item_features, texts, LENGTH, 0.0, 2, 3, 8)
 
 
 def test_adaptor_by_hand():
@@ -95,8 +95,8 @@ def test_losses_by_hand():
 
 @pytest.mark.parametrize("name", NETS)
 def test_training_learns_from_texts_and_moves_every_weight(name):
-    catalogue, texts, lists = world()
-    net = build(name, catalogue, texts)
+    item_features, texts, lists = world()
+    net = build(name, item_features, texts)
     before = {k: v.detach().clone() for k, v in net.named_parameters()}
     untrained = mean_ndcg(net, lists, texts, 3)
     losses = fit(Ranker(net, name, lists, texts, 0.01, 0.0, 1), 12, 32, 1)
@@ -108,8 +108,8 @@ def test_training_learns_from_texts_and_moves_every_weight(name):
 
 @pytest.mark.parametrize("name", RERANKERS)
 def test_equal_seeds_give_equal_weights(name):
-    catalogue, texts, lists = world()
-    job = Job(name, material(catalogue, texts, lists), HOW, 5, OTHERS)
+    item_features, texts, lists = world()
+    job = Job(name, material(item_features, texts, lists), HOW, 5, OTHERS)
     one, two = train(job), train(job)
     assert all(torch.equal(one.weights[k], two.weights[k]) for k in one.weights)
     assert len(one.losses) == len(one.validation) == 2
@@ -118,8 +118,8 @@ def test_equal_seeds_give_equal_weights(name):
 
 
 def test_worker_processes_give_what_one_process_gives():
-    catalogue, texts, lists = world()
-    jobs = [Job("prm", material(catalogue, texts, lists), HOW, seed, OTHERS) for seed in (1, 2)]
+    item_features, texts, lists = world()
+    jobs = [Job("prm", material(item_features, texts, lists), HOW, seed, OTHERS) for seed in (1, 2)]
     for ours, theirs in zip([train(j) for j in jobs], train_all(jobs, "test"), strict=True):
         assert ours.losses == theirs.losses
         assert all(torch.equal(ours.weights[k], theirs.weights[k]) for k in ours.weights)
@@ -128,8 +128,8 @@ def test_worker_processes_give_what_one_process_gives():
 
 
 def test_trained_rerankers_are_taken_from_the_store(monkeypatch):
-    catalogue, texts, lists = world()
-    jobs = [Job("prm", material(catalogue, texts, lists), HOW, seed, OTHERS) for seed in (1, 2, 3)]
+    item_features, texts, lists = world()
+    jobs = [Job("prm", material(item_features, texts, lists), HOW, seed, OTHERS) for seed in (1, 2, 3)]
     first = train_all(jobs[:2], "test")
     trained, real = [], parallel._numpy_train
     monkeypatch.setattr(parallel, "_numpy_train", lambda job: trained.append(job.seed) or real(job))
@@ -140,21 +140,21 @@ def test_trained_rerankers_are_taken_from_the_store(monkeypatch):
         assert kept.weights.keys() == new.weights.keys()
         assert all(torch.equal(kept.weights[k], new.weights[k]) for k in kept.weights)
         assert torch.equal(kept.scores["own"], new.scores["own"])
-    train_all([replace(jobs[0], material=material(catalogue, texts + 1, lists))], "test")
+    train_all([replace(jobs[0], material=material(item_features, texts + 1, lists))], "test")
     assert trained == [3, 1]
 
 
 def test_a_kind_is_every_backbone_with_every_seed_and_a_new_backbone_trains_itself_alone(monkeypatch, tmp_path):
-    catalogue, texts, lists = world()
-    told, trained, real = material(catalogue, texts, lists), [], parallel._numpy_train
+    item_features, texts, lists = world()
+    given, trained, real = material(item_features, texts, lists), [], parallel._numpy_train
     monkeypatch.setattr(parallel, "_numpy_train", lambda job: trained.append(job.backbone) or real(job))
-    one = retrain("x", told, ["prm"], 2, HOW, 7, "test")
-    two = retrain("x", told, ["dlcm", "prm"], 2, HOW, 7, "test")
+    one = retrain("x", given, ["prm"], 2, HOW, 7, "test")
+    two = retrain("x", given, ["dlcm", "prm"], 2, HOW, 7, "test")
     assert trained == ["prm", "prm", "dlcm", "dlcm"]
     assert list(two.members) == [("dlcm", 0), ("dlcm", 1), ("prm", 0), ("prm", 1)]
     assert all(torch.equal(value, two.weights()[name]) for name, value in one.weights().items())
     assert two.verdicts()["prm"] == one.verdicts()["prm"]
-    assert "4 re-rankers, 192 lists" in two.told()
+    assert "4 re-rankers, 192 lists" in two.summary()
     two.write(tmp_path / "scores.safetensors")
     files = {"x": tmp_path / "scores.safetensors"}
     read = read_scores(files, ["prm", "dlcm"], 2, ("own", "permuted"), lists)
@@ -181,11 +181,11 @@ def test_each_seed_has_a_permutation_of_its_own_and_all_backbones_the_same(monke
 
 def test_a_second_place_about_the_user_is_read_and_a_constant_one_changes_nothing():
     """Equivalent: a place that holds a constant, and the same constant for everybody, whatever its value."""
-    catalogue, texts, lists = world()
+    item_features, texts, lists = world()
     zeros, ones = torch.zeros_like(texts), torch.ones_like(texts)
     results = []
     for beside in (zeros, ones, texts.flip(0)):
-        job = Job("prm", material(catalogue, torch.cat([texts, beside], 2), lists), HOW, 5, OTHERS)
+        job = Job("prm", material(item_features, torch.cat([texts, beside], 2), lists), HOW, 5, OTHERS)
         results.append(train(job).scores["own"])
     assert torch.equal(results[0], results[1])
     assert not torch.allclose(results[0], results[2])
@@ -214,8 +214,8 @@ def test_a_verdict_on_training_curves(losses, validation, trained_out):
 
 @pytest.mark.parametrize("name", ["setrank", "match"])
 def test_the_order_of_candidates_does_not_matter_where_it_must_not(name):
-    catalogue, texts, lists = world()
-    net = build(name, catalogue, texts).eval()
+    item_features, texts, lists = world()
+    net = build(name, item_features, texts).eval()
     order = torch.tensor([3, 0, 4, 1, 2])
     turned = Lists(lists.user, lists.number, lists.item[:, order], lists.label[:, order], lists.activity)
     text = texts[lists.user, 0]
@@ -224,8 +224,8 @@ def test_the_order_of_candidates_does_not_matter_where_it_must_not(name):
 
 @pytest.mark.parametrize("name", NETS)
 def test_only_the_text_differs_between_users_of_the_same_activity(name):
-    catalogue, texts, lists = world()
-    net = build(name, catalogue, texts).eval()
+    item_features, texts, lists = world()
+    net = build(name, item_features, texts).eval()
     if name == "match":
         torch.nn.init.normal_(net.weight)
     same = predict(net, lists, texts[torch.zeros_like(lists.user), 0])
@@ -235,17 +235,17 @@ def test_only_the_text_differs_between_users_of_the_same_activity(name):
 
 
 def test_items_of_equal_features_get_equal_scores_whatever_else_is_in_the_batch():
-    catalogue, texts, lists = world()
-    net = build("prm", catalogue, texts).eval()
+    item_features, texts, lists = world()
+    net = build("prm", item_features, texts).eval()
     text = texts[lists.user, 0]
     rows = torch.arange(10)
     assert torch.allclose(predict(net, lists, text)[:10], predict(net, lists[rows], text[:10]), atol=1e-5)
 
 
 def test_features_hold_popularity_activity_and_their_product():
-    catalogue, texts, lists = world()
-    features = CandidateFeatures(catalogue, texts, 2, 3, 0.0)(lists, texts[lists.user, 0])
-    popularity, activity = catalogue.log_popularity[lists.item[0, 1]], lists.activity[0] - 4.0
+    item_features, texts, lists = world()
+    features = CandidateFeatures(item_features, texts, 2, 3, 0.0)(lists, texts[lists.user, 0])
+    popularity, activity = item_features.log_popularity[lists.item[0, 1]], lists.activity[0] - 4.0
     assert features[0, 1, 96:99].tolist() == pytest.approx(
         [float(popularity), float(activity), float(popularity * activity)]
     )

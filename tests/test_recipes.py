@@ -70,7 +70,7 @@ def test_dvc_makes_a_pipeline_of_a_recipe_with_a_stage_for_every_entry(name, tmp
 def test_a_recipe_has_its_estimate(name):
     """On a server with a large GPU: every stage takes something and fits; on a notebook what wants a GPU is refused."""
     recipe, p = recipes.read(name), machine.resolve(resolved(name)[1])
-    llm, work = estimate.Llm(**recipe.model), estimate.Work(**recipe.work, fetched=False)
+    llm, work = estimate.LlmSize(**recipe.model), estimate.Work(**recipe.work, fetched=False)
     gpu = 80e9 if p.llm.device == "cuda" else None
     server = estimate.Machine(16, 6e13 if gpu else 1e12, 1e12, 128e9, 500e9, gpu)
     found = {need.stage: need for need in estimate.needs(p, llm, work, server)}
@@ -97,7 +97,7 @@ def test_the_recipe_for_a_gpu_of_16_gb_fits_one():
     recipe, p = recipes.read("single-gpu-1b"), machine.resolve(resolved("single-gpu-1b")[1])
     there = estimate.Machine(4, 6e13, 5e11, 16e9, 50e9, 16e9)
     work = estimate.Work(**recipe.work, fetched=False)
-    found = estimate.needs(p, estimate.Llm(**recipe.model), work, there)
+    found = estimate.needs(p, estimate.LlmSize(**recipe.model), work, there)
     assert 4e9 < max(need.gpu for need in found) <= there.gpu
     assert max(need.memory for need in found) <= there.memory
     estimate.refuse(found, there)

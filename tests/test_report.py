@@ -10,7 +10,7 @@ from rlrf4rec import paths
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.files import contents, dvc_hash
 from rlrf4rec.report import costs, learning, numbers, page, people, provenance, results
-from rlrf4rec.report.blocks import Note, Section, Table
+from rlrf4rec.report.blocks import Note, Section, TableBlock
 from rlrf4rec.stages import report
 
 
@@ -110,7 +110,7 @@ def test_both_headline_numbers_stand_in_the_first_section_with_their_effect_size
     section = results.headline(evaluated(), frame, "round1", "personal")
     verdicts = [b for b in section.blocks if isinstance(b, Note) and b.tone != "plain"]
     assert [v.text.split(" (")[0] for v in verdicts] == ["Under frozen re-rankers", "End to end", "Beyond the profile"]
-    tables = [b for b in section.blocks if isinstance(b, Table)]
+    tables = [b for b in section.blocks if isinstance(b, TableBlock)]
     first, second = (hyphens(" | ".join(tables[table].rows[row])) for table, row in ((0, 0), (2, 1)))
     assert "that judge" in tables[0].caption
     assert "that labelled the pairs" in tables[1].caption
@@ -153,7 +153,7 @@ def test_variants_are_compared_with_base_profile_and_none():
     section = results.variants(evaluated())
     figures = section.blocks[0].figures
     assert [f.caption.split(" (")[0] for f in figures] == [f"NDCG@5, variant minus {r}" for r in ("base", "template")]
-    tables = {t.caption: t for t in section.blocks if isinstance(t, Table)}
+    tables = {t.caption: t for t in section.blocks if isinstance(t, TableBlock)}
     pooled = tables["NDCG@5 of variants minus base (the untuned LLM's texts), pooled over backbones"]
     holm = {row[0]: row[4] for row in pooled.rows}
     assert holm["round1"] == "0.900"
@@ -167,7 +167,7 @@ def test_variants_are_compared_with_base_profile_and_none():
 
 
 def test_everything_on_the_page_is_escaped():
-    blocks = (Note(HOSTILE), Table(HOSTILE, (HOSTILE,), ((HOSTILE,),)))
+    blocks = (Note(HOSTILE), TableBlock(HOSTILE, (HOSTILE,), ((HOSTILE,),)))
     html = page.render(HOSTILE, [Section("s", HOSTILE, blocks)])
     assert "<script" not in html
     assert "<img" not in html

@@ -9,11 +9,11 @@ import torch
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.lists import retrieval, sasrec
 from rlrf4rec.lists.histories import histories
-from rlrf4rec.lists.retrieval import FirstStage, ItemKnn, Popularity, Window
+from rlrf4rec.lists.retrieval import FirstStage, ItemKnn, MostPopular, Window
 from rlrf4rec.tables.split import LISTS, check_fold, check_history
 
 ITEMS = pl.Series("item", [f"i{k}" for k in range(8)])
-SMALL = sasrec.Settings(width=16, heads=2, length=6, batch=16, epochs=8, learning_rate=0.01)
+SMALL = sasrec.SASRecSettings(width=16, heads=2, length=6, batch=16, epochs=8, learning_rate=0.01)
 
 
 def places(*rows):
@@ -64,7 +64,7 @@ def test_knn_scores_are_sums_over_the_query_in_any_order():
 
 
 def test_top_leaves_the_query_out_and_breaks_ties_by_the_catalogue():
-    popular = Popularity(np.array([9.0, 5.0, 7.0, 5.0, 5.0]))
+    popular = MostPopular(np.array([9.0, 5.0, 7.0, 5.0, 5.0]))
     best = retrieval.top(popular, places([0], [2, 1]), 3)
     assert best.tolist() == [[2, 1, 3], [0, 3, 4]]
 
@@ -125,7 +125,7 @@ def test_a_query_is_all_that_lies_strictly_before():
 
 
 def by_counts(*counts):
-    return FirstStage(Popularity(np.array(counts, dtype=float)), {})
+    return FirstStage(MostPopular(np.array(counts, dtype=float)), {})
 
 
 def test_lists_are_the_top_of_the_first_stage():
@@ -266,7 +266,7 @@ def quick(monkeypatch):
 
 
 def scores(first):
-    return first.scorer.score(places([3, 4, 5], [20]))
+    return first.retriever.score(places([3, 4, 5], [20]))
 
 
 def test_the_better_on_validation_is_chosen(quick):
@@ -275,14 +275,14 @@ def test_the_better_on_validation_is_chosen(quick):
     at = report["validation_recall5"]
     assert list(at) == ["popularity", "knn", "sasrec"]
     assert report["chosen"] == max(("knn", "sasrec"), key=at.get)
-    assert isinstance(first.scorer, sasrec.SASRec if report["chosen"] == "sasrec" else ItemKnn)
+    assert isinstance(first.retriever, sasrec.SASRec if report["chosen"] == "sasrec" else ItemKnn)
     assert at["knn"] > at["popularity"]
     assert set(report["validation_recall50"].values()) == {1.0}
 
 
 @pytest.mark.parametrize("winner", ["knn", "sasrec"])
 def test_the_choice_follows_recall(monkeypatch, winner):
-    good, bad = Popularity(np.arange(30.0)), Popularity(-np.arange(30.0))
+    good, bad = MostPopular(np.arange(30.0)), MostPopular(-np.arange(30.0))
     monkeypatch.setattr(retrieval, "fit", lambda name, *_: good if name == winner else bad)
     interactions, users, history, later, items = world()
     liked = pl.when(pl.col("item").is_in([f"i{k}" for k in range(15, 30)])).then(5.0).otherwise(1.0)
@@ -290,7 +290,7 @@ def test_the_choice_follows_recall(monkeypatch, winner):
         interactions, users, history, later.with_columns(rating=liked), items, 5, 4, 4.0, 1
     )
     assert report["chosen"] == winner
-    assert first.scorer is good
+    assert first.retriever is good
 
 
 def test_planted_leak_labels_of_test_users_change_nothing(quick):
@@ -299,9 +299,9 @@ def test_planted_leak_labels_of_test_users_change_nothing(quick):
     first, leaky = retrieval.choose(*world([planted]), 5, 4, 4.0, 1)
     assert leaky == report
     np.testing.assert_array_equal(scores(first), scores(plain))
-    for user, scorer in first.apart.items():
-        np.testing.assert_array_equal(scorer.score(places([7])), plain.apart[user].score(places([7])))
-    # the test has teeth: the same rows of a train user do change the scorer
+    for user, retriever in first.apart.items():
+        np.testing.assert_array_equal(retriever.score(places([7])), plain.apart[user].score(places([7])))
+    # the test has teeth: the same rows of a train user do change the retriever
     seen, _ = retrieval.choose(*world([rows("u05", [2, 3, 4, 25], [100, 101, 102, 103])]), 5, 4, 4.0, 1)
     assert not np.array_equal(scores(seen), scores(plain))
 
@@ -316,16 +316,16 @@ def test_a_train_user_is_retrieved_for_by_a_scorer_that_never_saw_them():
     train = {f"u{u}": np.array([u % 8, (u + 1) % 8]) for u in range(8)}
     apart = retrieval.cross_fitted("popularity", train, 8, 4, 0)
     assert set(apart) == set(train)
-    assert len({id(scorer) for scorer in apart.values()}) == 4
-    for user, scorer in apart.items():
-        shared = [u for u in train if apart[u] is scorer]
+    assert len({id(retriever) for retriever in apart.values()}) == 4
+    for user, retriever in apart.items():
+        shared = [u for u in train if apart[u] is retriever]
         rest = np.bincount(np.concatenate([train[u] for u in train if u not in shared]), minlength=8)
-        np.testing.assert_array_equal(scorer.counts, rest)
+        np.testing.assert_array_equal(retriever.counts, rest)
         assert user in shared
 
 
 def test_the_scorer_apart_makes_the_lists_of_its_user():
-    down, up = Popularity(-np.arange(8.0)), Popularity(np.arange(8.0))
+    down, up = MostPopular(-np.arange(8.0)), MostPopular(np.arange(8.0))
     first = FirstStage(down, {"a": up})
     best = first.top([window([0], [1], "a"), window([0], [1], "b"), window([7], [1], "a")], 2)
     assert best.tolist() == [[7, 6], [1, 2], [6, 5]]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rlrf4rec.params import load
-from rlrf4rec.ranking.lists import Catalogue, Lists
+from rlrf4rec.ranking.lists import ItemFeatures, Lists
 from rlrf4rec.reward import models
 from rlrf4rec.stages import tune_reward
 
@@ -31,8 +31,8 @@ class World:
     def draw(self, *shape):
         return torch.randn(shape, generator=self.generator)
 
-    def catalogue(self):
-        return Catalogue(self.draw(20, WIDTH), torch.ones(20, 2), self.draw(20))
+    def item_features(self):
+        return ItemFeatures(self.draw(20, WIDTH), torch.ones(20, 2), self.draw(20))
 
     def texts(self, name):
         return self.draw(USERS, 1 if name == "template" else 2, WIDTH)

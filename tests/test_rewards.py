@@ -12,7 +12,7 @@ from rlrf4rec.ranking import nets
 from rlrf4rec.ranking.lists import Lists
 from rlrf4rec.ranking.module import predict
 from rlrf4rec.reward import kinds, models
-from rlrf4rec.reward.rewards import Scorer, UserRewards, score, tasks
+from rlrf4rec.reward.rewards import RewardScorer, UserRewards, score, tasks
 
 
 class Dot(nn.Module):
@@ -39,7 +39,7 @@ TEXTS = torch.tensor([[[3.0, 2.0, 1.0], [1.0, 2.0, 3.0]], [[2.0, 3.0, 1.0], [0.0
 def run(nets=None, of=None, other_lists=8):
     nets = nets or [Dot()]
     of = of or {0: list(range(len(nets))), 1: list(range(len(nets)))}
-    scorer = Scorer(nets, of, lists(), k=2)
+    scorer = RewardScorer(nets, of, lists(), k=2)
     return score(scorer, tasks(lists(), TEXTS, {0: "A", 1: "A"}, other_lists, 0), "test")
 
 
@@ -81,7 +81,7 @@ def test_reward_models_train_and_score_with_one_thread_whatever_there_is(threads
 def test_killed_scoring_goes_on_with_the_users_that_are_missing(monkeypatch):
     whole = run()
     monkeypatch.setattr("rlrf4rec.store.EVERY", 0.0)
-    real, seen = Scorer.predict_step, []
+    real, seen = RewardScorer.predict_step, []
 
     def step(self, task):
         if len(seen) == 1:
@@ -90,7 +90,7 @@ def test_killed_scoring_goes_on_with_the_users_that_are_missing(monkeypatch):
         seen.append(task.user)
         return real(self, task)
 
-    monkeypatch.setattr(Scorer, "predict_step", step)
+    monkeypatch.setattr(RewardScorer, "predict_step", step)
     with pytest.raises(RuntimeError, match="killed"):
         run(other_lists=1)
     again = run(other_lists=1)
@@ -149,7 +149,7 @@ def test_a_text_is_paid_for_what_fits_its_user_alone():
     item, label = torch.arange(3).repeat(4, 1), torch.eye(3, dtype=torch.int64)[[0, 1, 2, 1]]
     of = Lists(torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 0, 1]), item, label, torch.zeros(4))
     texts = torch.tensor([6.0, 3.0, 1.0]).log() * torch.tensor([1.0, 0.0])[None, :, None].expand(2, 2, 1)
-    scorer = Scorer([Dot(), Dot(2.0)], {0: [0, 1], 1: [0, 1]}, of, k=2)
+    scorer = RewardScorer([Dot(), Dot(2.0)], {0: [0, 1], 1: [0, 1]}, of, k=2)
     first, second = score(scorer, tasks(of, texts, {0: "A", 1: "A"}, 2, 0), "test")
     half = np.log(6) / 2
     assert first.per_model("personal").flatten().tolist() == pytest.approx([half, 0, 2 * half, 0], abs=1e-6)
@@ -266,16 +266,16 @@ def test_text_bank():
 @pytest.mark.parametrize("name", nets.NETS)
 def test_every_net_can_be_the_reward_model(name, tmp_path):
     """One step moves the weights, and what is saved scores as what was trained."""
-    catalogue, texts, of = world()
+    item_features, texts, of = world()
     h = models.Hyperparameters(learning_rate=0.01, weight_decay=0.0, width=8, epochs=1)
-    net = models.new(name, catalogue, texts, LENGTH, 0.0, h.width, 3)
+    net = models.new(name, item_features, texts, LENGTH, 0.0, h.width, 3)
     before = {key: value.detach().clone() for key, value in net.named_parameters()}
     losses = models.train(net, name, of, texts, h, len(of), 3)
     assert len(losses) == 1
     assert np.isfinite(losses[0])
     assert [key for key, value in net.named_parameters() if torch.equal(before[key], value)] == []
     models.save(tmp_path / "models.safetensors", {"A-0": net.eval()}, name, h.width)
-    read = models.load(tmp_path / "models.safetensors", catalogue, LENGTH)["A-0"]
+    read = models.load(tmp_path / "models.safetensors", item_features, LENGTH)["A-0"]
     text = texts[of.user, 0]
     assert type(read) is type(net)
     assert torch.equal(predict(read, of, text), predict(net, of, text))

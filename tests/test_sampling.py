@@ -6,11 +6,11 @@ import torch
 
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.sampling import nucleus
-from rlrf4rec.sampling.generate import Settings, common_prefix, generate, prefix_cache
+from rlrf4rec.sampling.generate import SamplingSettings, common_prefix, generate, prefix_cache
 from rlrf4rec.sampling.sampler import Sampler, blank_tokens, sample_texts, stop_tokens, to_text
 from rlrf4rec.sampling.shared_attention import NAME
 
-SETTINGS = Settings(temperature=1.0, top_k=0, top_p=0.9, max_tokens=6, stop=frozenset([2, 9]))
+SETTINGS = SamplingSettings(temperature=1.0, top_k=0, top_p=0.9, max_tokens=6, stop=frozenset([2, 9]))
 PROMPTS = [[1, 5, 6, 7, 8], [1, 5, 6, 11, 12, 13, 14], [1, 5, 6, 20], [1, 5, 6, 21, 3]]
 
 

@@ -91,5 +91,5 @@ def test_a_best_value_at_the_edge_of_its_range_is_named():
     assert study.at_edge({"rate": 0.01, "decay": 1.0, "point": 3.0}, ranges) == []
     assert study.at_edge({"rate": 0.0011, "decay": 1.99}, ranges) == ["rate", "decay"]
     assert study.at_edge({}, ranges) == []
-    assert study.told(["rate"]) == "; at the edge of its range: rate"
-    assert study.told([]) == ""
+    assert study.edge_note(["rate"]) == "; at the edge of its range: rate"
+    assert study.edge_note([]) == ""

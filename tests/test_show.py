@@ -13,7 +13,6 @@ from tokenizers import AddedToken
 from rlrf4rec import paths, show
 from rlrf4rec.cli import main
 from rlrf4rec.params import load
-from rlrf4rec.prompting import template
 from rlrf4rec.stages import prompt as stage
 from rlrf4rec.tables.interactions import ITEMS, USERS
 from rlrf4rec.tables.split import FOLD_USERS, HISTORY
@@ -29,7 +28,7 @@ class Letters:
     added_tokens_decoder = {1: AddedToken("<s>", special=True), 2: AddedToken("X", special=False)}
 
     def encode(self, text):
-        return [1, *text]
+        return [1, *map(ord, text)]
 
     def get_chat_template(self):
         return self.chat_template
@@ -58,7 +57,7 @@ def params(tmp_path, monkeypatch):
     rows = [(u, i, f"T{i}", r, i) for u, ratings in RATINGS.items() for i, r in enumerate(ratings)]
     HISTORY.write(pl.DataFrame(rows, ["user", "position", "item", "rating", "timestamp"], orient="row"), paths.HISTORY)
     shutil.copy(ROOT / "params.yaml", tmp_path)
-    change("  template: src/rlrf4rec/templates/movies.txt", "  template: t.txt")
+    change("prompt:\n  template: src/rlrf4rec/templates/movies.txt", "prompt:\n  template: t.txt")
 
     def write(liked=2, disliked=1, max_tokens=1024, chat="false"):
         change(
@@ -147,19 +146,19 @@ def test_a_title_that_holds_a_control_token_is_made_plain_and_counted(params, mo
 @pytest.mark.parametrize("chat", ["false", "true"])
 def test_the_tokens_of_the_parts_add_up(params, chat):
     shown = show.look_up("a", params(chat=chat))
-    assert sum(count for _, count in shown.tokens) == len(Letters().encode(shown.prompt))
-    names = ["examples", "own part"]
-    form = ["form of the chat", *names, "form of the chat, forced beginning"]
-    assert [name for name, _ in shown.tokens] == (form if chat == "true" else names)
+    assert sum(count for *_, count in shown.parts) == len(Letters().encode(shown.prompt))
+    form = ["form", "examples", "own", "end"]
+    assert [name for name, *_ in shown.parts] == (form if chat == "true" else form[1:3])
+    assert "".join(text for _, text, _ in shown.parts) == shown.prompt
     if chat == "true":
-        assert [count for _, count in shown.tokens] == [1 + len("[user]"), len(EXAMPLES), len(OWN), len("[assistant]")]
+        assert [count for *_, count in shown.parts] == [1 + len("[user]"), len(EXAMPLES), len(OWN), len("[assistant]")]
 
 
-def test_a_forced_beginning_counts_apart():
-    made = template.Template(1, "films", (), "ex", " likes")
-    prompt = made.write("a", "b")
-    counted = show.count_tokens(prompt, show.parts_of(prompt, made), Letters())
-    assert counted[-1] == ("form of the chat, forced beginning", len(" likes"))
+def test_a_forced_beginning_counts_apart(params):
+    path = Path("t.txt")
+    path.write_text(path.read_text() + " likes")
+    shown = show.look_up("a", params())
+    assert shown.parts[-1] == ("end", " likes", len(" likes"))
 
 
 def test_a_prompt_that_other_params_have_made_is_shown_and_said_to_be_old(params, monkeypatch, capsys):
@@ -184,7 +183,8 @@ def test_on_a_terminal_the_parts_are_told_apart_and_no_line_is_broken(params):
             return True
 
     prompt = params() and EXAMPLES + OWN.replace("T0", "T0" * 200)
-    long = show.Shown("a", prompt, 3, (0, len(EXAMPLES), len(prompt)), [], [], False)
+    parts = [("examples", EXAMPLES, 1), ("own", prompt.removeprefix(EXAMPLES), 1)]
+    long = show.Shown("a", 3, parts, [], False)
     stream = Terminal()
     show.print_prompt(long, stream)
     drawn = stream.getvalue()

@@ -10,8 +10,9 @@ from rlrf4rec.errors import RLRFError
 from rlrf4rec.files import atomic, read_json, write_csv, write_json
 from rlrf4rec.params import Prompt
 from rlrf4rec.progress import Progress
+from rlrf4rec.prompting.domain import Domain, natural_title
 from rlrf4rec.prompting.fitting import fitting
-from rlrf4rec.prompting.prompts import describe, item_description, natural_title, telling, template_text
+from rlrf4rec.prompting.prompts import telling, template_text
 from rlrf4rec.prompting.template import Template
 from rlrf4rec.seeds import derive
 from rlrf4rec.tables import vectors
@@ -107,15 +108,22 @@ def test_vectors_that_nobody_has_are_asked_for_by_nobody(tmp_path):
 
 
 def row(title, rating, position, year=1990, genres="Action|War"):
-    return {"title": title, "rating": float(rating), "position": position, "year": year, "genres": genres}
+    return {
+        "item": title,
+        "title": title,
+        "rating": float(rating),
+        "position": position,
+        "year": year,
+        "genres": genres,
+    }
 
 
 def test_titles_and_descriptions():
     assert natural_title("Usual Suspects, The") == "The Usual Suspects"
     assert natural_title("Me, Myself") == "Me, Myself"
-    assert describe("Heat", 1995, "Action|Crime") == "Heat (1995; Action, Crime)"
-    assert describe("Heat", None, "") == "Heat"
-    assert item_description("Heat", 1995, "Action|Crime") == "Heat (1995). Action, Crime"
+    assert Domain("films").rated("Heat", 1995, "Action|Crime") == "Heat (1995; Action, Crime)"
+    assert Domain("films").rated("Heat", None, "") == "Heat"
+    assert Domain("films").described("Heat", 1995, "Action|Crime") == "Heat (1995). Action, Crime"
 
 
 def test_the_most_telling_ratings_are_the_highest_and_the_lowest_in_time_order():
@@ -128,19 +136,19 @@ def test_the_most_telling_ratings_are_the_highest_and_the_lowest_in_time_order()
 
 def test_the_template_names_genres_against_the_usual_and_the_era():
     history = [row("a", 5, 0, 1980, "War"), row("b", 5, 1, 1990, "War|Drama"), row("c", 1, 2, 2000, "Comedy|Drama")]
-    assert template_text(history, {"Drama": 0.9}) == "likes war, drama films of 1980; not comedy"
-    assert template_text([row("a", 5, 0, None, "")], {}) == "likes all kinds of films"
-    assert template_text([row("a", 5, 0, 1990, "War")], {}, "books") == "likes war books of 1990"
+    assert template_text(history, {"Drama": 0.9}, Domain("films")) == "likes war, drama films of 1980; not comedy"
+    assert template_text([row("a", 5, 0, None, "")], {}, Domain("films")) == "likes all kinds of films"
+    assert template_text([row("a", 5, 0, 1990, "War")], {}, Domain("books")) == "likes war books of 1990"
 
 
-EXAMPLES = Template(1, "films", ("genres",), "ex", "")
+EXAMPLES = Template(1, Domain("films", item="Movie"), "ex", "")
 
 
 class Tokenizer:
     """A token a word."""
 
     def encode(self, text):
-        return text.split()
+        return [len(word) for word in text.split()]
 
 
 def test_a_prompt_too_long_loses_disliked_ratings_first():
@@ -152,9 +160,9 @@ def test_a_prompt_too_long_loses_disliked_ratings_first():
         )
 
     whole, cut = fitting("u", EXAMPLES, history, prompt(100), Tokenizer())
-    assert (whole["items"], cut) == (3, False)
+    assert (len(whole["ratings"]), cut) == (3, False)
     less, cut = fitting("u", EXAMPLES, history, prompt(8), Tokenizer())
-    assert (less["items"], cut) == (2, True)
+    assert (len(less["ratings"]), cut) == (2, True)
     assert "Disliked: -" in less["prompt"]
     assert "Liked: a; b" in less["prompt"]
     with pytest.raises(RLRFError, match="user u: even one rating"):

@@ -54,7 +54,7 @@ def test_numbers_are_turned_without_losing_anything():
         def rows(self, _):
             return list(range(6))
 
-        def catalogue(self):
+        def item_features(self):
             return type("C", (), {"vectors": torch.zeros(1, 12)})
 
     made = turned_numbers(numbers, Tables(), 1)
@@ -77,7 +77,8 @@ def test_shuffled_preferences_are_the_same_texts_in_another_order():
         before, after = ([[row[name] for name in side] for side in sides] for row in (a, b))
         assert after in (before, before[::-1])
         turned += after != before
-        assert [a[name] for name in ("user", "half", "prompt")] == [b[name] for name in ("user", "half", "prompt")]
+        same = ("user", "half", "prompt", "prompt_tokens")
+        assert [a[name] for name in same] == [b[name] for name in same]
     assert 160 < turned < 240
     assert swapped.columns == many.columns
     assert shuffled(many, 3).equals(swapped)
@@ -146,23 +147,23 @@ def place(tmp_path, monkeypatch):
 
 
 def test_what_a_kind_is_told_stands_side_by_side(place):
-    told = material(place, "encode/round1", "encode/none", "encode/items")
-    assert told.texts.shape == (4, 8)
-    assert told.texts[0].tolist() == [7.0] * 4 + [1.0] * 4
-    assert told.seen.tolist() == [0]
-    assert told.lists.user.tolist() == [0]
-    assert told.candidates.user.tolist() == [2]
-    assert told.candidates.label.sum() == 0
-    assert told.catalogue.vectors.shape == (4, 4)
+    given = material(place, "encode/round1", "encode/none", "encode/items")
+    assert given.texts.shape == (4, 8)
+    assert given.texts[0].tolist() == [7.0] * 4 + [1.0] * 4
+    assert given.seen.tolist() == [0]
+    assert given.lists.user.tolist() == [0]
+    assert given.candidates.user.tolist() == [2]
+    assert given.candidates.label.sum() == 0
+    assert given.item_features.vectors.shape == (4, 4)
 
 
 def test_a_kind_of_several_texts_is_told_their_mean_to_learn_from_and_to_score_with(place):
     several = torch.arange(48.0).view(4, 3, 4)
     write_texts(paths.vectors("several"), several, place.users["user"])
     write_texts(paths.vectors("mean"), several.mean(dim=1, keepdim=True), place.users["user"])
-    told, same = (material(place, f"encode/{name}", "encode/base", "encode/items") for name in ("several", "mean"))
-    assert torch.equal(told.texts, same.texts)
-    assert told.texts[0].tolist() == [4.0, 5.0, 6.0, 7.0] + [3.0] * 4
+    given, same = (material(place, f"encode/{name}", "encode/base", "encode/items") for name in ("several", "mean"))
+    assert torch.equal(given.texts, same.texts)
+    assert given.texts[0].tolist() == [4.0, 5.0, 6.0, 7.0] + [3.0] * 4
 
 
 def test_what_a_kind_can_t_be_told_is_named(place):

@@ -8,6 +8,7 @@ import pytest
 from rlrf4rec.errors import ParamsError
 from rlrf4rec.params import Prompt
 from rlrf4rec.prompting import template
+from rlrf4rec.prompting.domain import Domain
 from rlrf4rec.prompting.fitting import as_chat, fitting
 
 FOLDER = Path(template.__file__).parent.parent / "templates"
@@ -21,11 +22,11 @@ def written(tmp_path, text):
     return template.read(tmp_path / "t.txt")
 
 
-@pytest.mark.parametrize("name", ["movies", "movies_masked", "books", "products", "generic"])
+@pytest.mark.parametrize("name", ["movies", "books", "products", "generic"])
 def test_a_template_of_the_repository_has_examples_in_the_form_of_the_own_part(name):
     found = template.read(FOLDER / f"{name}.txt")
     assert found.version >= 1
-    assert found.factors
+    assert found.domain.factors
     examples = found.examples.split("\n\n")
     assert len(examples) == 3
     for example in examples:
@@ -34,19 +35,19 @@ def test_a_template_of_the_repository_has_examples_in_the_form_of_the_own_part(n
         assert example.splitlines()[2].startswith("Taste: likes ")
 
 
-@pytest.mark.parametrize("name", ["movies", "movies_masked", "books", "products", "generic"])
+@pytest.mark.parametrize("name", ["movies", "books", "products", "generic"])
 def test_an_example_s_answer_speaks_of_the_factors_as_its_own_ratings_write_them(name):
     found = template.read(FOLDER / f"{name}.txt")
     for example in found.examples.split("\n\n"):
         disliked, liked, answer = [line.partition(": ")[2] for line in example.splitlines()]
         likes, _, dislikes = answer.removeprefix("likes ").partition("; not ")
-        kinds, mark, rest = likes.partition(f" {found.domain}")
+        kinds, mark, rest = likes.partition(f" {found.domain.items}")
         assert mark
         assert set(kinds.split(", ")) <= facts(liked)
         assert set(dislikes.split(", ")) <= facts(disliked) - set(kinds.split(", "))
         years = sorted(fact for fact in facts(liked) if fact.isdecimal())
-        assert rest == (f" of {years[0]} to {years[-1]}" if "years" in found.factors else rest)
-        assert bool(rest) == ("years" in found.factors or "use" in found.factors)
+        assert rest == (f" of {years[0]} to {years[-1]}" if "years" in found.domain.factors else rest)
+        assert bool(rest) == ("years" in found.domain.factors or "use" in found.domain.factors)
 
 
 def facts(ratings):
@@ -56,7 +57,7 @@ def facts(ratings):
 
 def test_a_prompt_ends_where_the_llm_goes_on(tmp_path):
     found = written(tmp_path, HEAD + EXAMPLES + OWN + "\n")
-    assert (found.version, found.domain, found.factors, found.prefix) == (2, "teas", ("taste", "origin"), "")
+    assert (found.version, found.domain, found.prefix) == (2, Domain("teas", ("taste", "origin")), "")
     assert found.write("Sencha (Green)", "") == f"{EXAMPLES}\n\nDisliked: -\nLiked: Sencha (Green)\nTaste:"
 
 
@@ -127,8 +128,8 @@ class Chat:
 
 
 def test_a_chat_has_the_forced_beginning_in_the_answer_and_one_token_of_the_beginning():
-    assert as_chat("Taste: likes", " likes", Chat()) == "[user]Taste:[assistant]likes"
-    assert as_chat("Taste:", "", Chat(begins=False)) == "<s>[user]Taste:[assistant]"
+    assert as_chat("Taste:", " likes", Chat()) == ("[user]", "[assistant]likes")
+    assert as_chat("Taste:", "", Chat(begins=False)) == ("<s>[user]", "[assistant]")
 
 
 def test_without_a_chat_template_there_is_no_chat():
@@ -141,8 +142,13 @@ def test_without_a_chat_template_there_is_no_chat():
 @pytest.mark.parametrize("chat", [False, True])
 def test_the_tokens_of_a_chat_count_too(chat):
     prompt = Prompt(template="t", chat=chat, titles="shown", liked=1, disliked=1, max_tokens=500)
-    rating = {"rating": 4.0, "position": 0, "title": "Heat", "year": 1995, "genres": "War"}
-    made = template.Template(1, "films", (), "ex", "")
+    rating = {"rating": 4.0, "position": 0, "title": "Heat", "year": 1995, "genres": "War", "item": "h"}
+    made = template.Template(1, Domain("films"), "ex", "")
     row, _ = fitting("u", made, [rating], prompt, Chat())
     assert row["prompt"].startswith("[user]ex" if chat else "ex")
-    assert row["tokens"] == len(row["prompt"]) + 1
+    assert row["tokens"] == Chat().encode(row["prompt"])
+    assert [part["part"] for part in row["parts"]] == (
+        ["form", "examples", "own", "end"] if chat else ["examples", "own"]
+    )
+    assert "".join(part["text"] for part in row["parts"]) == row["prompt"]
+    assert sum(part["token_count"] for part in row["parts"]) == len(row["tokens"])

@@ -11,7 +11,7 @@ from test_ranking import build, world
 
 from rlrf4rec import trainers
 from rlrf4rec.alignment import module
-from rlrf4rec.alignment.module import Dpo
+from rlrf4rec.alignment.module import DpoModule
 from rlrf4rec.lists import sasrec
 from rlrf4rec.llm import predict
 from rlrf4rec.ranking.module import Ranker, fit
@@ -46,8 +46,8 @@ def job(request, monkeypatch):
 
 def ranker():
     """Losses and weights of a small re-ranker."""
-    catalogue, texts, lists = world()
-    net = build("match", catalogue, texts)
+    item_features, texts, lists = world()
+    net = build("match", item_features, texts)
     losses = fit(Ranker(net, "match", lists, texts, 0.01, 0.0, 1), 2, 64, 1)
     return losses, net.state_dict()
 
@@ -64,8 +64,8 @@ def test_in_a_job_of_four_tasks_a_training_gives_what_it_gives_alone(job):
 def test_every_lightning_trainer_runs_in_a_job_of_four_tasks(job, llama):
     job()
     policy, reference, _ = tuned(llama)
-    assert module.train(Dpo(policy, PAIRS, reference, SETTINGS), "test", None)
-    assert sasrec.fit([torch.arange(5).numpy()], 6, 0, sasrec.Settings(width=4, heads=2, epochs=1)).losses
+    assert module.train(DpoModule(policy, PAIRS, reference, SETTINGS), "test", None)
+    assert sasrec.fit([torch.arange(5).numpy()], 6, 0, sasrec.SASRecSettings(width=4, heads=2, epochs=1)).losses
     taken = []
     predict._by_lightning(torch.nn.Linear(1, 1), lambda batch: batch + 1, [1, 2], taken.append)
     assert taken == [2, 3]

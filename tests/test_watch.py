@@ -1,5 +1,6 @@
 import math
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -7,24 +8,21 @@ import pytest
 import torch
 
 from rlrf4rec.alignment import module, packed
-from rlrf4rec.alignment.module import Dpo, Settings
+from rlrf4rec.alignment.module import DpoModule, DpoSettings
 from rlrf4rec.alignment.packed import TokenPair
 from rlrf4rec.alignment.policy import new_policy, save_adapter
 from rlrf4rec.llm.models import load_policy
 from rlrf4rec.params import Watch
-from rlrf4rec.prompting.prompts import by_liking, masked, named, parts, telling, template_text, top_genres
-from rlrf4rec.prompting.template import Template
+from rlrf4rec.prompting import template
+from rlrf4rec.prompting.prompts import by_liking, masked, named, telling, template_text, top_genres
+from rlrf4rec.prompting.template import read
 from rlrf4rec.stages import watch
 from rlrf4rec.texts import genres, statistics, titles
 from rlrf4rec.texts.measures import MEASURES, Reader, corpus_measures
 
 GENRES = ["Action", "Comedy", "Drama", "Film-Noir", "Mystery", "Romance", "Sci-Fi", "War"]
 TITLES = ["Usual Suspects, The", "Twelve Monkeys", "Heat", "Hate (Haine, La)", "Wild Bunch, The", "Love Affair"]
-
-
-def written(examples, liked, disliked):
-    """A prompt with these examples."""
-    return Template(1, "films", (), examples, "").write(named(liked), named(disliked))
+FILMS = read(Path(template.__file__).parent.parent / "templates" / "movies.txt").domain
 
 
 def test_words_and_distinct_n_by_hand():
@@ -40,10 +38,12 @@ def test_copied_share_by_hand():
     source = frozenset(statistics.grams("likes dark action thrillers of the 1980s", 3))
     assert statistics.copied_grams("likes dark action and romance", source) == 1 / 3
     assert statistics.copied_grams("dark action", source) is None
-    words = statistics.content_words("dark action thrillers of the 1980s")
+    words = statistics.content_words("dark action thrillers of the 1980s", FILMS.own_words)
     assert words == {"dark", "action", "thrillers", "1980s"}  # `of` and `the` say nothing
-    assert statistics.copied_words("likes the dark comedies of the 1980s", words) == pytest.approx(2 / 3)
-    assert statistics.copied_words("likes films", words) is None
+    assert statistics.copied_words("likes the dark comedies of the 1980s", words, FILMS.own_words) == pytest.approx(
+        2 / 3
+    )
+    assert statistics.copied_words("likes films", words, FILMS.own_words) is None
 
 
 def test_years_decades_and_ratings():
@@ -105,7 +105,7 @@ def test_which_titles_are_known():
     ],
 )
 def test_named_genres(text, liked, disliked):
-    assert genres.named(text, GENRES) == (liked, disliked)
+    assert genres.named(text, GENRES, FILMS) == (liked, disliked)
 
 
 def test_hits_and_their_chance_by_hand():
@@ -129,17 +129,11 @@ def history():
 
 
 def test_masked_titles_keep_year_genres_and_order():
-    prompt = written("Liked: X\nTaste: y", *telling(masked(history()), 3, 3))
-    assert parts(prompt)[1] == "Movie 3 (1990; Comedy)\nLiked: Movie 1 (1995; Action, War); Movie 2 (1995; Drama)"
+    liked, disliked = telling(masked(history(), FILMS), 3, 3)
+    assert named(disliked, FILMS) == "Movie 3 (1990; Comedy)"
+    assert named(liked, FILMS) == "Movie 1 (1995; Action, War); Movie 2 (1995; Drama)"
     assert history()[0]["title"] == "Heat"
-    assert template_text(masked(history()), {}) == template_text(history(), {})
-
-
-def test_a_prompt_falls_into_examples_and_own_ratings():
-    assert parts(written("Disliked: -\nLiked: X\nTaste: y", history()[:1], [])) == (
-        "Disliked: -\nLiked: X\nTaste: y",
-        "-\nLiked: Heat (1995; Action, War)",
-    )
+    assert template_text(masked(history(), FILMS), {}, FILMS) == template_text(history(), {}, FILMS)
 
 
 def test_top_genres_are_those_of_liked_films_beyond_the_usual():
@@ -157,7 +151,7 @@ def texts(*rows):
 def reader():
     prompts = dict.fromkeys("ab", ("Taste: likes dark films; not war", "Heat (1995; Action, War) 5/5"))
     liked = {"a": ["Action"], "b": ["Comedy"]}
-    return Reader(prompts, liked, Counter(["Action", "Comedy"]), GENRES, TITLES)
+    return Reader(FILMS, prompts, liked, Counter(["Action", "Comedy"]), GENRES, TITLES)
 
 
 def test_measures_of_texts_by_hand():
@@ -203,14 +197,7 @@ def test_corpus_measures_of_a_collapsed_policy():
     assert found["similarity_between_users"] == pytest.approx(1.0)
 
 
-class Numbers:
-    """A tokenizer of texts that are numbers."""
-
-    def encode(self, text):
-        return [int(word) for word in text.split()]
-
-
-SETTINGS = Settings(0.5, 0.01, 2, 6, 0.0, 0.0, 1.0, "float32", 1)
+SETTINGS = DpoSettings(0.5, 0.01, 2, 6, 0.0, 0.0, 1.0, "float32", 1)
 
 
 def log_prob(model, prompt, completion):
@@ -232,9 +219,9 @@ def test_divergence_is_the_mean_log_ratio_of_own_texts(llama, tmp_path):
     policy = new_policy(llama(packed.NAME), 4, 8, 0.0, 0)
     pairs = [TokenPair(prompts[u], *tokens[u]) for u in prompts]
     reference = module.reference_log_probs(policy, pairs, 2, "float32", "test", None)
-    module.train(Dpo(policy, pairs, reference, SETTINGS), "test", None)
+    module.train(DpoModule(policy, pairs, reference, SETTINGS), "test", None)
     save_adapter(policy, tmp_path / "base", tmp_path / "round1")
-    table = pl.DataFrame({"user": list(prompts), "prompt": [" ".join(map(str, p)) for p in prompts.values()]})
+    table = pl.DataFrame({"user": list(prompts), "tokens": list(prompts.values())})
     own = pl.DataFrame([{"user": u, "sample": s, "tokens": t} for u in tokens for s, t in enumerate(tokens[u])])
     block = Watch(kl_users=3, top_genres=1, bootstrap=100, batch=2, precision="float32")
     llama().save_pretrained(tmp_path / "base")
@@ -243,8 +230,8 @@ def test_divergence_is_the_mean_log_ratio_of_own_texts(llama, tmp_path):
     )
     ratios = by_hand(alone, llama(), prompts, tokens)
     base = llama(packed.NAME)
-    kl, error = watch.divergence(merged, base, Numbers(), own, table, list(prompts), block, "round1")
+    kl, error = watch.divergence(merged, base, own, table, list(prompts), block, "round1")
     assert kl == pytest.approx(np.mean(ratios), abs=1e-4)
     assert error == pytest.approx(2 * np.std(ratios, ddof=1) / math.sqrt(3), abs=1e-4)
     assert abs(kl) > 0.01
-    assert watch.divergence(base, base, Numbers(), own, table, list(prompts), block, "base") == (0.0, 0.0)
+    assert watch.divergence(base, base, own, table, list(prompts), block, "base") == (0.0, 0.0)

@@ -13,8 +13,13 @@ from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM, P
 
 from rlrf4rec import paths
 from rlrf4rec.cli import run_stage
+from rlrf4rec.llm.tokenizer import load_tokenizer
 from rlrf4rec.params import load
 from rlrf4rec.params.rounds import write_rounds
+from rlrf4rec.prompting.prompts import named
+from rlrf4rec.prompting.template import own_part, read
+from rlrf4rec.tables.rewards import PAIRS
+from rlrf4rec.tables.texts import PROMPTS
 from rlrf4rec.tables.vectors import load_tensors
 
 ROOT = Path(__file__).parent.parent
@@ -123,8 +128,8 @@ def run_loop():
         for text, samples in loop.samples.items():
             if samples.policy == name:
                 write(text, samples)
-    for kind, told in loop.rankers.items():
-        run_stage("train_ranker", [kind, told.text, told.beside, told.items])
+    for knowledge, inputs in loop.rankers.items():
+        run_stage("train_ranker", [knowledge, inputs.text, inputs.beside, inputs.items])
     for stage in ("evaluate", "watch"):
         run_stage(stage, [])
 
@@ -170,6 +175,7 @@ def test_two_rounds_from_the_policy_before_with_users_that_tune_and_rank(place):
     assert texts.n_unique() > ITEMS // 2
     rewards = pl.read_parquet(paths.rewards("round2"))
     assert rewards["reward"].equals(rewards["smooth"].alias("reward"))
+    as_it_was_told()
     assert not rewards["judged"].equals(rewards["reward"].alias("judged"))
     # A policy is its own reference before its first step, so the loss begins at log 2 in both rounds.
     for name in ("round1", "round2"):
@@ -187,16 +193,31 @@ def test_two_rounds_from_the_policy_before_with_users_that_tune_and_rank(place):
     assert metrics("evaluate")["family"]["reward gain of round2"]["p_holm"] > 0
 
 
+def as_it_was_told():
+    """Prompts lie with the tokens that the tokenizer gives, with their parts, and with the ratings in them."""
+    tokenizer, words = load_tokenizer(paths.LLM), read(TEMPLATES / "movies.txt").domain
+    prompts = PROMPTS.read(paths.PROMPTS)
+    for row in prompts.iter_rows(named=True):
+        assert tokenizer.encode(row["prompt"]) == row["tokens"]
+        examples, own = (part["text"] for part in row["parts"])
+        assert examples + own == row["prompt"]
+        liked, disliked = ([r for r in row["ratings"] if r["liked"] == side] for side in (True, False))
+        assert own == own_part(named(liked, words), named(disliked, words))
+        assert row["ratings"] == disliked + liked
+    pairs = PAIRS.read(paths.pairs("round1")).join(prompts, on="user")
+    assert pairs["prompt_tokens"].equals(pairs["tokens"].alias("prompt_tokens"))
+
+
 def test_with_the_base_llm_as_reference_a_second_round_does_not_begin_at_it(place):
     """TRL's engine, retrieved lists, hidden titles, rewards of the paper's kind, and the study's stages."""
     changes = {
         "split": {"protocol": "retrieved"},
         "knowledge": {"items": "none"},
-        "prompt": {"titles": "masked", "template": "src/rlrf4rec/templates/movies_masked.txt"},
+        "prompt": {"titles": "masked"},
         "reward_model": {"net": "setrank", "texts": "llm"},
         "reward": {"kind": "ndcg"},
         "dpo": {"engine": "trl", "epochs": 3},
-        "train_dpo": {"learning_rate": 0.005},
+        "train_dpo": {"learning_rate": 0.02},
     }
     write_params(place, changes)
     write_rounds(Path("params.yaml"), 2)
@@ -205,6 +226,8 @@ def test_with_the_base_llm_as_reference_a_second_round_does_not_begin_at_it(plac
     assert pl.read_parquet(paths.texts("items"))["text"].unique().to_list() == ["item"]
     prompts = pl.read_parquet(paths.PROMPTS)["prompt"]
     assert not any("Title" in prompt for prompt in prompts)
+    assert all("Liked: Movie" in prompt for prompt in prompts)
+    as_it_was_told()
     rewards = pl.read_parquet(paths.rewards("round1"))
     assert rewards["reward"].equals(rewards["ndcg"].alias("reward"))
     first, second = (pl.read_csv(paths.plot("train_dpo", name))["loss"][0] for name in ("round1", "round2"))
@@ -228,8 +251,8 @@ def run_study():
     run_stage("train_policy", ["shuffled"])
     run_stage("sample", ["shuffled", "shuffled", "evaluated"])
     run_stage("encode", ["shuffled"])
-    for kind, told in params.controls.items():
-        run_stage("control", [kind, told.text, told.beside, told.items])
+    for knowledge, inputs in params.controls.items():
+        run_stage("control", [knowledge, inputs.text, inputs.beside, inputs.items])
     for stage in ("evaluate_controls", "reliability"):
         run_stage(stage, [])
     run_stage("learning_curve", ["round1"])

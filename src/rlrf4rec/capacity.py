@@ -11,7 +11,7 @@ from typing import Any
 
 from rlrf4rec import cost, estimate, machine, paths
 from rlrf4rec.errors import ParamsError
-from rlrf4rec.estimate import GB, Llm, Machine, Need, Work, needs, refuse, share_of_sampling
+from rlrf4rec.estimate import GB, LlmSize, Machine, Need, Work, needs, refuse, share_of_sampling
 from rlrf4rec.params import Params, recipes
 from rlrf4rec.params.recipes import Recipe
 from rlrf4rec.stages import STAGES
@@ -21,7 +21,7 @@ SMALL_ENCODER = 384  # width of the default encoder's vectors
 USUAL = "default"  # the recipe that an estimate goes by before anything is fetched
 
 
-def known_llm(folder: Path = paths.LLM) -> Llm | None:
+def known_llm(folder: Path = paths.LLM) -> LlmSize | None:
     """The numbers of the LLM that was fetched; None while there is none."""
     weights = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
     if not (folder / "config.json").is_file() or not weights:
@@ -29,7 +29,7 @@ def known_llm(folder: Path = paths.LLM) -> Llm | None:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     hidden, heads = config.get("hidden_size", 0), config.get("num_attention_heads", 1)
     head = config.get("head_dim") or hidden // max(1, heads)
-    return Llm(
+    return LlmSize(
         weights / estimate.BYTES.get(str(config.get("dtype")), 2),
         config.get("num_hidden_layers", 0),
         hidden,
@@ -97,7 +97,7 @@ def work_here(p: Params) -> Work:
     import polars as pl
 
     table = pl.read_parquet(paths.PROMPTS, columns=["prompt", "tokens"])
-    tokens = min(p.prompt.max_tokens, round(float(table["tokens"].mean())))  # type: ignore[arg-type]
+    tokens = min(p.prompt.max_tokens, round(float(table["tokens"].list.len().mean())))  # type: ignore[arg-type]
     first, last = str(table["prompt"].min()), str(table["prompt"].max())
     same = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
     shared = round(tokens * same / float(table["prompt"].str.len_chars().mean()))  # type: ignore[arg-type]
@@ -130,7 +130,7 @@ def show(p: Params, recipe: Recipe | None = None) -> None:
     if recipe is None and there is None and USUAL in recipes.names():
         recipe = recipes.read(USUAL)
         print(f"nothing is fetched yet: by the numbers of {recipe.path}")
-    llm = Llm(**recipe.model) if recipe and recipe.model else there
+    llm = LlmSize(**recipe.model) if recipe and recipe.model else there
     if llm is None:
         raise ParamsError(f"{paths.LLM}: no LLM to estimate by; run `dvc repro fetch_models`")
     if recipe and recipe.work:
@@ -148,7 +148,7 @@ def show(p: Params, recipe: Recipe | None = None) -> None:
         print("it fits")
 
 
-def _same(llm: Llm, there: Llm | None) -> bool:
+def _same(llm: LlmSize, there: LlmSize | None) -> bool:
     """Whether the LLM that was fetched is this one, by its shape."""
     return there is not None and vars(there) | {"parameters": llm.parameters} == vars(llm)
 
@@ -164,7 +164,7 @@ def last_took(stages: set[str], cpu: str) -> dict[str, float]:
     return took | ({"all": sum(spent.values())} if spent else {})
 
 
-def table(p: Params, llm: Llm, work: Work, there: Machine, found: list[Need]) -> str:
+def table(p: Params, llm: LlmSize, work: Work, there: Machine, found: list[Need]) -> str:
     """Stages with what they take, their sum or largest, and what there is here."""
     large = llm.parameters >= GB
     size = f"{llm.parameters / GB:.1f} billion" if large else f"{llm.parameters / 1e6:.0f} million"

@@ -148,11 +148,12 @@ def run_stage(stage: str, entry: list[str]) -> None:
     if keys:
         params = machine.resolve(params)
         _warn_of_bfloat16(params, keys)
-    if stage in ("sample", "tune_dpo", "train_dpo") and (told := estimate_before(stage, entry, params)):
-        print(told, file=sys.stderr, flush=True)
+    if stage in ("sample", "tune_dpo", "train_dpo") and (estimated := estimate_before(stage, entry, params)):
+        print(estimated, file=sys.stderr, flush=True)
     if "loop" in blocks and (found := leftovers.left(params.loop)):
-        told = ", ".join(path.as_posix() for path in found)
-        print(f"left over, of entries that params.yaml no longer has: {told}; delete them", file=sys.stderr, flush=True)
+        names = ", ".join(path.as_posix() for path in found)
+        message = f"left over, of entries that params.yaml no longer has: {names}; delete them"
+        print(message, file=sys.stderr, flush=True)
     given = {name: getattr(params, name) for name in blocks}
     kinds = [getattr(given[block], name) for block, name in (key.split(".") for key in keys)]
     with cost.measured(stage, entry, given, kinds, BEGUN):

@@ -31,7 +31,7 @@ NARROW, OUT = 6, 32  # shape of an expert of the adaptor: width, width / 6, 32
 
 
 @dataclass(frozen=True)
-class Llm:
+class LlmSize:
     """Numbers of an LLM: parameters, layers, hidden size, width of keys and values together per kind, words."""
 
     parameters: float
@@ -88,7 +88,7 @@ class Need:
     disk: float
 
 
-def needs(p: Params, llm: Llm, work: Work, machine: Machine) -> list[Need]:
+def needs(p: Params, llm: LlmSize, work: Work, machine: Machine) -> list[Need]:
     """Of the heavy stages; `fetch_models` only where the LLM has to come first, without the time of its download."""
     found = [_sample(p, llm, work, machine), _tune_dpo(p, llm, work, machine), _train_dpo(p, llm, work, machine)]
     stored = STORED * llm.parameters
@@ -104,17 +104,17 @@ def _place(stage: str, seconds: float, used: float, loaded: float, disk: float, 
     return Need(stage, seconds, CONTEXT + used, LIBRARIES + loaded, disk)
 
 
-def _weights(p: Params, llm: Llm, dtype: str) -> float:
+def _weights(p: Params, llm: LlmSize, dtype: str) -> float:
     """Bytes of the weights as they are computed with."""
     return llm.parameters * (FOUR_BIT if p.llm.quantization == "4bit" else BYTES[dtype])
 
 
-def _merged(p: Params, llm: Llm) -> float:
+def _merged(p: Params, llm: LlmSize) -> float:
     """Bytes of the weights while an adapter is merged into them, in float32; four bits stay as they are."""
     return llm.parameters * (FOUR_BIT if p.llm.quantization == "4bit" else BYTES["float32"])
 
 
-def _sampling(p: Params, llm: Llm, work: Work, users: int, n: int) -> tuple[float, float]:
+def _sampling(p: Params, llm: LlmSize, work: Work, users: int, n: int) -> tuple[float, float]:
     """Operations for n texts of so many users, and bytes at most, those of loading the policy among them."""
     own, new = work.tokens - work.shared, p.sample.max_tokens
     body = llm.parameters - llm.vocabulary * llm.hidden  # what a prompt's tokens go through: all but the output
@@ -126,7 +126,7 @@ def _sampling(p: Params, llm: Llm, work: Work, users: int, n: int) -> tuple[floa
     return operations, max(_merged(p, llm), _weights(p, llm, p.sample.dtype) + cache + passing + logits)
 
 
-def _sample(p: Params, llm: Llm, work: Work, machine: Machine) -> Need:
+def _sample(p: Params, llm: LlmSize, work: Work, machine: Machine) -> Need:
     """All samples together."""
     found = [_sampling(p, llm, work, round(_users(p, work, s.users)), p.sample.n) for s in p.loop.samples.values()]
     texts = _texts(p, work) * (4 * work.width + 8 * p.sample.max_tokens) * COPIES  # with their vectors
@@ -153,7 +153,7 @@ def _users(p: Params, work: Work, which: str) -> float:
     return {"all": float(work.users), "evaluated": evaluated, "tuning": tuning + validation}[which]
 
 
-def _dpo(p: Params, llm: Llm, work: Work) -> tuple[float, float, float]:
+def _dpo(p: Params, llm: LlmSize, work: Work) -> tuple[float, float, float]:
     """Operations for a pair forward, bytes at most while training, bytes of an adapter on disk."""
     own, new = work.tokens - work.shared, p.sample.max_tokens
     forward = 2 * llm.parameters * (own + 2 * new + work.shared / p.dpo.batch)
@@ -173,37 +173,37 @@ def _pairs(p: Params, work: Work) -> int:
     return min(p.pair.max_pairs, round(_tuning_users(p, work)))
 
 
-def _tune_dpo(p: Params, llm: Llm, work: Work, machine: Machine) -> Need:
+def _tune_dpo(p: Params, llm: LlmSize, work: Work, machine: Machine) -> Need:
     """Trials, each followed by sampling for held-out users from the LLM loaded a second time."""
     forward, used, adapter = _dpo(p, llm, work)
     trials, pairs = p.tune_dpo.n_trials, min(p.tune_dpo.pairs, _pairs(p, work))
     if not trials:
         return _place("tune_dpo", 0.0, 0.0, 0.0, 0.0, machine)
     sampled, beside = _sampling(p, llm, work, p.tune_dpo.holdout_users, p.tune_dpo.samples)
-    operations = (trials * 2 * p.dpo.epochs + (0 if _told(p) else 1)) * pairs * forward
+    operations = (trials * 2 * p.dpo.epochs + (0 if _sampler_gives_reference(p) else 1)) * pairs * forward
     both = max(used, _weights(p, llm, p.dpo.precision) + beside)
     judged = 1.5 * 2 * trials * sampled  # half of the users halfway as well; so few at half the speed
     seconds = machine.seconds(operations + judged)
     return _place("tune_dpo", seconds, both, _merged(p, llm), adapter * COPIES, machine)
 
 
-def _train_dpo(p: Params, llm: Llm, work: Work, machine: Machine) -> Need:
-    """The reference's pass where the sampler has not told it, then forward and backward."""
+def _train_dpo(p: Params, llm: LlmSize, work: Work, machine: Machine) -> Need:
+    """The reference's pass where the sampler does not give it, then forward and backward."""
     forward, used, adapter = _dpo(p, llm, work)
     rounds = len(p.loop.rounds)
-    told = (rounds if p.dpo.reference == "previous" else 1) if _told(p) else 0
-    operations = _pairs(p, work) * (rounds * 2 * p.dpo.epochs + rounds - told) * forward
+    computed = (rounds if p.dpo.reference == "previous" else 1) if _sampler_gives_reference(p) else 0
+    operations = _pairs(p, work) * (rounds * 2 * p.dpo.epochs + rounds - computed) * forward
     seconds, disk = machine.seconds(operations), rounds * adapter * COPIES
     return _place("train_dpo", seconds, used, _weights(p, llm, p.dpo.precision), disk, machine)
 
 
-def _told(p: Params) -> bool:
+def _sampler_gives_reference(p: Params) -> bool:
     """Whether DPO takes the reference's log-probabilities from the sampler."""
     return p.sample.dtype == p.dpo.precision == "float32"
 
 
 def _train_ranker(p: Params, work: Work, machine: Machine) -> Need:
-    """All backbones and kinds, on the CPU; nearly all of the time goes into the adaptor's experts."""
+    """All backbones and all knowledge, on the CPU; nearly all of the time goes into the adaptor's experts."""
     r = p.train_ranker
     train = 1 - 1 / p.split.folds - p.split.validation_share
     share = 1 - p.split.tuning_share if p.split.tuning_users == "apart" else 1
@@ -220,7 +220,7 @@ def _train_ranker(p: Params, work: Work, machine: Machine) -> Need:
     return Need("train_ranker", seconds, 0.0, LIBRARIES + texts + workers * (WORKER + texts), disk)
 
 
-def _others(p: Params, llm: Llm, work: Work, machine: Machine) -> Need:
+def _others(p: Params, llm: LlmSize, work: Work, machine: Machine) -> Need:
     """The start of every entry, encoding, reward models, and the LLM's passes of `watch`."""
     rounds, policies = len(p.loop.rounds), len(p.loop.policies)
     entries = ONCE + len(p.loop.samples) + len(p.loop.texts) + 4 * rounds + len(p.loop.rankers)

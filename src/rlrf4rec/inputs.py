@@ -7,7 +7,7 @@ import polars as pl
 from torch import Tensor
 
 from rlrf4rec import paths
-from rlrf4rec.ranking.lists import Catalogue, Lists
+from rlrf4rec.ranking.lists import ItemFeatures, Lists
 from rlrf4rec.tables import vectors
 from rlrf4rec.tables.interactions import ITEMS
 from rlrf4rec.tables.split import FOLD_USERS, HISTORY, LISTS, POPULARITY, USERS, check_fold, check_history
@@ -24,16 +24,16 @@ class Tables:
 
     def texts(self, name: str, users: str = "all") -> Tensor:
         """Vectors of texts about users, [users, samples, width], rows as in `users`."""
-        return self.told(paths.vectors(name), users)
+        return self.text_vectors(paths.vectors(name), users)
 
-    def told(self, path: Path, users: str) -> Tensor:
+    def text_vectors(self, path: Path, users: str) -> Tensor:
         """The same of a file; those of `users` (of `tables.split.USERS`) have to be there, others may be NaN."""
         return vectors.read_texts(path, self.users["user"], self.rows(USERS[users]))
 
-    def catalogue(self, described: Path | None = None) -> Catalogue:
-        """The catalogue with these vectors of the items' side; None: those of the items' texts."""
+    def item_features(self, described: Path | None = None) -> ItemFeatures:
+        """The item_features with these vectors of the items' side; None: those of the items' texts."""
         found = vectors.read_texts(described or paths.vectors("items"), self.items["item"])[:, 0]
-        return Catalogue.of(self.items, self.popularity, found)
+        return ItemFeatures.of(self.items, self.popularity, found)
 
     def list_frame(self, fold: str) -> pl.DataFrame:
         """Candidate lists of a fold, checked for users of other folds and against the histories.

@@ -75,7 +75,7 @@ def source(name: str) -> Path:
     return APART / "encode" / name / VECTORS
 
 
-def told(place: str) -> Path:
+def vectors_at(place: str) -> Path:
     """Vectors by their place below `data`, as `rankers` and `controls` of params.yaml name them."""
     return DATA / place / VECTORS
 
@@ -114,19 +114,19 @@ def policy(name: str) -> Path:
     return (MODELS / "controls" if name in APART_POLICIES else MODELS) / "policy" / name
 
 
-def ranker(kind: str) -> Path:
-    """Re-rankers of a kind: weights of all backbones and seeds."""
-    return MODELS / "train_ranker" / kind / "ranker.safetensors"
+def ranker(knowledge: str) -> Path:
+    """Re-rankers with this knowledge: weights of all backbones and seeds."""
+    return MODELS / "train_ranker" / knowledge / "ranker.safetensors"
 
 
-def scores(kind: str) -> Path:
-    """Scores of the unlabelled test lists, and of the validation lists, by the re-rankers of a kind."""
-    return MODELS / "train_ranker" / kind / "scores.safetensors"
+def scores(knowledge: str) -> Path:
+    """Scores of the unlabelled test lists, and of the validation lists, by the re-rankers with this knowledge."""
+    return MODELS / "train_ranker" / knowledge / "scores.safetensors"
 
 
-def curves(kind: str) -> Path:
-    """How the training of a kind's re-rankers went, by backbone."""
-    return MODELS / "train_ranker" / kind / "curves.json"
+def curves(knowledge: str) -> Path:
+    """How the training of the re-rankers with this knowledge went, by backbone."""
+    return MODELS / "train_ranker" / knowledge / "curves.json"
 
 
 def protocol(name: str) -> Path:
@@ -134,9 +134,9 @@ def protocol(name: str) -> Path:
     return APART / "protocol" / name
 
 
-def control(protocol: str, kind: str) -> Path:
+def control(protocol: str, knowledge: str) -> Path:
     """Study: scores of the unlabelled test lists by re-rankers of all backbones and seeds."""
-    return APART / "train_ranker" / kind / protocol / "scores.safetensors"
+    return APART / "train_ranker" / knowledge / protocol / "scores.safetensors"
 
 
 def metrics(stage: str, entry: str | None = None) -> Path:

@@ -16,7 +16,7 @@ from rlrf4rec.llm.models import DTYPES, load_llm
 from rlrf4rec.llm.tokenizer import load_tokenizer
 from rlrf4rec.params import load
 from rlrf4rec.sampling import nucleus
-from rlrf4rec.sampling.generate import Settings, common_prefix, generate, prefix_cache
+from rlrf4rec.sampling.generate import SamplingSettings, common_prefix, generate, prefix_cache
 from rlrf4rec.sampling.shared_attention import NAME
 
 from .conftest import hashes, outputs, planted, ran, restore, run, run_all, set_params
@@ -151,7 +151,7 @@ def test_a_shown_prompt_is_the_one_that_was_sampled_from(clones):
     row = pl.read_parquet(folder / "data" / "prompt" / "prompts.parquet").row(0, named=True)
     shown = run(folder, "rlrf4rec", "show-prompt", row["user"])
     assert shown.stdout == row["prompt"] + "\n"
-    assert f"user {row['user']}: {row['tokens']} tokens of at most 1024" in shown.stderr
+    assert f"user {row['user']}: {len(row['tokens'])} tokens of at most 1024" in shown.stderr
     unknown = run(folder, "rlrf4rec", "show-prompt", "nobody", check=False)
     assert unknown.returncode == 2
     assert "no user 'nobody' among" in unknown.stderr
@@ -164,22 +164,22 @@ def test_prompt_and_answer_are_parted_at_a_token(clones):
     tokenizer = load_tokenizer(folder / "models" / "pretrained" / "llm")
     prompts = pl.read_parquet(folder / "data" / "prompt" / "prompts.parquet")
     texts = pl.read_parquet(folder / "data" / "texts" / "base" / "texts.parquet").join(prompts, on="user")
-    for prompt, text in texts.select("prompt", "text").iter_rows():
-        assert tokenizer.encode(f"{prompt} {text}") == tokenizer.encode(prompt) + tokenizer.encode(f" {text}")
+    for prompt, tokens, text in texts.select("prompt", "tokens_right", "text").iter_rows():
+        assert tokenizer.encode(prompt) == tokens
+        assert tokenizer.encode(f"{prompt} {text}") == tokens + tokenizer.encode(f" {text}")
 
 
 def test_on_real_prompts_logits_and_texts_are_those_of_the_whole_text_at_once(clones):
     """The LLM with everything shared against transformers' own forward of prompt and text, at every new token."""
     folder = clones[0][0]
     llm, steps = folder / "models" / "pretrained" / "llm", 6
-    tokenizer, plain, shared = load_tokenizer(llm), load_llm(llm, torch.float32), load_llm(llm, torch.float32, NAME)
-    texts = pl.read_parquet(folder / "data" / "prompt" / "prompts.parquet")["prompt"].head(3)
-    prompts = [tokenizer.encode(text) for text in texts]
+    plain, shared = load_llm(llm, torch.float32), load_llm(llm, torch.float32, NAME)
+    prompts = pl.read_parquet(folder / "data" / "prompt" / "prompts.parquet")["tokens"].head(3).to_list()
     seen, head = [], shared.get_output_embeddings()
     head.register_forward_hook(lambda module, given, logits: seen.append(logits))
     uniform = torch.stack([nucleus.uniforms([(i, s) for s in range(2)], steps) for i in range(len(prompts))])
     prefix = prefix_cache(shared, prompts[0][: common_prefix(prompts)], steps)
-    drawn = generate(shared, prompts, uniform, prefix, Settings(1.0, 0, 0.95, steps, frozenset()))
+    drawn = generate(shared, prompts, uniform, prefix, SamplingSettings(1.0, 0, 0.95, steps, frozenset()))
     for row, prompt in enumerate(prompts):
         for sample in range(2):
             text = drawn[row][sample]
@@ -202,12 +202,12 @@ def test_what_the_sampler_told_of_real_pairs_is_what_a_pass_of_the_llm_gives(clo
     llm = folder / "models" / "pretrained" / "llm"
     frame = pl.read_parquet(folder / "data" / "pair" / "round1" / "pairs.parquet").head(4)
     policy = new_policy(load_llm(llm, DTYPES[kind], packed.NAME), 4, 8, 0.0, 0)
-    pairs = token_pairs(frame, load_tokenizer(llm), 2048)
-    told, computed = reference.told(frame), reference_log_probs(policy, pairs, 2, kind, "test", None)
+    pairs = token_pairs(frame, 2048)
+    sampled, computed = reference.sampler_log_probs(frame), reference_log_probs(policy, pairs, 2, kind, "test", None)
     limit = {"float32": 5e-3, "bfloat16": 0.5}[kind]
-    assert (told.chosen - computed.chosen).abs().max() < limit
-    assert (told.rejected - computed.rejected).abs().max() < limit
-    assert told.chosen.max() < -1
+    assert (sampled.chosen - computed.chosen).abs().max() < limit
+    assert (sampled.rejected - computed.rejected).abs().max() < limit
+    assert sampled.chosen.max() < -1
 
 
 def test_the_study_runs_on_the_outputs_of_the_default_run(clones):

@@ -25,7 +25,7 @@ LOG_PROBS = {"pair": pl.Int64, "chosen": pl.Float32, "rejected": pl.Float32}
 
 
 @dataclass(frozen=True)
-class Settings:
+class DpoSettings:
     """How DPO trains.
 
     `batch` pairs go through the LLM at once, and a step of the optimiser takes `accumulate` such batches. `warmup` is
@@ -78,7 +78,7 @@ class PairData(L.LightningDataModule):
         return DataLoader(self.batches, batch_size=None)  # type: ignore[arg-type]
 
 
-class Dpo(L.LightningModule):
+class DpoModule(L.LightningModule):
     """Trains the adapter of `policy`; `reference` holds the log-probabilities of all pairs, [pairs]."""
 
     def __init__(
@@ -86,7 +86,7 @@ class Dpo(L.LightningModule):
         policy: PeftModel,
         pairs: list[TokenPair],
         reference: LogProbs,
-        settings: Settings,
+        settings: DpoSettings,
         halfway: Callable[[], None] | None = None,
     ) -> None:
         """`halfway` is called once after half of the steps; an exception of it ends the training."""
@@ -208,7 +208,7 @@ def reference_log_probs(
     return LogProbs(values[:, 0], values[:, 1])
 
 
-def train(module: Dpo, what: str, identity: str | None) -> list[Step]:
+def train(module: DpoModule, what: str, identity: str | None) -> list[Step]:
     """Run DPO with Lightning; the policy is changed in place.
 
     `identity` names the LLM below the adapter; with it a killed training goes on from its last checkpoint in the

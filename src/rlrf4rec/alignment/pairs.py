@@ -1,7 +1,5 @@
 """Preference pairs as tokens."""
 
-from typing import Any
-
 import polars as pl
 import torch
 
@@ -21,13 +19,13 @@ def shuffled(pairs: pl.DataFrame, seed: int) -> pl.DataFrame:
     return pairs.with_columns(swapped)
 
 
-def token_pairs(pairs: pl.DataFrame, tokenizer: Any, context: int) -> list[TokenPair]:
-    """Pairs of the table as token ids: the prompt as the sampler encoded it, completions as they were sampled.
+def token_pairs(pairs: pl.DataFrame, context: int) -> list[TokenPair]:
+    """Pairs of the table as token ids: the prompt as the sampler had it, completions as they were sampled.
 
     RLRFError when a row is longer than the LLM's `context`: nothing is cut in silence.
     """
     made = [
-        TokenPair(tokenizer.encode(row["prompt"]), row["chosen_tokens"], row["rejected_tokens"])
+        TokenPair(row["prompt_tokens"], row["chosen_tokens"], row["rejected_tokens"])
         for row in pairs.iter_rows(named=True)
     ]
     for user, pair in zip(pairs["user"], made, strict=True):

@@ -1,4 +1,4 @@
-"""Log-probabilities of the pairs' texts under the reference policy: told by the sampler, or computed."""
+"""Log-probabilities of the pairs' texts under the reference policy: the sampler's own, or computed."""
 
 import polars as pl
 import torch
@@ -9,7 +9,7 @@ from rlrf4rec.alignment.loss import LogProbs
 from rlrf4rec.alignment.packed import TokenPair
 
 
-def told(frame: pl.DataFrame) -> LogProbs | None:
+def sampler_log_probs(frame: pl.DataFrame) -> LogProbs | None:
     """What the sampler said of the texts under the policy that wrote them, [pairs]; None where a server wrote one."""
     columns = frame["chosen_log_prob"], frame["rejected_log_prob"]
     if any(column.null_count() for column in columns):
@@ -33,5 +33,5 @@ def reference(
     values are taken then, and nothing is computed again. In bfloat16 they are not: a forward of another shape rounds
     elsewhere, by tenths of a nat over a text, and DPO would begin with margins where policy and reference are equal.
     """
-    known = told(frame) if wrote and precision == "float32" else None
+    known = sampler_log_probs(frame) if wrote and precision == "float32" else None
     return known or module.reference_log_probs(policy, pairs, batch, precision, what, identity)

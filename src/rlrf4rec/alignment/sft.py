@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from rlrf4rec.alignment.module import Dpo, Judged
+from rlrf4rec.alignment.module import DpoModule, Judged
 
 
-class Sft(Dpo):
+class Sft(DpoModule):
     """Trains the adapter to write the chosen texts: mean negative log-likelihood of their tokens, in nats a token."""
 
     def judge(self, rows: Tensor) -> Judged:

@@ -9,7 +9,7 @@ from trl import DPOConfig, DPOTrainer  # type: ignore[attr-defined]
 
 from rlrf4rec.alignment.checkpoint import Step
 from rlrf4rec.alignment.loss import LogProbs
-from rlrf4rec.alignment.module import Settings
+from rlrf4rec.alignment.module import DpoSettings
 from rlrf4rec.alignment.packed import TokenPair
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.trainers import alone
@@ -42,7 +42,7 @@ def to_dataset(pairs: list[TokenPair], reference: LogProbs) -> Dataset:
 
 
 def trainer(
-    policy: PeftModel, tokenizer: Any, pairs: list[TokenPair], reference: LogProbs, s: Settings, folder: str
+    policy: PeftModel, tokenizer: Any, pairs: list[TokenPair], reference: LogProbs, s: DpoSettings, folder: str
 ) -> TokenDPOTrainer:
     """A trainer with exactly the settings of the Lightning engine; every TRL default that differs is set."""
     config = DPOConfig(
@@ -74,7 +74,7 @@ def trainer(
     )
 
 
-def train(policy: PeftModel, tokenizer: Any, pairs: list[TokenPair], reference: LogProbs, s: Settings) -> list[Step]:
+def train(policy: PeftModel, tokenizer: Any, pairs: list[TokenPair], reference: LogProbs, s: DpoSettings) -> list[Step]:
     """Run DPO with TRL; the policy is changed in place. RLRFError if TRL drops a pair."""
     with tempfile.TemporaryDirectory() as folder, alone():
         run = trainer(policy, tokenizer, pairs, reference, s, folder)

@@ -5,16 +5,16 @@ from typing import Any
 
 from rlrf4rec.alignment import module
 from rlrf4rec.alignment.checkpoint import Step
-from rlrf4rec.alignment.module import Dpo, Settings
+from rlrf4rec.alignment.module import DpoModule, DpoSettings
 from rlrf4rec.errors import ParamsError
-from rlrf4rec.params import Dpo as DpoParams
+from rlrf4rec.params import Dpo
 
 DEFAULTS = {"beta": 0.1, "learning_rate": 4e-4}  # where neither params nor a search say more
 
 
-def settings_of(dpo: DpoParams, values: dict[str, float], seed: int, device: str) -> Settings:
-    """Settings of the engine, from the shared params and the two that are searched, `beta` and `learning_rate`."""
-    return Settings(
+def settings_of(dpo: Dpo, values: dict[str, float], seed: int, device: str) -> DpoSettings:
+    """DpoSettings of the engine, from the shared params and the two that are searched, `beta` and `learning_rate`."""
+    return DpoSettings(
         beta=values["beta"],
         learning_rate=values["learning_rate"],
         batch=dpo.batch,
@@ -29,7 +29,7 @@ def settings_of(dpo: DpoParams, values: dict[str, float], seed: int, device: str
     )
 
 
-def tune(work: Dpo, engine: str, tokenizer: Any, what: str, identity: str | None) -> list[Step]:
+def tune(work: DpoModule, engine: str, tokenizer: Any, what: str, identity: str | None) -> list[Step]:
     """Tune the policy of `work` in place; returns the steps.
 
     `identity` names the LLM and all code: with it a killed training goes on from its checkpoints, where the engine
@@ -38,16 +38,16 @@ def tune(work: Dpo, engine: str, tokenizer: Any, what: str, identity: str | None
     return ENGINES[engine](work, tokenizer, what, identity)
 
 
-def _lightning(work: Dpo, tokenizer: Any, what: str, identity: str | None) -> list[Step]:
+def _lightning(work: DpoModule, tokenizer: Any, what: str, identity: str | None) -> list[Step]:
     return module.train(work, what, identity)
 
 
-def _trl(work: Dpo, tokenizer: Any, what: str, identity: str | None) -> list[Step]:
+def _trl(work: DpoModule, tokenizer: Any, what: str, identity: str | None) -> list[Step]:
     from rlrf4rec.alignment import trl_engine
 
-    if type(work) is not Dpo:
+    if type(work) is not DpoModule:
         raise ParamsError(f"dpo.engine: trl trains by DPO's loss alone, not {what}; set it to lightning")
     return trl_engine.train(work.policy, tokenizer, work.pairs, work.reference, work.settings)
 
 
-ENGINES: dict[str, Callable[[Dpo, Any, str, str | None], list[Step]]] = {"lightning": _lightning, "trl": _trl}
+ENGINES: dict[str, Callable[[DpoModule, Any, str, str | None], list[Step]]] = {"lightning": _lightning, "trl": _trl}

@@ -28,7 +28,7 @@ def plain_sampling(spec: Spec) -> Spec:
     tokenizer = load_tokenizer(paths.LLM)
     model = load_llm(paths.LLM, getattr(torch, spec["dtype"]))
     stop = stop_tokens(tokenizer, token_texts(tokenizer), spec["stop"]) if spec["stop"] else frozenset[int]()
-    prompts = sorted((tokenizer.encode(text) for text in spec["prompts"]), key=len)
+    prompts = sorted(spec["prompts"], key=len)
     begin = start()
     new = 0
     for i in range(0, len(prompts), spec["batch"]):
@@ -57,15 +57,15 @@ def _length(row: list[int], stop: frozenset[int]) -> int:
 
 def own_sampling(spec: Spec) -> Spec:
     """This repository's sampler, with what it computed: tokens through the layers, and through the output."""
-    from rlrf4rec.sampling.generate import Settings, common_prefix
+    from rlrf4rec.sampling.generate import SamplingSettings, common_prefix
     from rlrf4rec.sampling.sampler import Sampler, sample_texts, stop_tokens, token_texts
     from rlrf4rec.sampling.shared_attention import NAME
 
     tokenizer = load_tokenizer(paths.LLM)
     model = load_llm(paths.LLM, getattr(torch, spec["dtype"]), NAME)
     stop = stop_tokens(tokenizer, token_texts(tokenizer), spec["stop"]) if spec["stop"] else frozenset[int]()
-    prompts = [tokenizer.encode(text) for text in spec["prompts"]]
-    settings = Settings(spec["temperature"], spec["top_k"], spec["top_p"], spec["tokens"], stop)
+    prompts = spec["prompts"]
+    settings = SamplingSettings(spec["temperature"], spec["top_k"], spec["top_p"], spec["tokens"], stop)
     sampler = Sampler(model, prompts, settings, spec["n"], 1, 0, frozenset(), None)
     begin = start()
     texts = sample_texts(sampler, spec["batch"], "bench")
@@ -120,14 +120,13 @@ def own_dpo(spec: Spec) -> Spec:
 
     kind = spec["dtype"]
     policy = new_policy(load_llm(paths.LLM, getattr(torch, kind), packed.NAME), spec["rank"], spec["alpha"], 0.0, 1)
-    tokenizer = load_tokenizer(paths.LLM)
-    pairs = [TokenPair(tokenizer.encode(p["prompt"]), p["chosen_tokens"], p["rejected_tokens"]) for p in spec["pairs"]]
+    pairs = [TokenPair(p["prompt_tokens"], p["chosen_tokens"], p["rejected_tokens"]) for p in spec["pairs"]]
     frame = pl.DataFrame([{k: p[k] for k in ("chosen_log_prob", "rejected_log_prob")} for p in spec["pairs"]])
-    settings = module.Settings(0.1, 1e-6, spec["batch"], 1, 0.0, 0.0, 1.0, kind, 1)
+    settings = module.DpoSettings(0.1, 1e-6, spec["batch"], 1, 0.0, 0.0, 1.0, kind, 1)
     begin = start()
     with policy.disable_adapter():
         before = reference(policy, frame, pairs, True, spec["batch"], kind, "bench", None)
-    module.train(module.Dpo(policy, pairs, before, settings), "bench", None)
+    module.train(module.DpoModule(policy, pairs, before, settings), "bench", None)
     return {**spent(begin), "pairs": len(pairs)}
 
 

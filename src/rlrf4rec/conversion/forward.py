@@ -20,14 +20,14 @@ from rlrf4rec.alignment.policy import new_policy
 from rlrf4rec.errors import InputError, ModelError, explain
 from rlrf4rec.llm.models import Place, load_llm, window
 from rlrf4rec.sampling import nucleus, shared_attention
-from rlrf4rec.sampling.generate import Settings, generate, prefix_cache
+from rlrf4rec.sampling.generate import SamplingSettings, generate, prefix_cache
 
 TOLERANCE = 1e-3  # nats per token
 LENGTHS = (24, 17)  # tokens of the prompts; of unlike length, so that one is padded
 COMMON = 8  # tokens that both begin with
 LONG = 1100  # a window shorter than this, which is longer than prompts most often are, is tried with a longer prompt
 STEPS = 4
-FREE = Settings(temperature=1.0, top_k=0, top_p=1.0, max_tokens=STEPS, stop=frozenset([-1]))  # no token is -1
+FREE = SamplingSettings(temperature=1.0, top_k=0, top_p=1.0, max_tokens=STEPS, stop=frozenset([-1]))  # no token is -1
 
 Made = TypeVar("Made")
 

@@ -118,9 +118,9 @@ def _typed(found: Found) -> tuple[pl.DataFrame, dict[str, int]]:
         counts["interactions_without_rating"] = frame.height
     _refuse(frame, path, "rating", pl.col("number").is_null() | ~pl.col("number").is_between(*RATING_RANGE))
     if frame["time"].null_count():
-        told = frame.filter(pl.col("time").is_null()).with_columns(time=written)
-        _refuse(told, path, "timestamp", pl.col("time").is_null())
-        counts["timestamps_as_text"] = told.height
+        textual = frame.filter(pl.col("time").is_null()).with_columns(time=written)
+        _refuse(textual, path, "timestamp", pl.col("time").is_null())
+        counts["timestamps_as_text"] = textual.height
         frame = frame.with_columns(time=pl.coalesce("time", written))
     late = frame.filter(pl.col("time") > MILLISECONDS).height
     if late and late == frame.height:

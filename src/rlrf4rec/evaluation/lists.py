@@ -12,28 +12,34 @@ from rlrf4rec.ranking.lists import Lists
 from rlrf4rec.tables.results import metric_names
 from rlrf4rec.tables.vectors import load_tensors
 
-Place = tuple[str, str, int]  # backbone, kind, seed
-PLACE = ("backbone", "knowledge", "seed")
-BY_USER = [*PLACE, "user"]
+RankerKey = tuple[str, str, int]  # backbone, knowledge, seed
+RANKER = ("backbone", "knowledge", "seed")
+BY_USER = [*RANKER, "user"]
 
 
 def read_scores(
     files: Mapping[str, Path], backbones: Sequence[str], seeds: int, which: Iterable[str], lists: Lists
-) -> dict[str, dict[Place, Tensor]]:
-    """Scores [L, C] by which of them (own, permuted), backbone, kind and seed; `files`: those of each kind."""
-    read = {kind: load_tensors(path) for kind, path in files.items()}
-    found: dict[str, dict[Place, Tensor]] = {name: {} for name in which}
+) -> dict[str, dict[RankerKey, Tensor]]:
+    """Scores [L, C] by which of them (own, permuted), backbone, knowledge and seed; by the `files` of each."""
+    read = {knowledge: load_tensors(path) for knowledge, path in files.items()}
+    found: dict[str, dict[RankerKey, Tensor]] = {name: {} for name in which}
     for backbone in backbones:
-        for kind, (tensors, about) in read.items():
+        for knowledge, (tensors, about) in read.items():
             if about.get("lists") != lists.identity():
-                raise InputError(f"{files[kind]}: scores of other lists than these {len(lists)}; run `dvc repro`")
+                raise InputError(f"{files[knowledge]}: scores of other lists than these {len(lists)}; run `dvc repro`")
             for number in range(seeds):
-                for name, places in found.items():
+                for name, rankers in found.items():
                     key = f"{backbone}/{number}/{name}"
                     if key not in tensors:
-                        raise InputError(f"{files[kind]}: no scores {key}; run `dvc repro`")
-                    places[backbone, kind, number] = tensors[key]
+                        raise InputError(f"{files[knowledge]}: no scores {key}; run `dvc repro`")
+                    rankers[backbone, knowledge, number] = tensors[key]
     return found
+
+
+def of_seeds(path: Path, backbone: str, seeds: int, which: str) -> list[Tensor]:
+    """Scores [L, C] of every seed of one backbone, `which` of them."""
+    tensors, _ = load_tensors(path)
+    return [tensors[f"{backbone}/{number}/{which}"] for number in range(seeds)]
 
 
 def by_list(scores: Tensor, lists: Lists, users: pl.Series, ks: list[int]) -> pl.DataFrame:
@@ -44,16 +50,16 @@ def by_list(scores: Tensor, lists: Lists, users: pl.Series, ks: list[int]) -> pl
     return found.select("user", "list", *metric_names(ks))
 
 
-def by_place(scores: Mapping[Place, Tensor], lists: Lists, users: pl.Series, ks: list[int]) -> pl.DataFrame:
+def by_ranker(scores: Mapping[RankerKey, Tensor], lists: Lists, users: pl.Series, ks: list[int]) -> pl.DataFrame:
     """The same of every re-ranker and seed, one below the other."""
     return pl.concat(
         by_list(values, lists, users, ks).select(
             pl.lit(backbone).alias("backbone"),
-            pl.lit(kind).alias("knowledge"),
+            pl.lit(knowledge).alias("knowledge"),
             pl.lit(number, pl.Int64).alias("seed"),
             pl.all(),
         )
-        for (backbone, kind, number), values in scores.items()
+        for (backbone, knowledge, number), values in scores.items()
     )
 
 

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import polars as pl
+
 from rlrf4rec import paths
 from rlrf4rec.encoding.encoder import encode_texts
 from rlrf4rec.inputs import read_tables
@@ -10,7 +12,7 @@ from rlrf4rec.llm.tokenizer import load_tokenizer
 from rlrf4rec.params import Encode, Reward, Sample
 from rlrf4rec.reward import models
 from rlrf4rec.reward.rewards import groups, score_texts
-from rlrf4rec.sampling.generate import Settings
+from rlrf4rec.sampling.generate import SamplingSettings
 from rlrf4rec.sampling.sampler import Sampler, blank_tokens, sample_texts, stop_tokens, to_text, token_texts
 from rlrf4rec.sampling.shared_attention import NAME
 from rlrf4rec.seeds import derive
@@ -41,16 +43,18 @@ class Judge:
         self.lists = tables.lists(
             tables.list_frame(fold).join(tables.users.filter(USERS["tuning"]), on="user", how="semi")
         )
-        self.nets = models.load(paths.reward_models(round_name, "judge"), tables.catalogue(), self.lists.item.shape[1])
+        self.nets = models.load(
+            paths.reward_models(round_name, "judge"), tables.item_features(), self.lists.item.shape[1]
+        )
         self.group = groups(tables.users, self.lists)
         self.encoder, self.encoder_tokenizer = load_encoder(paths.ENCODER), load_tokenizer(paths.ENCODER)
         self.tokenizer = load_tokenizer(paths.LLM, place.trusted)
         words = token_texts(self.tokenizer)
         stop = stop_tokens(self.tokenizer, words, sample.stop)
-        self.settings = Settings(sample.temperature, sample.top_k, sample.top_p, sample.max_tokens, stop)
+        self.settings = SamplingSettings(sample.temperature, sample.top_k, sample.top_p, sample.max_tokens, stop)
         self.blank = blank_tokens(words)
-        prompts = dict(PROMPTS.read(paths.PROMPTS).select("user", "prompt").iter_rows())
-        self.prompts = {user: self.tokenizer.encode(prompts[user]) for user in users}
+        prompts = PROMPTS.read(paths.PROMPTS).filter(pl.col("user").is_in(users))
+        self.prompts = dict(prompts.select("user", "tokens").iter_rows())
 
     def rewards(self, users: list[str], adapter: Path) -> list[float]:
         """Rewards of `sample.n` new texts for each user under the policy `adapter`."""

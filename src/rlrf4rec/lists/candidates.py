@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from rlrf4rec.errors import RLRFError
-from rlrf4rec.lists.given import Given, Made, Make
+from rlrf4rec.lists.given import Made, Make, ProtocolInputs
 from rlrf4rec.seeds import derive
 
 SCHEMA = {
@@ -27,41 +27,39 @@ SCHEMA = {
 
 
 @dataclass(frozen=True)
-class Catalogue:
+class CandidatePool:
     """Items and how often train users' histories hold them."""
 
     items: np.ndarray
     counts: np.ndarray
 
     @staticmethod
-    def of(popularity: pl.DataFrame) -> "Catalogue":
+    def of(popularity: pl.DataFrame) -> "CandidatePool":
         """From a popularity table."""
-        return Catalogue(np.array(popularity["item"].to_list(), dtype=object), popularity["count"].to_numpy())
+        return CandidatePool(np.array(popularity["item"].to_list(), dtype=object), popularity["count"].to_numpy())
 
 
 @dataclass(frozen=True)
 class Draw:
     """How a protocol of this name draws negatives.
 
-    weights: of the catalogue's items, from the catalogue, the user's own items, the length of a list and the user's
+    weights: of the pool's items, from the pool, the user's own items, the length of a list and the user's
     name. positives_only: steps without a positive give no list, and a user at most `max_lists`.
     """
 
     name: str
-    weights: Callable[[Catalogue, set[str], int, str], np.ndarray]
+    weights: Callable[[CandidatePool, set[str], int, str], np.ndarray]
     positives_only: bool
 
 
-def drawn(given: Given, draw: Draw) -> Make:
+def drawn(given: ProtocolInputs, draw: Draw) -> Make:
     """Makes the lists of some users by a draw."""
-    p, catalogue = given.settings, Catalogue.of(given.popularity)
+    p, pool = given.settings, CandidatePool.of(given.popularity)
 
     def make(members: pl.DataFrame) -> Made:
         later = given.later.join(members, on="user", how="semi", maintain_order="left")
         seen = given.interactions.join(members, on="user", how="semi").select("user", "item")
-        return Made(
-            *build(later, seen, catalogue, draw, p.step, p.list_length, p.max_lists, p.positive_rating, given.seed)
-        )
+        return Made(*build(later, seen, pool, draw, p.step, p.list_length, p.max_lists, p.positive_rating, given.seed))
 
     return make
 
@@ -69,7 +67,7 @@ def drawn(given: Given, draw: Draw) -> Make:
 def build(
     later: pl.DataFrame,
     seen: pl.DataFrame,
-    catalogue: Catalogue,
+    pool: CandidatePool,
     draw: Draw,
     step: int,
     length: int,
@@ -82,14 +80,14 @@ def build(
     later: interactions after the history, ordered by user and time, with `activity`.
     seen: all interactions (user, item) of the same users. Returns the lists and how many steps had no positive.
     """
-    if len(catalogue.items) < length:
-        raise RLRFError(f"split: {len(catalogue.items)} items are fewer than a list holds; lower split.list_length")
+    if len(pool.items) < length:
+        raise RLRFError(f"split: {len(pool.items)} items are fewer than a list holds; lower split.list_length")
     own: dict[str, set[str]] = {str(u[0]): set(rows["item"]) for u, rows in seen.group_by("user")}
     made: list[pl.DataFrame] = []
     without = 0
     for (user,), rows in later.group_by("user", maintain_order=True):
         rng = np.random.default_rng(derive(seed, "lists", str(user)))
-        weights = draw.weights(catalogue, own[str(user)], length, str(user))
+        weights = draw.weights(pool, own[str(user)], length, str(user))
         kept = 0
         for begin in range(0, rows.height, step):
             real = rows.slice(begin, step)
@@ -97,7 +95,7 @@ def build(
             without += hopeless
             if draw.positives_only and (hopeless or kept == max_lists):
                 continue
-            negatives = rng.choice(catalogue.items, size=length - real.height, replace=False, p=weights)
+            negatives = rng.choice(pool.items, size=length - real.height, replace=False, p=weights)
             made.append(_list(str(user), kept, real, negatives, positive_rating, draw.name, rng))
             kept += 1
     return pl.concat(made) if made else pl.DataFrame(schema=SCHEMA), without

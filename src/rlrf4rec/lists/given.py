@@ -10,7 +10,7 @@ from rlrf4rec.params import Split
 
 
 @dataclass(frozen=True)
-class Settings:
+class ListSettings:
     """How lists are made; `window`: interactions that a retrieved list looks ahead."""
 
     step: int
@@ -20,13 +20,13 @@ class Settings:
     positive_rating: float
 
     @staticmethod
-    def of(p: Split) -> "Settings":
+    def of(p: Split) -> "ListSettings":
         """From the params."""
-        return Settings(p.step, p.list_length, p.max_lists, p.window, p.positive_rating)
+        return ListSettings(p.step, p.list_length, p.max_lists, p.window, p.positive_rating)
 
 
 @dataclass(frozen=True)
-class Given:
+class ProtocolInputs:
     """Inputs of a protocol.
 
     interactions: all, ordered by user and time; history, later: of `lists.histories`; users: with folds;
@@ -38,7 +38,7 @@ class Given:
     later: pl.DataFrame
     users: pl.DataFrame
     popularity: pl.DataFrame
-    settings: Settings
+    settings: ListSettings
     seed: int
 
 
@@ -52,4 +52,4 @@ class Made:
 
 
 Make = Callable[[pl.DataFrame], Made]  # of users, those of a fold
-Protocol = Callable[[Given], tuple[Make, dict[str, Any]]]  # with what there is to report of all folds
+Protocol = Callable[[ProtocolInputs], tuple[Make, dict[str, Any]]]  # with what there is to report of all folds

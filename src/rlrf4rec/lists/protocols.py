@@ -9,7 +9,7 @@ import polars as pl
 
 from rlrf4rec.errors import RLRFError, entry
 from rlrf4rec.lists import popular, retrieved, uniform
-from rlrf4rec.lists.given import Given, Protocol, Settings
+from rlrf4rec.lists.given import ListSettings, Protocol, ProtocolInputs
 from rlrf4rec.tables.split import FOLDS
 
 PROTOCOLS: dict[str, Protocol] = {
@@ -26,15 +26,15 @@ def build(
     later: pl.DataFrame,
     users: pl.DataFrame,
     popularity: pl.DataFrame,
-    p: Settings,
+    p: ListSettings,
     seed: int,
 ) -> tuple[dict[str, pl.DataFrame], dict[str, Any]]:
     """Lists by fold, and counts of users, lists and positives, with the first stage's recall where there is one.
 
-    The other arguments are those of `Given`. RLRFError when a fold has no list.
+    The other arguments are those of `ProtocolInputs`. RLRFError when a fold has no list.
     """
     make, about = entry(PROTOCOLS, protocol, "protocol")(
-        Given(interactions, history, later, users, popularity, p, seed)
+        ProtocolInputs(interactions, history, later, users, popularity, p, seed)
     )
     report: dict[str, Any] = {"protocol": protocol, **about}
     lists: dict[str, pl.DataFrame] = {}

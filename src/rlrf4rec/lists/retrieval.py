@@ -1,7 +1,7 @@
 """First-stage retrieval: what a re-ranker meets in production is the top of a ranker that knows no label of its lists.
 
 Item-kNN (Sarwar et al., WWW 2001) and SASRec learn from the interactions of train users; validation users say which
-is better. Train users have lists, too: each is retrieved for by a scorer trained without them. Else a scorer
+is better. Train users have lists, too: each is retrieved for by a retriever trained without them. Else a retriever
 that has seen their future makes train lists easier than those of validation and test, and its order truer.
 """
 
@@ -22,13 +22,13 @@ Places = NDArray[np.int64]  # rows of the catalogue
 Scores = NDArray[np.float64]
 
 SHRINKAGE = 10.0
-PARTS = 4  # of the train users, to retrieve for each with a scorer trained on the others
+PARTS = 4  # of the train users, to retrieve for each with a retriever trained on the others
 WIDE = 50  # the second cut-off of recall
 BATCH = 512  # queries scored at once
 EXACT = 2.0**30  # similarities are multiples of 1/EXACT: sums of them are exact in any order, so ties are true ties
 
 
-class Scorer(Protocol):
+class Retriever(Protocol):
     """A first-stage ranker."""
 
     def score(self, queries: list[Places]) -> Scores:
@@ -36,7 +36,7 @@ class Scorer(Protocol):
 
 
 @dataclass(frozen=True)
-class Popularity:
+class MostPopular:
     """The same order for everybody: interactions of train users with each item, counts [I]."""
 
     counts: Scores
@@ -77,17 +77,17 @@ class Window:
 
 @dataclass(frozen=True)
 class FirstStage:
-    """A scorer trained on all train users, and for each train user one trained without them."""
+    """A retriever trained on all train users, and for each train user one trained without them."""
 
-    scorer: Scorer
-    apart: Mapping[str, Scorer]
+    retriever: Retriever
+    apart: Mapping[str, Retriever]
 
     def top(self, asked: list[Window], length: int) -> Places:
         """The `length` best new items of each window [W, length]."""
-        used = [self.apart.get(w.user, self.scorer) for w in asked]
+        used = [self.apart.get(w.user, self.retriever) for w in asked]
         best = np.zeros((len(asked), length), dtype=np.int64)
-        for scorer in dict.fromkeys(map(id, used)):
-            rows = [i for i, one in enumerate(used) if id(one) == scorer]
+        for retriever in dict.fromkeys(map(id, used)):
+            rows = [i for i, one in enumerate(used) if id(one) == retriever]
             best[rows] = top(used[rows[0]], [asked[i].query for i in rows], length)
         return best
 
@@ -151,7 +151,7 @@ def windows(
     return found
 
 
-def top(scorer: Scorer, queries: list[Places], length: int) -> Places:
+def top(retriever: Retriever, queries: list[Places], length: int) -> Places:
     """The `length` best items outside the query [Q, length], best first; ties in the order of the catalogue.
 
     Where fewer are left, the query's own items come last.
@@ -159,7 +159,7 @@ def top(scorer: Scorer, queries: list[Places], length: int) -> Places:
     found = []
     for begin in range(0, len(queries), BATCH):
         batch = queries[begin : begin + BATCH]
-        scores = scorer.score(batch)
+        scores = retriever.score(batch)
         for row, query in zip(scores, batch, strict=True):
             row[query] = -np.inf
         found.append(np.argsort(-scores, axis=1, kind="stable")[:, :length])
@@ -175,10 +175,10 @@ def recall(asked: list[Window], best: Places) -> float:
     return float(np.mean(shares)) if shares else float("nan")
 
 
-def fit(name: str, train: list[Places], items: int, seed: int) -> Scorer:
+def fit(name: str, train: list[Places], items: int, seed: int) -> Retriever:
     """Train "popularity", "knn" or "sasrec" on users' time-ordered item places."""
     if name == "popularity":
-        return Popularity(np.bincount(np.concatenate(train), minlength=items).astype(np.float64))
+        return MostPopular(np.bincount(np.concatenate(train), minlength=items).astype(np.float64))
     if name == "knn":
         return ItemKnn(cosine(train, items, SHRINKAGE))
     from rlrf4rec.lists import sasrec
@@ -207,23 +207,23 @@ def choose(
     asked = windows(_of(later, users, "validation"), history, items, window, positive_rating)
     cuts = sorted({length, WIDE})
     found: dict[str, dict[str, float]] = {f"validation_recall{k}": {} for k in cuts}
-    scorers = {name: fit(name, list(train.values()), len(items), seed) for name in ("popularity", "knn", "sasrec")}
-    for name, scorer in scorers.items():
-        best = top(scorer, [w.query for w in asked], cuts[-1])
+    retrievers = {name: fit(name, list(train.values()), len(items), seed) for name in ("popularity", "knn", "sasrec")}
+    for name, retriever in retrievers.items():
+        best = top(retriever, [w.query for w in asked], cuts[-1])
         for k in cuts:
             found[f"validation_recall{k}"][name] = recall(asked, best[:, :k])
     at_length = found[f"validation_recall{length}"]
     chosen = "sasrec" if at_length["sasrec"] > at_length["knn"] else "knn"
     apart = cross_fitted(chosen, train, len(items), PARTS, seed)
-    return FirstStage(scorers[chosen], apart), {"chosen": chosen, **found}
+    return FirstStage(retrievers[chosen], apart), {"chosen": chosen, **found}
 
 
-def cross_fitted(name: str, train: dict[str, Places], items: int, parts: int, seed: int) -> dict[str, Scorer]:
-    """For each train user a scorer trained on the users of the other parts; users fall into parts at random."""
+def cross_fitted(name: str, train: dict[str, Places], items: int, parts: int, seed: int) -> dict[str, Retriever]:
+    """For each train user a retriever trained on the users of the other parts; users fall into parts at random."""
     order = np.random.default_rng(derive(seed, "retrieval", "parts")).permutation(len(train))
     part = dict(zip(train, (order % parts).tolist(), strict=True))
-    scorers = [fit(name, [train[u] for u in train if part[u] != p], items, seed) for p in range(parts)]
-    return {user: scorers[p] for user, p in part.items()}
+    retrievers = [fit(name, [train[u] for u in train if part[u] != p], items, seed) for p in range(parts)]
+    return {user: retrievers[p] for user, p in part.items()}
 
 
 def build_retrieved(

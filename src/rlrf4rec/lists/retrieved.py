@@ -5,13 +5,13 @@ from typing import Any
 import polars as pl
 
 from rlrf4rec.lists import retrieval
-from rlrf4rec.lists.given import Given, Made, Make
+from rlrf4rec.lists.given import Made, Make, ProtocolInputs
 
 
-def protocol(given: Given) -> tuple[Make, dict[str, Any]]:
+def protocol(given: ProtocolInputs) -> tuple[Make, dict[str, Any]]:
     """See `lists.given.Protocol`; reports how the first stage was chosen."""
     p, items = given.settings, given.popularity["item"]
-    scorer, chosen = retrieval.choose(
+    first_stage, chosen = retrieval.choose(
         given.interactions, given.users, given.history, given.later, items, p.list_length, p.window, p.positive_rating,
         given.seed,
     )  # fmt: skip
@@ -19,7 +19,7 @@ def protocol(given: Given) -> tuple[Make, dict[str, Any]]:
     def make(members: pl.DataFrame) -> Made:
         later = given.later.join(members, on="user", how="semi", maintain_order="left")
         lists, counted = retrieval.build_retrieved(
-            later, given.history, items, scorer, p.list_length, p.window, p.max_lists, p.positive_rating
+            later, given.history, items, first_stage, p.list_length, p.window, p.max_lists, p.positive_rating
         )
         return Made(lists, counted["without_positive"], counted[f"recall{p.list_length}"])
 

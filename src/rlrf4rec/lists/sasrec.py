@@ -20,7 +20,7 @@ from rlrf4rec.workers import one_thread
 
 
 @dataclass(frozen=True)
-class Settings:
+class SASRecSettings:
     """Size and training of the net; `length` is how many of a user's last items it reads."""
 
     width: int = 64
@@ -40,7 +40,7 @@ class SASRec(L.LightningModule):
     Differs from the paper in PyTorch's block: queries, keys and values are all normalised.
     """
 
-    def __init__(self, items: int, settings: Settings = Settings()) -> None:
+    def __init__(self, items: int, settings: SASRecSettings = SASRecSettings()) -> None:
         super().__init__()
         self.items, self.settings = items, settings
         self.item = nn.Embedding(items + 1, settings.width, padding_idx=items)
@@ -110,7 +110,9 @@ def pieces(sequence: NDArray[np.int64], length: int) -> list[NDArray[np.int64]]:
 
 
 @one_thread()
-def fit(sequences: list[NDArray[np.int64]], items: int, seed: int, settings: Settings = Settings()) -> SASRec:
+def fit(
+    sequences: list[NDArray[np.int64]], items: int, seed: int, settings: SASRecSettings = SASRecSettings()
+) -> SASRec:
     """Train on users' time-ordered item places; on the CPU, deterministic given the seed."""
     cut = [piece for sequence in sequences for piece in pieces(sequence, settings.length)]
     rows: Dataset[Tensor] = padded(cut, settings.length + 1, items)  # type: ignore[assignment]

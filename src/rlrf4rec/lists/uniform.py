@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from rlrf4rec.lists.candidates import Catalogue, Draw, drawn
-from rlrf4rec.lists.given import Given, Make
+from rlrf4rec.lists.candidates import CandidatePool, Draw, drawn
+from rlrf4rec.lists.given import Make, ProtocolInputs
 
 
-def _weights(catalogue: Catalogue, own: set[str], length: int, user: str) -> np.ndarray:
-    return np.full(len(catalogue.items), 1 / len(catalogue.items))
+def _weights(pool: CandidatePool, own: set[str], length: int, user: str) -> np.ndarray:
+    return np.full(len(pool.items), 1 / len(pool.items))
 
 
 UNIFORM = Draw("uniform", _weights, positives_only=False)
 
 
-def protocol(given: Given) -> tuple[Make, dict[str, Any]]:
+def protocol(given: ProtocolInputs) -> tuple[Make, dict[str, Any]]:
     """See `lists.given.Protocol`."""
     return drawn(given, UNIFORM), {}

@@ -22,7 +22,7 @@ from rlrf4rec.params.blocks import (
     load,
 )
 from rlrf4rec.params.data import FetchDataset, Interactions
-from rlrf4rec.params.loop import Loop, Round, Told
+from rlrf4rec.params.loop import Loop, RankerInputs, Round
 from rlrf4rec.params.models import Endpoint, Estimate, FetchModels, Llm, Model, Store
 from rlrf4rec.params.study import Bench, LearningCurve, Probe, TrainPolicy
 
@@ -45,13 +45,13 @@ __all__ = [
     "Params",
     "Probe",
     "Prompt",
+    "RankerInputs",
     "Reward",
     "RewardModel",
     "Round",
     "Sample",
     "Split",
     "Store",
-    "Told",
     "TrainDpo",
     "TrainPolicy",
     "TrainRanker",

@@ -15,7 +15,7 @@ from rlrf4rec.errors import ParamsError
 from rlrf4rec.logs import secret_in
 from rlrf4rec.params.data import FetchDataset, Interactions
 from rlrf4rec.params.faults import explain
-from rlrf4rec.params.loop import Loop, Told
+from rlrf4rec.params.loop import Loop, RankerInputs
 from rlrf4rec.params.models import Endpoint, Estimate, FetchModels, Llm, Store
 from rlrf4rec.params.study import Bench, LearningCurve, Probe, TrainPolicy
 from rlrf4rec.params.types import (
@@ -253,7 +253,7 @@ class Params(Block):
     train_ranker: TrainRanker
     train_policy: TrainPolicy
     protocols: Annotated[list[Protocol], Field(min_length=1)]
-    controls: Annotated[dict[str, Told], Field(min_length=1)]
+    controls: Annotated[dict[str, RankerInputs], Field(min_length=1)]
     probe: Probe
     learning_curve: LearningCurve
     watch: Watch

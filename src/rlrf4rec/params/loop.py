@@ -21,8 +21,8 @@ class Samples(Block):
     users: Literal["all", "evaluated", "tuning"]
 
 
-class Told(Block):
-    """What re-rankers of a kind are told, in two places of the user and of items: vectors, by their place in data."""
+class RankerInputs(Block):
+    """The knowledge of re-rankers, in two places of the user and of items: vectors, by their place in data."""
 
     text: Text
     beside: Text
@@ -30,12 +30,12 @@ class Told(Block):
 
 
 class Loop(Block):
-    """The rounds, what policies write in them, what is encoded, and what re-rankers are told."""
+    """The rounds, what policies write in them, what is encoded, and the knowledge of re-rankers."""
 
     rounds: Annotated[dict[str, Round], Field(min_length=1)]
     samples: dict[str, Samples]
     texts: list[Text]
-    rankers: Annotated[dict[str, Told], Field(min_length=1)]
+    rankers: Annotated[dict[str, RankerInputs], Field(min_length=1)]
 
     @property
     def policies(self) -> list[str]:
@@ -58,8 +58,8 @@ class Loop(Block):
         if missing := [n for n in ("none", "items", "template", *self.samples) if n not in self.texts]:
             raise ValueError(f"texts has no entry {missing[0]}; {advice}")
         known = [f"encode/{source}" for source in self.texts]
-        for name, kind in self.rankers.items():
-            if strange := [place for place in (kind.text, kind.beside, kind.items) if place not in known]:
+        for name, given in self.rankers.items():
+            if strange := [place for place in (given.text, given.beside, given.items) if place not in known]:
                 raise ValueError(f"rankers.{name}: {strange[0]!r} is none of {', '.join(known)}, as texts names them")
         if missing := [p for p in ("base", expected[-1]) if p not in self.rankers]:
             raise ValueError(f"rankers has no entry {missing[0]}; {advice}")

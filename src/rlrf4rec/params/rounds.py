@@ -49,9 +49,9 @@ def set_rounds(content: dict[str, Any], t: int) -> None:
         loop["rounds"][name] = _line({"policy": before, "texts": texts})
         loop["samples"][name] = _line({"policy": name, "users": "evaluated"})
         loop["texts"].append(name)
-        for kind, beside in ((name, "none"), (f"{name}_template", "template")):
-            told = {"text": f"encode/{name}", "beside": f"encode/{beside}", "items": "encode/items"}
-            loop["rankers"][kind] = _line(told)
+        for knowledge, beside in ((name, "none"), (f"{name}_template", "template")):
+            inputs = {"text": f"encode/{name}", "beside": f"encode/{beside}", "items": "encode/items"}
+            loop["rankers"][knowledge] = _line(inputs)
         before = name
 
 

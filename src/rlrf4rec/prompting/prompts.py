@@ -5,29 +5,9 @@ from typing import Any
 
 import polars as pl
 
+from rlrf4rec.prompting.domain import Domain
+
 Rating = dict[str, Any]  # a row of the history with its item: position, rating, title, year, genres
-ARTICLES = ("The", "A", "An", "Le", "La", "Les", "Il", "Das", "Der", "Die", "El", "L'")
-OWN_PART, ENDING = "\n\nDisliked: ", "\nTaste:"
-
-
-def natural_title(title: str) -> str:
-    """Put a trailing article first: `Usual Suspects, The` becomes `The Usual Suspects`."""
-    for article in ARTICLES:
-        if title.endswith(f", {article}"):
-            return f"{article} {title[: -len(article) - 2]}"
-    return title
-
-
-def describe(title: str, year: int | None, genres: str) -> str:
-    """`Title (Year; Genre, Genre)`; what is unknown is left out."""
-    facts = "; ".join(part for part in (str(year) if year else "", genres.replace("|", ", ")) if part)
-    return f"{natural_title(title)} ({facts})" if facts else natural_title(title)
-
-
-def item_description(title: str, year: int | None, genres: str) -> str:
-    """An item's text for the encoder: `title (year). genres`."""
-    head = natural_title(title) + (f" ({year})" if year else "")
-    return f"{head}. {genres.replace('|', ', ')}" if genres else head
 
 
 def telling(history: list[Rating], liked: int, disliked: int) -> tuple[list[Rating], list[Rating]]:
@@ -45,26 +25,20 @@ def _in_time(rows: list[Rating]) -> list[Rating]:
     return sorted(rows, key=lambda r: int(r["position"]))
 
 
-def masked(history: list[Rating]) -> list[Rating]:
+def masked(history: list[Rating], domain: Domain) -> list[Rating]:
     """The same ratings with titles that say nothing: `Movie 1` for the user's earliest, and so on.
 
-    What the LLM knows of a film by its title can't help it then; year and genres stay.
+    What the LLM knows of an item by its title can't help it then; year and genres stay.
     """
-    return [{**row, "title": f"Movie {int(row['position']) + 1}"} for row in history]
+    return [{**row, "title": f"{domain.item} {int(row['position']) + 1}"} for row in history]
 
 
-def named(rows: list[Rating]) -> str:
+def named(rows: list[Rating], domain: Domain) -> str:
     """Ratings as a prompt has them, parted by semicolons."""
-    return "; ".join(describe(str(r["title"]), r["year"], str(r["genres"])) for r in rows)
+    return "; ".join(domain.rated(str(r["title"]), r["year"], str(r["genres"])) for r in rows)
 
 
-def parts(prompt: str) -> tuple[str, str]:
-    """The few-shot examples and the user's own ratings of a prompt; what a chat's form puts around them is left out."""
-    examples, _, own = prompt.rpartition(OWN_PART)
-    return examples, own.partition(ENDING)[0]
-
-
-def template_text(history: list[Rating], genre_share: dict[str, float], domain: str = "films") -> str:
+def template_text(history: list[Rating], genre_share: dict[str, float], domain: Domain) -> str:
     """The profile that needs no LLM: liked and disliked genres and the era of the history, as a sentence.
 
     A rating is liked at or above the user's mean. Liked genres are those with the largest share among the
@@ -76,7 +50,7 @@ def template_text(history: list[Rating], genre_share: dict[str, float], domain: 
     likes = top_genres(liked, genre_share, 3)
     against = {g: share - of_liked.get(g, 0.0) for g, share in of_disliked.items() if g not in likes}
     dislikes = _top({g: lift for g, lift in against.items() if lift > 0}, 2)
-    text = f"likes {_words(likes) or 'all kinds of'} {domain}{_era(liked)}"
+    text = f"likes {_words(likes) or 'all kinds of'} {domain.items}{_era(liked)}"
     return f"{text}; not {_words(dislikes)}" if dislikes else text
 
 

@@ -1,9 +1,5 @@
-"""Prompt templates: a file with what it is for, few-shot examples, and where the user's ratings go.
+"""Prompt templates: few-shot examples, and where the user's ratings go; the prompt of a domain's file (see `domain`).
 
-    version: 1
-    domain: films
-    factors: genres, years
-    ---
     Disliked: ...
     Liked: ...
     Taste: ...
@@ -22,8 +18,9 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from rlrf4rec.errors import ParamsError
+from rlrf4rec.prompting import domain
+from rlrf4rec.prompting.domain import Domain
 
-FIELDS = "version", "domain", "factors"
 OWN = "\n\nDisliked: {disliked}\nLiked: {liked}\nTaste:"
 PLACEHOLDER = re.compile(r"\{([^{}\n]*)\}")
 KNOWN = ["disliked", "liked"]
@@ -32,34 +29,42 @@ LABELS = {"candidate", "future", "item", "label", "later", "list", "next", "targ
 
 @dataclass(frozen=True)
 class Template:
-    """`version` counts up when the words change; `domain` is what items are called, `factors` what answers speak of."""
+    """`version` counts up when the words change; `prefix` is the forced beginning of every answer."""
 
     version: int
-    domain: str
-    factors: tuple[str, ...]
+    domain: Domain
     examples: str
     prefix: str
 
     def write(self, liked: str, disliked: str) -> str:
         """The prompt of a user whose ratings are these."""
-        own = f"Disliked: {disliked or '-'}\nLiked: {liked}\nTaste:"  # no title is taken for a placeholder
-        return f"{self.examples}\n\n{own}{self.prefix}"
+        return f"{self.examples}{own_part(liked, disliked)}{self.prefix}"
 
 
-def read(path: Path) -> Template:
-    """Read and check a template; ParamsError with line or placeholder when it can't be one."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ParamsError(f"prompt.template: {path}: {error}") from None
-    head, mark, body = text.partition("\n---\n")
-    if not mark:
-        raise ParamsError(f"prompt.template: {path}: no line '---' between {', '.join(FIELDS)} and the prompt")
-    fields = _fields(head, path)
-    for name in PLACEHOLDER.findall(body):
+def own_part(liked: str, disliked: str) -> str:
+    """What a prompt says of its user, up to where the answer begins."""
+    return f"\n\nDisliked: {own_ratings(liked, disliked)}\nTaste:"  # no title is taken for a placeholder
+
+
+def own_ratings(liked: str, disliked: str) -> str:
+    """The ratings in it, without the words around them.
+
+    >>> own_ratings("Heat; Hours", "")
+    '-\\nLiked: Heat; Hours'
+    """
+    return f"{disliked or '-'}\nLiked: {liked}"
+
+
+def read(path: Path, titles: str = "shown") -> Template:
+    """Read and check a template; ParamsError with line or placeholder when it can't be one.
+
+    With `titles` masked its examples are those of the file's section `masked`.
+    """
+    file = domain.read(path, "prompt.template")
+    for name in PLACEHOLDER.findall(file.prompt):
         if name not in KNOWN:
             raise ParamsError(f"prompt.template: {path}: {_stranger(name)}")
-    examples, own, prefix = body.rstrip("\n").rpartition(OWN)
+    examples, own, prefix = file.prompt.rstrip("\n").rpartition(OWN)
     if not own or "{" in examples + prefix or "\n" in prefix:
         raise ParamsError(
             f"prompt.template: {path}: it must end with the user's own part, {OWN.strip()!r}, after an empty line, "
@@ -67,23 +72,14 @@ def read(path: Path) -> Template:
         )
     if not examples.strip():
         raise ParamsError(f"prompt.template: {path}: no example stands before the user's own part")
-    factors = tuple(part.strip() for part in fields["factors"].split(",") if part.strip())
-    return Template(int(fields["version"]), fields["domain"], factors, examples.rstrip(), prefix.rstrip())
-
-
-def _fields(head: str, path: Path) -> dict[str, str]:
-    """The lines `name: value` before the prompt."""
-    found = {}
-    for number, line in enumerate(head.splitlines(), 1):
-        name, mark, value = line.partition(":")
-        if not mark or name.strip() not in FIELDS or not value.strip():
-            raise ParamsError(f"prompt.template: {path}: line {number}: {line!r} is none of {', '.join(FIELDS)}: value")
-        found[name.strip()] = value.strip()
-    if missing := [name for name in FIELDS if name not in found]:
-        raise ParamsError(f"prompt.template: {path}: no {missing[0]} before '---'")
-    if not found["version"].isdecimal():
-        raise ParamsError(f"prompt.template: {path}: version {found['version']!r} is no number")
-    return found
+    if titles == "masked":
+        examples = file.masked
+        if not examples:
+            raise ParamsError(
+                f"prompt.template: {path}: no section '--- masked' with examples for prompt.titles: masked; "
+                "write one at its end, with titles as `Movie 1`"
+            )
+    return Template(file.version, file.domain, examples.rstrip(), prefix.rstrip())
 
 
 def _stranger(name: str) -> str:

@@ -1,1 +1,1 @@
-"""Re-rankers: the catalogue, lists and vectors of texts in; nets, their losses and their training out."""
+"""Re-rankers: features of items, lists and vectors of texts in; nets, their losses and their training out."""

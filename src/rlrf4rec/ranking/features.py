@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rlrf4rec.ranking.adaptor import OUT, HybridExpertAdaptor
-from rlrf4rec.ranking.lists import Catalogue, Lists
+from rlrf4rec.ranking.lists import ItemFeatures, Lists
 
 ID_WIDTH = GENRE_WIDTH = 32
 NUMBERS = 3
@@ -48,17 +48,19 @@ class CandidateFeatures(nn.Module):
     popularity: Tensor
     vectors: Tensor
 
-    def __init__(self, catalogue: Catalogue, user_vectors: Tensor, shared: int, private: int, dropout: float) -> None:
+    def __init__(
+        self, item_features: ItemFeatures, user_vectors: Tensor, shared: int, private: int, dropout: float
+    ) -> None:
         super().__init__()
-        width = catalogue.vectors.shape[1]
+        width = item_features.vectors.shape[1]
         self.standardise_user = Standardise(user_vectors)
-        standardise_item = Standardise(catalogue.vectors)
-        self.register_buffer("vectors", standardise_item(catalogue.vectors), persistent=False)
-        self.register_buffer("genres", catalogue.genres, persistent=False)
-        self.register_buffer("popularity", catalogue.log_popularity, persistent=False)
-        self.id = nn.Embedding(len(catalogue.log_popularity), ID_WIDTH)
+        standardise_item = Standardise(item_features.vectors)
+        self.register_buffer("vectors", standardise_item(item_features.vectors), persistent=False)
+        self.register_buffer("genres", item_features.genres, persistent=False)
+        self.register_buffer("popularity", item_features.log_popularity, persistent=False)
+        self.id = nn.Embedding(len(item_features.log_popularity), ID_WIDTH)
         nn.init.normal_(self.id.weight, std=0.01)  # items never seen in training stay near zero
-        self.genre = nn.Linear(catalogue.genres.shape[1], GENRE_WIDTH)
+        self.genre = nn.Linear(item_features.genres.shape[1], GENRE_WIDTH)
         parts = user_vectors.shape[-1] // width
         self.adaptor = HybridExpertAdaptor(width, parts, shared, private, dropout)
         self.width = ID_WIDTH + GENRE_WIDTH + NUMBERS + (1 + parts) * OUT

@@ -1,4 +1,4 @@
-"""Candidate lists and catalogue as tensors.
+"""Candidate lists and features of items as tensors.
 
 Shapes: L lists, C candidates a list, I items, U users, S texts a user, W width of text vectors, G genres.
 """
@@ -14,7 +14,7 @@ from rlrf4rec.files import fingerprint
 
 
 @dataclass(frozen=True)
-class Catalogue:
+class ItemFeatures:
     """What every re-ranker knows of the items, in the order of the items table."""
 
     vectors: Tensor  # [I, W] of the item descriptions
@@ -22,14 +22,14 @@ class Catalogue:
     log_popularity: Tensor  # [I] log(1 + count), standardised over the catalogue
 
     @staticmethod
-    def of(items: pl.DataFrame, popularity: pl.DataFrame, vectors: Tensor) -> "Catalogue":
+    def of(items: pl.DataFrame, popularity: pl.DataFrame, vectors: Tensor) -> "ItemFeatures":
         """From the items and popularity tables, which have the same items in the same order."""
         assert items["item"].equals(popularity["item"]), "popularity has one row per item, in the items' order"
         names = sorted({g for genres in items["genres"] for g in genres.split("|") if g}) or ["-"]
         genres = torch.tensor([[float(n in set(row.split("|"))) for n in names] for row in items["genres"]])
         log_count = torch.log1p(torch.tensor(popularity["count"].to_numpy(), dtype=torch.float32))
         spread = log_count.std().clamp(min=1e-6)
-        return Catalogue(vectors.float(), genres, (log_count - log_count.mean()) / spread)
+        return ItemFeatures(vectors.float(), genres, (log_count - log_count.mean()) / spread)
 
 
 @dataclass(frozen=True)

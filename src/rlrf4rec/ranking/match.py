@@ -22,14 +22,14 @@ class Match(nn.Module):
 
     def __init__(self, setup: Setup) -> None:
         super().__init__()
-        catalogue, width = setup.catalogue, setup.width
-        wide = catalogue.vectors.shape[1]
+        item_features, width = setup.item_features, setup.width
+        wide = item_features.vectors.shape[1]
         self.standardise_user = Standardise(setup.user_vectors)
-        self.register_buffer("vectors", Standardise(catalogue.vectors)(catalogue.vectors), persistent=False)
-        self.register_buffer("genres", catalogue.genres, persistent=False)
-        self.register_buffer("popularity", catalogue.log_popularity, persistent=False)
+        self.register_buffer("vectors", Standardise(item_features.vectors)(item_features.vectors), persistent=False)
+        self.register_buffer("genres", item_features.genres, persistent=False)
+        self.register_buffer("popularity", item_features.log_popularity, persistent=False)
         self.base_numbers = nn.Sequential(nn.Linear(NUMBERS, 16), nn.ReLU(), nn.Linear(16, 1))
-        self.base_item = nn.Linear(wide + catalogue.genres.shape[1], 1, bias=False)
+        self.base_item = nn.Linear(wide + item_features.genres.shape[1], 1, bias=False)
         self.user = nn.Linear(wide, width, bias=False)
         self.item = nn.Linear(wide, width, bias=False)
         self.weight = nn.Parameter(torch.zeros(width))

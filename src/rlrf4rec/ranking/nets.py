@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from rlrf4rec.errors import entry
 from rlrf4rec.ranking.dlcm import DLCM
-from rlrf4rec.ranking.lists import Catalogue
+from rlrf4rec.ranking.lists import ItemFeatures
 from rlrf4rec.ranking.losses import attention_rank, listwise_softmax
 from rlrf4rec.ranking.match import Match
 from rlrf4rec.ranking.prm import PRM
@@ -46,7 +46,7 @@ def net(name: str) -> Net:
 
 def build(
     name: str,
-    catalogue: Catalogue,
+    item_features: ItemFeatures,
     user_vectors: Tensor,
     length: int,
     dropout: float,
@@ -55,4 +55,4 @@ def build(
     width: int,
 ) -> nn.Module:
     """An untrained net; see `Setup` for what it is built from, ParamsError for an unknown name."""
-    return net(name).new(Setup(catalogue, user_vectors, length, dropout, shared, private, width))
+    return net(name).new(Setup(item_features, user_vectors, length, dropout, shared, private, width))

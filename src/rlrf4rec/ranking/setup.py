@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from rlrf4rec.ranking.features import CandidateFeatures
-from rlrf4rec.ranking.lists import Catalogue
+from rlrf4rec.ranking.lists import ItemFeatures
 
 
 @dataclass(frozen=True)
 class Setup:
     """Data and sizes of a net."""
 
-    catalogue: Catalogue
+    item_features: ItemFeatures
     user_vectors: Tensor  # [..., W], text vectors that training may see: their statistics standardise the texts
     length: int  # candidates of a list
     dropout: float
@@ -22,4 +22,4 @@ class Setup:
 
     def features(self) -> CandidateFeatures:
         """The candidates' features with weights of their own."""
-        return CandidateFeatures(self.catalogue, self.user_vectors, self.shared, self.private, self.dropout)
+        return CandidateFeatures(self.item_features, self.user_vectors, self.shared, self.private, self.dropout)

@@ -26,7 +26,7 @@ class Heading:
 
 
 @dataclass(frozen=True)
-class Table:
+class TableBlock:
     """Cells are text; the first cell of a row is its header, the first `words` columns are set flush left."""
 
     template: ClassVar[str] = "table"
@@ -70,7 +70,7 @@ class Rated:
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownText:
     """A text about a user; `reward` is empty where none was measured."""
 
     role: str
@@ -79,7 +79,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Place:
+class ListPlace:
     """One place of a list: what stood there before and after, and whether the user liked it."""
 
     before: str
@@ -95,13 +95,13 @@ class Person:
     template: ClassVar[str] = "person"
     user: str
     history: tuple[Rated, ...]
-    texts: tuple[Shown, ...]
+    texts: tuple[ShownText, ...]
     gap: str
-    places: tuple[Place, ...]
+    places: tuple[ListPlace, ...]
     summary: str
 
 
-Block = Note | Heading | Table | Beside | Figures | Person
+PageBlock = Note | Heading | TableBlock | Beside | Figures | Person
 
 
 @dataclass(frozen=True)
@@ -110,4 +110,4 @@ class Section:
 
     slug: str
     title: str
-    blocks: tuple[Block, ...]
+    blocks: tuple[PageBlock, ...]

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rlrf4rec.report import numbers, page
-from rlrf4rec.report.blocks import Beside, Block, Heading, Note, Section, Table
+from rlrf4rec.report.blocks import Beside, Heading, Note, PageBlock, Section, TableBlock
 
 Json = Mapping[str, Any]
 NAMES = {
@@ -54,7 +54,7 @@ def spent_page(files: Mapping[str, Json], stages: Sequence[str]) -> str:
         f"As each entry was last run on this copy, on {' and '.join(cpus)}. What was kept from before cost nothing. "
     )
     about += "Worker MB: of the largest one. GFLOP/s: of the LLM's products, and what share of products alone that is."
-    table = Table("Cost of each stage", SPENT, tuple(rows), words=2)
+    table = TableBlock("Cost of each stage", SPENT, tuple(rows), words=2)
     return page.render("RLRF4Rec: what a run cost", [Section("spent", "Time and memory", (Note(about), table))])
 
 
@@ -81,7 +81,7 @@ def costs(bench: Json | None) -> Section:
         f"{machine['cpu']} ({machine['capability']}), one thread, torch {machine['torch']}, transformers "
         f"{machine['transformers']}, TRL {machine['trl']}. The arms ran in turn, each in a process of its own."
     )
-    tables: list[Block] = []
+    tables: list[PageBlock] = []
     for kind, arms in bench["arithmetic"].items():
         share = arms["sampling"]["here"]["share_of_matmul_limit"]
         limit = numbers.compact(arms["matmul_gflop_per_cpu_s"])
@@ -98,17 +98,19 @@ def costs(bench: Json | None) -> Section:
         for kind, cost in bench["scaling"].items()
     )
     large = bench["interactions"]
-    told = Note(
+    large_data = Note(
         f"{numbers.plain(large['interactions'])} interactions of {numbers.plain(large['users'])} users go through the "
         f"stage interactions in {large['wall_s']:.0f} s with at most {large['peak_mb'] / 1024:.1f} GiB of memory."
     )
     columns = ("work", "sizes", "CPU-seconds", "exponent")
     return Section(
-        "costs", title, (RUN, Note(about), *tables, Table("Cost of sampling against work", columns, sizes), told)
+        "costs",
+        title,
+        (RUN, Note(about), *tables, TableBlock("Cost of sampling against work", columns, sizes), large_data),
     )
 
 
-def _arms(what: str, arms: Json) -> Table:
+def _arms(what: str, arms: Json) -> TableBlock:
     per, each = WORK[what]
     rows = []
     for name in (n for n in NAMES if n in arms):
@@ -116,7 +118,7 @@ def _arms(what: str, arms: Json) -> Table:
         times = "1" if other is None else f"{numbers.compact(other['ratio'])} [{other['low']:g}, {other['high']:g}]"
         memory = (f"{arms[name][key]:.0f}" for key in ("peak_mb", "loaded_mb"))
         rows.append((NAMES[name], numbers.compact(arms[name]["cpu_s_per"]), times, *memory))
-    return Table(f"{what}, by {each} ({arms['here'][per]} {per} a turn)", COLUMNS, tuple(rows))
+    return TableBlock(f"{what}, by {each} ({arms['here'][per]} {per} a turn)", COLUMNS, tuple(rows))
 
 
 def _row(values: list[float]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from rlrf4rec.report import numbers, plots
-from rlrf4rec.report.blocks import Block, Figure, Figures, Heading, Note, Section, Table
+from rlrf4rec.report.blocks import Figure, Figures, Heading, Note, PageBlock, Section, TableBlock
 
 Json = Mapping[str, Any]
 SMOOTH = 9  # steps in the running mean of a DPO curve
@@ -58,7 +58,7 @@ def training(
     curve: Json | None,
 ) -> Section:
     """DPO curves by round with the hyperparameters it took, searches by title, and gain against pairs."""
-    blocks: list[Block] = [
+    blocks: list[PageBlock] = [
         Note(
             "DPO's loss sees only the difference between the two texts of a pair. The log-probability of chosen texts "
             "may therefore fall as well; that is common and no fault by itself while rejected texts fall further. "
@@ -116,19 +116,19 @@ def read_curves(frame: pl.DataFrame) -> str:
     )
 
 
-def _learning_curve(curve: Json | None) -> list[Block]:
+def _learning_curve(curve: Json | None) -> list[PageBlock]:
     if not curve:
         return [Note("Not measured: `make study` tunes with fewer pairs and rewards new texts of held-out users.")]
     effects = [plots.Effect(f"{p['pairs']} pairs", p["gain"], p["low"], p["high"]) for p in curve["points"]]
     title = f"Gain in reward ({curve['reward']}) over base, by number of pairs"
-    told = ", ".join(f"{e.label} {numbers.signed(e.difference)}" for e in effects)
-    svg = plots.forest("learning-curve", title, f"{told}.", effects, [])
+    gains = ", ".join(f"{e.label} {numbers.signed(e.difference)}" for e in effects)
+    svg = plots.forest("learning-curve", title, f"{gains}.", effects, [])
     return [Figures((Figure(svg, f"{title}; {curve['users']} held-out users, 95 % intervals"),))]
 
 
 def watch(measures: Json | None, changes: pl.DataFrame | None, probe: Json | None) -> Section:
     """What tuning did to the texts, and what the LLM knows of the data set by heart."""
-    blocks: list[Block] = []
+    blocks: list[PageBlock] = []
     if measures:
         policies = list(measures)
         names = list(dict.fromkeys(m for p in policies for m in measures[p]))
@@ -138,7 +138,7 @@ def watch(measures: Json | None, changes: pl.DataFrame | None, probe: Json | Non
                 "A policy that games the reward shows here first: texts that grow, repeat themselves, copy the "
                 "prompt, name titles that don't exist, or become alike for all users."
             ),
-            Table("The texts of each policy, means over users", ("measure", *policies), rows),
+            TableBlock("The texts of each policy, means over users", ("measure", *policies), rows),
         ]
     else:
         blocks.append(Note("The texts were not measured: metrics/watch.json is not there."))
@@ -154,11 +154,11 @@ def watch(measures: Json | None, changes: pl.DataFrame | None, probe: Json | Non
             for row in changes.iter_rows(named=True)
         )
         columns = ("measure", "policy", "change", "95 % interval", "users")
-        blocks.append(Table("Change of each measure against base, paired by user", columns, found, words=2))
+        blocks.append(TableBlock("Change of each measure against base, paired by user", columns, found, words=2))
     blocks.append(Heading("What the LLM has memorised of the data set"))
     if probe:
         rows = tuple((_words(name), numbers.compact(value)) for name, value in _flat(probe))
-        blocks.append(Table("Memorisation probe", ("measure", "value"), rows))
+        blocks.append(TableBlock("Memorisation probe", ("measure", "value"), rows))
     else:
         blocks.append(Note("Not probed: metrics/probe.json is not there."))
     return Section("watch", "What became of the texts", tuple(blocks))
@@ -189,12 +189,12 @@ def _dpo_figures(name: str, frame: pl.DataFrame) -> Figures:
     return Figures(tuple(figures))
 
 
-def _nested(caption: str, first: str, content: Json) -> Table:
+def _nested(caption: str, first: str, content: Json) -> TableBlock:
     """A table of {row: {column: number}}."""
     flat = {name: dict(_flat(row)) for name, row in content.items() if isinstance(row, Mapping)}
     names = list(dict.fromkeys(n for row in flat.values() for n in row))
     rows = tuple((_words(name), *(numbers.plain(row.get(n), 3) for n in names)) for name, row in flat.items())
-    return Table(caption, (first, *map(_words, names)), rows)
+    return TableBlock(caption, (first, *map(_words, names)), rows)
 
 
 def _flat(content: Json, before: str = "") -> list[tuple[str, Any]]:

@@ -4,7 +4,7 @@ import polars as pl
 
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.report import numbers
-from rlrf4rec.report.blocks import Note, Person, Place, Rated, Section, Shown
+from rlrf4rec.report.blocks import ListPlace, Note, Person, Rated, Section, ShownText
 
 
 def people(
@@ -69,14 +69,14 @@ def _person(
     ordered = rated.sort("reward", "sample", descending=[True, False])
     best, worst = ordered.row(0, named=True), ordered.row(-1, named=True)
     texts = [
-        Shown("best", best["text"], numbers.signed(best["reward"])),
-        Shown("worst", worst["text"], numbers.signed(worst["reward"])),
-        *(Shown(f"by {policies[1]}", text, "") for text in tuned["text"]),
+        ShownText("best", best["text"], numbers.signed(best["reward"])),
+        ShownText("worst", worst["text"], numbers.signed(worst["reward"])),
+        *(ShownText(f"by {policies[1]}", text, "") for text in tuned["text"]),
     ]
     one = lists.filter(pl.col("list") == lists["list"][0])
     base, after = one.sort("rank_base"), one.sort("rank_tuned")
     places = tuple(
-        Place(names[b["item"]], b["label"] == 1, a["liked"], a["label"] == 1)
+        ListPlace(names[b["item"]], b["label"] == 1, a["liked"], a["label"] == 1)
         for b, a in zip(
             base.iter_rows(named=True),
             ({"liked": names[r["item"]], "label": r["label"]} for r in after.iter_rows(named=True)),

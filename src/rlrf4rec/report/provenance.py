@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rlrf4rec.report import numbers
-from rlrf4rec.report.blocks import Note, Section, Table
+from rlrf4rec.report.blocks import Note, Section, TableBlock
 
 Json = Mapping[str, Any]
 
@@ -36,7 +36,7 @@ def provenance(
                 "The params and hashes below define the run. MD5 is what DVC names content by. The same files give "
                 "this page byte for byte."
             ),
-            Table(
+            TableBlock(
                 "Data",
                 ("stage", "what", "number"),
                 tuple(
@@ -46,11 +46,13 @@ def provenance(
                 ),
                 words=2,
             ),
-            Table(
+            TableBlock(
                 "Arithmetic: on another kind of CPU last bits differ", ("stage", "computed in"), _by_value(computed), 2
             ),
-            Table("Params", ("param", "value"), tuple((name, _value(value)) for name, value in flat(params)), words=2),
-            Table("Files", ("file", "kind", "hash"), tuple(files), words=3),
+            TableBlock(
+                "Params", ("param", "value"), tuple((name, _value(value)) for name, value in flat(params)), words=2
+            ),
+            TableBlock("Files", ("file", "kind", "hash"), tuple(files), words=3),
         ),
     )
 

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from rlrf4rec.report import numbers, plots
-from rlrf4rec.report.blocks import Block, Figure, Figures, Heading, Note, Section, Table
+from rlrf4rec.report.blocks import Figure, Figures, Heading, Note, PageBlock, Section, TableBlock
 
 Json = Mapping[str, Any]
 METRIC = "ndcg@5"
@@ -49,7 +49,7 @@ def described(knowledge: str) -> str:
 def headline(found: Json, per_user: pl.DataFrame, last: str, kind: str) -> Section:
     """The two numbers side by side. `last` is the policy of the last round, `kind` the reward in use."""
     gain = {**found["reward_gain"][last]["test"]["ndcg"], **_holm(found, f"reward gain of {last}")}
-    notes: list[Block] = [
+    notes: list[PageBlock] = [
         Note(_facts(found)),
         numbers.verdict(f"Under frozen re-rankers ({last} texts against base texts)", METRIC.upper(), gain),
     ]
@@ -76,16 +76,16 @@ def headline(found: Json, per_user: pl.DataFrame, last: str, kind: str) -> Secti
         )
     )
     tables = [
-        Table(f"Reward gain under frozen re-rankers {who}, test users", ("what", *numbers.COLUMNS), tuple(rows))
+        TableBlock(f"Reward gain under frozen re-rankers {who}, test users", ("what", *numbers.COLUMNS), tuple(rows))
         for block, who in (("reward_gain", "that judge"), ("reward_gain_labellers", "that labelled the pairs"))
         if (rows := [r for name, g in found.get(block, {}).items() for r in _reward_rows(g["test"], name, kind)])
     ]
     if end_rows := _end_rows(found):
         caption = f"What the method stands or falls with, {METRIC.upper()}; Holm's p is over all that was to be tested"
-        tables.append(Table(caption, ("what", *numbers.COLUMNS), end_rows))
+        tables.append(TableBlock(caption, ("what", *numbers.COLUMNS), end_rows))
     if personal := _personal_rows(found):
         caption = f"Personal part of retrained re-rankers: {METRIC.upper()} with the user's own text minus another's"
-        tables.append(Table(caption, ("what", *numbers.COLUMNS), personal))
+        tables.append(TableBlock(caption, ("what", *numbers.COLUMNS), personal))
     return Section("headline", "Headline", (*notes, *tables))
 
 
@@ -110,16 +110,18 @@ def variants(found: Json) -> Section:
         )
         for reference, effects in drawn
     )
-    blocks: list[Block] = [Figures(figures)] if figures else [Note("No variant to compare with base or template.")]
+    blocks: list[PageBlock] = [Figures(figures)] if figures else [Note("No variant to compare with base or template.")]
     glossary = tuple((k, described(k)) for k in _knowledge(found))
-    blocks.append(Table("What each variant tells the re-ranker about a user", ("variant", "what it is"), glossary, 2))
+    blocks.append(
+        TableBlock("What each variant tells the re-ranker about a user", ("variant", "what it is"), glossary, 2)
+    )
     for reference, name in REFERENCES.items():
         if compared := _compared(found, reference):
             what = f"{METRIC.upper()} of variants minus {reference} ({name})"
             pooled = tuple((k, *numbers.row(_pooled(found, k, reference))) for k in compared)
-            blocks.append(Table(f"{what}, pooled over backbones", ("variant", *numbers.COLUMNS), pooled))
+            blocks.append(TableBlock(f"{what}, pooled over backbones", ("variant", *numbers.COLUMNS), pooled))
             single = tuple((k, *_by_backbone(by, backbones)) for k, by in compared.items())
-            blocks.append(Table(f"{what}, by backbone", ("variant", *backbones), single))
+            blocks.append(TableBlock(f"{what}, by backbone", ("variant", *backbones), single))
     blocks.append(_reached(found, backbones))
     if trained := found.get("trained_out"):
         blocks.extend(_trained_out(trained))
@@ -145,10 +147,10 @@ def protocols(found: Json, study: Json | None, other_users: bool = False) -> Sec
         "The study is older than this run and is of other users: hold its columns against each other, not against this "
         "run. `make study` makes it anew."
     )
-    blocks: list[Block] = [
+    blocks: list[PageBlock] = [
         *([Note(older, "null")] if other_users else []),
         Note("Protocols differ in their candidate lists, so compare differences across them and never the levels."),
-        Table(caption, ("", *runs), tuple(reached)),
+        TableBlock(caption, ("", *runs), tuple(reached)),
     ]
     family = list(dict.fromkeys(c for r in runs.values() for c in r.get("family", {}) if c in r["differences"]))
     figures = [
@@ -165,7 +167,7 @@ def protocols(found: Json, study: Json | None, other_users: bool = False) -> Sec
     if rows:
         blocks.append(Figures(tuple(figures)))
         caption = "The same comparisons in every protocol; Holm's p is within the protocol"
-        blocks.append(Table(caption, ("comparison", "protocol", *numbers.COLUMNS), rows, words=2))
+        blocks.append(TableBlock(caption, ("comparison", "protocol", *numbers.COLUMNS), rows, words=2))
     return Section("protocols", title, tuple(blocks))
 
 
@@ -302,7 +304,7 @@ def _by_backbone(by: Json, backbones: list[str]) -> tuple[str, ...]:
     return tuple(f"{numbers.signed(d.get('difference'))} {numbers.interval(d)}" if d else numbers.DASH for d in single)
 
 
-def _reached(found: Json, backbones: list[str]) -> Table:
+def _reached(found: Json, backbones: list[str]) -> TableBlock:
     rows = []
     for knowledge in _knowledge(found):
         for b in backbones:
@@ -312,10 +314,10 @@ def _reached(found: Json, backbones: list[str]) -> Table:
                 mean = numbers.plain(sum(seeds) / len(seeds))
                 rows.append((knowledge, b, mean, *map(numbers.plain, others), every))
     columns = ("variant", "backbone", METRIC.upper(), "MAP@5", "KAR's MAP@5", f"{METRIC.upper()} of every seed")
-    return Table("What every re-ranker reached on the test users", columns, tuple(rows), words=2)
+    return TableBlock("What every re-ranker reached on the test users", columns, tuple(rows), words=2)
 
 
-def _trained_out(trained: Json) -> list[Block]:
+def _trained_out(trained: Json) -> list[PageBlock]:
     short = [name for name, t in trained.items() if t.get("trained_out") is False]
     if short:
         note = Note(f"Not trained out, so their rows may change with more epochs: {', '.join(short)}.", "null")
@@ -328,4 +330,4 @@ def _trained_out(trained: Json) -> list[Block]:
     columns = ("re-ranker", *(n.replace("_", " ") for n in names))
     rows = tuple((name, *(numbers.plain(t.get(n)) for n in names)) for name, t in trained.items())
     caption = f"Training of the re-rankers; values are {METRIC.upper()} of validation users"
-    return [Heading("Were the re-rankers trained out?"), note, Table(caption, columns, rows)]
+    return [Heading("Were the re-rankers trained out?"), note, TableBlock(caption, columns, rows)]

@@ -19,7 +19,7 @@ from rlrf4rec.seeds import seeded
 
 
 @dataclass(frozen=True)
-class Settings:
+class RankerSettings:
     """How every re-ranker is trained, whatever its knowledge."""
 
     learning_rate: float
@@ -31,9 +31,9 @@ class Settings:
     batch: int
 
     @staticmethod
-    def of(p: TrainRanker) -> "Settings":
+    def of(p: TrainRanker) -> "RankerSettings":
         """From the params."""
-        return Settings(
+        return RankerSettings(
             p.learning_rate, p.weight_decay, p.dropout, p.experts_shared, p.experts_private, p.epochs, p.batch
         )
 
@@ -44,7 +44,7 @@ class Job:
 
     backbone: str
     material: Material
-    settings: Settings
+    settings: RankerSettings
     seed: int
     others: Tensor
 
@@ -71,7 +71,7 @@ def train(job: Job) -> Trained:
     s, m = job.settings, job.material
     length, texts = m.lists.item.shape[1], m.texts[:, None]
     with seeded(job.seed):
-        net = nets.build(job.backbone, m.catalogue, texts[m.seen], length, s.dropout, s.shared, s.private, 0)
+        net = nets.build(job.backbone, m.item_features, texts[m.seen], length, s.dropout, s.shared, s.private, 0)
         steps = -(-len(m.lists) // s.batch) * s.epochs
         ranker = Ranker(net, job.backbone, m.lists, texts, s.learning_rate, s.weight_decay, job.seed, steps)
         curve: list[float] = []

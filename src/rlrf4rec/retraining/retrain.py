@@ -1,4 +1,4 @@
-"""Training the evaluated re-rankers of a kind: all backbones, all seeds, one process."""
+"""Training the evaluated re-rankers with one knowledge: all backbones, all seeds, one process."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from rlrf4rec.files import write_json
 from rlrf4rec.metrics.permute import permutation
 from rlrf4rec.retraining import curves
 from rlrf4rec.retraining.material import Material
-from rlrf4rec.retraining.parallel import Job, Settings, Trained, train_all
+from rlrf4rec.retraining.parallel import Job, RankerSettings, Trained, train_all
 from rlrf4rec.seeds import derive
 from rlrf4rec.tables.vectors import save_tensors
 
@@ -19,8 +19,8 @@ Member = tuple[str, int]  # backbone, number of the seed
 
 
 @dataclass(frozen=True)
-class Kind:
-    """The trained re-rankers of a kind, with what they learned from."""
+class TrainedRankers:
+    """The trained re-rankers with one knowledge, and what they learned from."""
 
     name: str
     material: Material
@@ -47,7 +47,7 @@ class Kind:
         save_tensors(scores, self.scores(), {"kind": self.name, "lists": self.material.candidates.identity()})
         write_json(scores.with_name("curves.json"), self.verdicts())
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """What was trained, for the closing line."""
         found = self.verdicts()
         last = [value for verdict in found.values() for value in verdict["last"]]
@@ -60,17 +60,23 @@ class Kind:
 
 
 def retrain(
-    kind: str, material: Material, backbones: Sequence[str], seeds: int, settings: Settings, seed: int, what: str
-) -> Kind:
+    knowledge: str,
+    material: Material,
+    backbones: Sequence[str],
+    seeds: int,
+    settings: RankerSettings,
+    seed: int,
+    what: str,
+) -> TrainedRankers:
     """Train every backbone with every seed.
 
-    A seed starts from the same weights and sees the lists in the same order whatever the texts, so that kinds differ
-    in these alone. Each seed has a permutation of the users of its own (the same for all kinds and backbones): whose
-    text a user is scored with instead is drawn as often as there are seeds, so that an interval over users and seeds
-    covers that draw too.
+    A seed starts from the same weights and sees the lists in the same order whatever the texts, so that re-rankers of
+    other knowledge differ in these alone. Each seed has a permutation of the users of its own (the same for all of
+    them): whose text a user is scored with instead is drawn as often as there are seeds, so that an interval over
+    users and seeds covers that draw too.
     """
     members = [(backbone, number) for backbone in backbones for number in range(seeds)]
     group = dict.fromkeys(material.candidates.user.tolist(), "test")
     others = [permutation(group, len(material.texts), derive(seed, "permuted", number)) for number in range(seeds)]
     jobs = [Job(b, material, settings, derive(seed, "train_ranker", b, n), others[n]) for b, n in members]
-    return Kind(kind, material, dict(zip(members, train_all(jobs, what), strict=True)))
+    return TrainedRankers(knowledge, material, dict(zip(members, train_all(jobs, what), strict=True)))

@@ -86,13 +86,13 @@ def _all(a: "State", asked: "Asked", args: argparse.Namespace) -> int:
     from rlrf4rec.revisions.comparison import of_experiments, try_all
     from rlrf4rec.revisions.text import Report
 
-    tried, told = try_all(a, of_experiments(a, asked))
+    tried, notes = try_all(a, of_experiments(a, asked))
     if args.json:
-        _print_json(words.all_as_dict(tried, told, a.revision))
+        _print_json(words.all_as_dict(tried, notes, a.revision))
     elif args.md:
-        sys.stdout.write(markdown.all_of(tried, told, a.revision))
+        sys.stdout.write(markdown.all_of(tried, notes, a.revision))
     else:
-        Report().all(tried, told, a.revision)
+        Report().all(tried, notes, a.revision)
     compared = [one.comparison for one in tried if one.comparison and not one.comparison.reasons]
     return WORSE if any(found.worse for found in compared) else 0 if compared else REFUSED
 

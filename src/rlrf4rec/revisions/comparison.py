@@ -88,16 +88,16 @@ def try_all(a: State, asked: Asked) -> tuple[list[Tried], list[str]]:
     head = git.resolve("HEAD").commit
     known = git.experiments()
     own = sorted((e for e in known if e.baseline == head), key=lambda e: e.name)
-    told = unfit(a) + [f"{what} ({n})" for ref, what in WAITING.items() if (n := git.entries(ref))]
+    notes = unfit(a) + [f"{what} ({n})" for ref, what in WAITING.items() if (n := git.entries(ref))]
     others = [f"{e.name} (of {e.baseline:.7})" for e in known if e.baseline != head]
     if others:
-        told.append(f"experiments of other commits, to be compared by name: {', '.join(others)}")
+        notes.append(f"experiments of other commits, to be compared by name: {', '.join(others)}")
     if not own:
         raise InputError(
-            "; ".join([f"no experiment of HEAD ({head:.7}); `dvc exp run -n NAME -S ...` makes one", *told])
+            "; ".join([f"no experiment of HEAD ({head:.7}); `dvc exp run -n NAME -S ...` makes one", *notes])
         )
     tried = [_try(a, Revision(e.name, e.commit), asked) for e in own]
-    return _holm_over_all(tried), told
+    return _holm_over_all(tried), notes
 
 
 WAITING = {

@@ -39,7 +39,7 @@ def one(found: Comparison) -> str:
     return _joined(parts)
 
 
-def all_of(tried: Sequence[Tried], told: Sequence[str], of: Revision) -> str:
+def all_of(tried: Sequence[Tried], notes: Sequence[str], of: Revision) -> str:
     """A table with a row for each experiment."""
     compared = [(one.name, row) for one in tried if one.comparison for row in one.comparison.rows]
     parts = [f"### Experiments against A = {escaped(of.label)}"]
@@ -55,7 +55,7 @@ def all_of(tried: Sequence[Tried], told: Sequence[str], of: Revision) -> str:
         if one.comparison:
             parts += [f"**{name}: {escaped(words.worse_line(row))}**" for row in one.comparison.worse]
             parts += [f"> {name}: {escaped(note)}" for note in one.comparison.notes]
-    parts += [f"> {escaped(note)}" for note in told]
+    parts += [f"> {escaped(note)}" for note in notes]
     parts.append(escaped(f"{words.holm(len(compared))}. {words.LEGEND}") if compared else "")
     return _joined(parts)
 

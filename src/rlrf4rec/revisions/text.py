@@ -46,7 +46,7 @@ class Report:
         for row in found.worse:
             self._say(words.worse_line(row), style="bold red")
 
-    def all(self, tried: Sequence[Tried], told: Sequence[str], of: Revision) -> None:
+    def all(self, tried: Sequence[Tried], notes: Sequence[str], of: Revision) -> None:
         """A table with a row for each experiment."""
         compared = [(one.name, row) for one in tried if one.comparison for row in one.comparison.rows]
         of_all = {f"{row['metric']} with {row['knowledge']}" for _, row in compared}
@@ -67,7 +67,7 @@ class Report:
             for reason in one.comparison.reasons if one.comparison else [one.fault]:
                 self._say(f"{one.name} is not compared: {reason}", style="bold red")
             self._notes([f"{one.name}: {note}" for note in one.comparison.notes] if one.comparison else [])
-        self._notes(told)
+        self._notes(notes)
         if compared:
             self._say(words.LEGEND, style="dim")
         for one in tried:

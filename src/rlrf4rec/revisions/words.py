@@ -148,11 +148,11 @@ def as_dict(found: Comparison) -> dict[str, Any]:
     }
 
 
-def all_as_dict(tried: Sequence[Tried], told: Sequence[str], of: Revision) -> dict[str, Any]:
+def all_as_dict(tried: Sequence[Tried], notes: Sequence[str], of: Revision) -> dict[str, Any]:
     """The table of experiments as JSON; `fault` says why an experiment could not be read, else it is null."""
     return {
         "a": _revision(of),
-        "notes": list(told),
+        "notes": list(notes),
         "experiments": [
             {"name": one.name, "fault": one.fault or None} | (as_dict(one.comparison) if one.comparison else {})
             for one in tried

@@ -31,7 +31,7 @@ LISTS, MODELS_AND_LISTS = (2,), (0, 2)  # dimensions to average: rewards are [M,
 
 
 @dataclass(frozen=True)
-class Kind:
+class RewardFormula:
     """A kind of reward.
 
     reward: of all texts, averaged over these dimensions, `LISTS` or `MODELS_AND_LISTS`.
@@ -47,13 +47,13 @@ def _personal(values: Values, dims: Dims) -> Tensor:
 
 
 KINDS = {
-    "ndcg": Kind(lambda values, dims: values.ndcg.mean(dims), lambda values: values.ndcg),
-    "map": Kind(lambda values, dims: values.map.mean(dims), lambda values: values.map),
-    "smooth": Kind(lambda values, dims: values.smooth.mean(dims), lambda values: values.smooth),
-    "personal": Kind(_personal, lambda values: values.smooth),
+    "ndcg": RewardFormula(lambda values, dims: values.ndcg.mean(dims), lambda values: values.ndcg),
+    "map": RewardFormula(lambda values, dims: values.map.mean(dims), lambda values: values.map),
+    "smooth": RewardFormula(lambda values, dims: values.smooth.mean(dims), lambda values: values.smooth),
+    "personal": RewardFormula(_personal, lambda values: values.smooth),
 }
 
 
-def kind(name: str) -> Kind:
-    """The kind of a name; ParamsError when there is none."""
+def kind(name: str) -> RewardFormula:
+    """The formula of a kind; ParamsError when there is none."""
     return entry(KINDS, name, "reward.kind")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from rlrf4rec import store
 from rlrf4rec.errors import InputError
 from rlrf4rec.ranking import nets
-from rlrf4rec.ranking.lists import Catalogue, Lists
+from rlrf4rec.ranking.lists import ItemFeatures, Lists
 from rlrf4rec.ranking.module import Ranker, fit
 from rlrf4rec.seeds import derive, seeded
 from rlrf4rec.tables.vectors import load_tensors, save_tensors
@@ -46,10 +46,12 @@ def text_bank(llm: Tensor, template: Tensor, which: str) -> Tensor:
     return torch.cat([llm, template.expand(-1, llm.shape[1], -1)], dim=1)
 
 
-def new(net: str, catalogue: Catalogue, seen: Tensor, length: int, dropout: float, width: int, seed: int) -> nn.Module:
+def new(
+    net: str, item_features: ItemFeatures, seen: Tensor, length: int, dropout: float, width: int, seed: int
+) -> nn.Module:
     """An untrained reward model; `seen` are the text vectors that it may take its statistics from."""
     with seeded(seed):
-        return nets.build(net, catalogue, seen, length, dropout, *EXPERTS, width)
+        return nets.build(net, item_features, seen, length, dropout, *EXPERTS, width)
 
 
 def train(
@@ -93,7 +95,7 @@ def save(path: Path, models: dict[str, nn.Module], net: str, width: int) -> None
     save_tensors(path, tensors, {"net": net, "width": str(width), "models": ",".join(models)})
 
 
-def load(path: Path, catalogue: Catalogue, length: int) -> dict[str, nn.Module]:
+def load(path: Path, item_features: ItemFeatures, length: int) -> dict[str, nn.Module]:
     """Read the reward models of a round and a duty, frozen, by `half-seed`."""
     tensors, metadata = load_tensors(path)
     models = {}
@@ -101,8 +103,8 @@ def load(path: Path, catalogue: Catalogue, length: int) -> dict[str, nn.Module]:
         state = {key.split("/", 1)[1]: value for key, value in tensors.items() if key.startswith(f"{name}/")}
         model = nets.build(
             metadata["net"],
-            catalogue,
-            torch.zeros(1, catalogue.vectors.shape[1]),
+            item_features,
+            torch.zeros(1, item_features.vectors.shape[1]),
             length,
             0.0,
             *EXPERTS,
@@ -111,9 +113,7 @@ def load(path: Path, catalogue: Catalogue, length: int) -> dict[str, nn.Module]:
         try:
             model.load_state_dict(state)
         except RuntimeError as error:
-            raise InputError(
-                f"{path}: weights do not fit the catalogue ({error}); run `dvc repro train_reward`"
-            ) from None
+            raise InputError(f"{path}: weights do not fit the items ({error}); run `dvc repro train_reward`") from None
         models[name] = model.eval().requires_grad_(False)
     return models
 

@@ -63,7 +63,7 @@ class UserRewards:
 
 
 @dataclass
-class Task:
+class ScoringTask:
     """What to score: a user, the rows of its own lists and of others' lists, and its texts [S, W]."""
 
     user: int
@@ -75,16 +75,16 @@ class Task:
 class ScoreData(L.LightningDataModule):
     """One task per batch."""
 
-    def __init__(self, tasks: list[Task]) -> None:
+    def __init__(self, tasks: list[ScoringTask]) -> None:
         super().__init__()
         self.tasks = tasks
 
-    def predict_dataloader(self) -> DataLoader[Task]:
+    def predict_dataloader(self) -> DataLoader[ScoringTask]:
         """Tasks as they are."""
         return DataLoader(self.tasks, batch_size=None, collate_fn=lambda task: task)  # type: ignore[arg-type]
 
 
-class Scorer(L.LightningModule):
+class RewardScorer(L.LightningModule):
     """Scores texts with frozen reward models; `models_of[user]` are those that did not train on the user."""
 
     def __init__(self, nets: list[nn.Module], models_of: dict[int, list[int]], lists: Lists, k: int) -> None:
@@ -94,7 +94,7 @@ class Scorer(L.LightningModule):
         self.models_of, self.lists, self.k = models_of, lists, k
         self.progress: Progress | None = None
 
-    def predict_step(self, task: Task) -> UserRewards:
+    def predict_step(self, task: ScoringTask) -> UserRewards:
         """Rewards of one user's texts."""
         rows = torch.cat([task.own, task.others])
         lists, samples, own = self.lists[rows], len(task.texts), len(task.own)
@@ -114,7 +114,7 @@ class Scorer(L.LightningModule):
         return found
 
 
-def tasks(lists: Lists, texts: Tensor, group: dict[int, str], other_lists: int, seed: int) -> list[Task]:
+def tasks(lists: Lists, texts: Tensor, group: dict[int, str], other_lists: int, seed: int) -> list[ScoringTask]:
     """A task for each user of `group` that has lists; others' lists come from users of the same group value.
 
     texts: [U, S, W]. The others' lists are the same for all texts of a user, so they cancel within a user.
@@ -132,12 +132,12 @@ def tasks(lists: Lists, texts: Tensor, group: dict[int, str], other_lists: int, 
         others = [row for row in pools[name] if int(lists.user[row]) != user]
         rng = np.random.default_rng(derive(seed, "others", user))
         chosen = rng.choice(others, size=min(other_lists, len(others)), replace=False)
-        made.append(Task(user, torch.tensor(rows_of[user]), torch.tensor(np.sort(chosen)), texts[user]))
+        made.append(ScoringTask(user, torch.tensor(rows_of[user]), torch.tensor(np.sort(chosen)), texts[user]))
     return made
 
 
 @one_thread()
-def score(scorer: Scorer, work: list[Task], what: str) -> list[UserRewards]:
+def score(scorer: RewardScorer, work: list[ScoringTask], what: str) -> list[UserRewards]:
     """Run the scorer over all tasks; users are kept in the store as they are scored."""
     code = store.code("reward.rewards", threads=1)
     nets = [str(scorer.nets), scorer.nets.state_dict()]
@@ -176,7 +176,7 @@ def score_texts(
 
     nets: reward models by `half-seed`; group: see `groups`; `only` some users, None: all.
     """
-    scorer = Scorer(list(nets.values()), models_of(list(nets), group), lists, reward.k)
+    scorer = RewardScorer(list(nets.values()), models_of(list(nets), group), lists, reward.k)
     work = tasks(lists, texts, group, reward.other_lists, seed)
     return score(scorer, [task for task in work if only is None or task.user in only], what)
 

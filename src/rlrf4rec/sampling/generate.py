@@ -11,7 +11,7 @@ from rlrf4rec.sampling.shared_attention import SharedCache
 
 
 @dataclass(frozen=True)
-class Settings:
+class SamplingSettings:
     """Every setting of the sampler, none taken from a checkpoint's generation defaults."""
 
     temperature: float
@@ -54,7 +54,7 @@ class Drawn:
 
 @torch.inference_mode()
 def generate(
-    model: PreTrainedModel, prompts: list[list[int]], uniform: Tensor, prefix: SharedCache, settings: Settings
+    model: PreTrainedModel, prompts: list[list[int]], uniform: Tensor, prefix: SharedCache, settings: SamplingSettings
 ) -> list[list[Drawn]]:
     """Sample N continuations of each prompt.
 

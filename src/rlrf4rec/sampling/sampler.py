@@ -19,7 +19,7 @@ from rlrf4rec.llm.models import operations
 from rlrf4rec.llm.predict import predict
 from rlrf4rec.progress import Progress
 from rlrf4rec.sampling import nucleus
-from rlrf4rec.sampling.generate import Drawn, Settings, common_prefix, generate, prefix_cache
+from rlrf4rec.sampling.generate import Drawn, SamplingSettings, common_prefix, generate, prefix_cache
 from rlrf4rec.sampling.shared_attention import SharedCache
 
 SCHEMA: dict[str, Any] = {
@@ -52,7 +52,7 @@ class Sampler:
         self,
         model: PreTrainedModel,
         prompts: list[list[int]],
-        settings: Settings,
+        settings: SamplingSettings,
         n: int,
         seed: int,
         redraws: int,

@@ -124,8 +124,8 @@ def at_edge(found: dict[str, Any], ranges: dict[str, list[float]]) -> list[str]:
     return [name for name, place in places.items() if not EDGE <= place <= 1 - EDGE]
 
 
-def told(edges: list[str]) -> str:
-    """What a closing line says of them."""
+def edge_note(edges: list[str]) -> str:
+    """What a closing line says of values at an edge."""
     return f"; at the edge of its range: {', '.join(edges)}" if edges else ""
 
 

@@ -38,7 +38,7 @@ ANSWERS: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Task:
+class Request:
     """A text that is wanted: its prompt and sample index, and how often it was drawn before."""
 
     prompt: str
@@ -77,7 +77,7 @@ class Client:
         settings = s.temperature, s.top_k, s.top_p, s.max_tokens, s.stop
         return fingerprint([self.endpoint.url, self.endpoint.api, self.model, settings, self.seed, self.sample.redraws])
 
-    def ask(self, task: Task) -> dict[str, Any]:
+    def ask(self, task: Request) -> dict[str, Any]:
         """The row of ANSWERS of one text; FetchError with the server's own words when there is none."""
         name = _name(task.prompt)
         drawn = f"{self.seed} {name} {task.sample} {task.redraws}"
@@ -103,9 +103,9 @@ class Client:
                 text = text.split(ending)[0] if text.strip(ending) else text
         except (KeyError, IndexError, TypeError, AttributeError):
             raise FetchError(f"{self._where()}: not an answer of this API: {_short(json.dumps(answer))}") from None
-        told = json.dumps(answer, ensure_ascii=False, sort_keys=True)
+        whole = json.dumps(answer, ensure_ascii=False, sort_keys=True)
         row = {"prompt": name, "sample": task.sample, "redraws": task.redraws}
-        return {**row, "text": text.strip(), "stop": stop, "answer": told}
+        return {**row, "text": text.strip(), "stop": stop, "answer": whole}
 
     def _post(self, path: str, body: dict[str, Any]) -> Any:
         url = f"{self.endpoint.url.rstrip('/')}/{path}"
@@ -153,16 +153,16 @@ def sample_texts(client: Client, prompts: pl.DataFrame, what: str) -> tuple[pl.D
     if known is not None:
         found = {(r["prompt"], r["sample"], r["redraws"]): r for r in known.iter_rows(named=True)}
     wanted = [
-        Task(prompt, i) for prompt in prompts["prompt"].unique(maintain_order=True) for i in range(client.sample.n)
+        Request(prompt, i) for prompt in prompts["prompt"].unique(maintain_order=True) for i in range(client.sample.n)
     ]
     missing = [task for task in wanted if (_name(task.prompt), task.sample, 0) not in found]
-    tokens = dict(prompts.select("prompt", "tokens").iter_rows())
+    tokens = dict(prompts.select("prompt", pl.col("tokens").list.len()).iter_rows())
     _tell_cost(client, sum(tokens[task.prompt] for task in missing), len(missing), what)
     asked = 0
     progress = Progress(len(missing), what)
     todo = wanted
     for attempt in range(client.sample.redraws + 1):
-        todo = [Task(task.prompt, task.sample, attempt) for task in todo]
+        todo = [Request(task.prompt, task.sample, attempt) for task in todo]
         new = [task for task in todo if (_name(task.prompt), task.sample, attempt) not in found]
         for row in _answers(client, new):
             shelf.add(pl.DataFrame([row], schema=ANSWERS))
@@ -187,7 +187,7 @@ def sample_texts(client: Client, prompts: pl.DataFrame, what: str) -> tuple[pl.D
     return pl.DataFrame(rows, schema={"row": pl.Int64, **ANSWERS}).drop("prompt"), asked
 
 
-def _answers(client: Client, tasks: list[Task]) -> Iterable[dict[str, Any]]:
+def _answers(client: Client, tasks: list[Request]) -> Iterable[dict[str, Any]]:
     """Rows of ANSWERS as they come, at most `endpoint.concurrency` requests at once."""
     pool = ThreadPoolExecutor(client.endpoint.concurrency)
     try:
@@ -201,7 +201,7 @@ def _tell_cost(client: Client, prompt_tokens: int, texts: int, what: str) -> Non
     """Print what will be asked and at most paid; ParamsError above `endpoint.max_cost`."""
     endpoint, most = client.endpoint, client.sample.max_tokens
     price = cost(endpoint, prompt_tokens, texts, most)
-    told = f"{texts} texts of {client.model}, {prompt_tokens} prompt tokens and at most {texts * most} new ones"
-    print(f"{what}: {told}, at most {price:.2f} by endpoint.price", flush=True)
+    work = f"{texts} texts of {client.model}, {prompt_tokens} prompt tokens and at most {texts * most} new ones"
+    print(f"{what}: {work}, at most {price:.2f} by endpoint.price", flush=True)
     if endpoint.max_cost is not None and price > endpoint.max_cost:
-        raise ParamsError(f"{what}: {told} cost up to {price:.2f}, more than endpoint.max_cost = {endpoint.max_cost}")
+        raise ParamsError(f"{what}: {work} cost up to {price:.2f}, more than endpoint.max_cost = {endpoint.max_cost}")

@@ -3,7 +3,7 @@
 import numpy as np
 from torch import Tensor
 
-from rlrf4rec.sources.given import Given
+from rlrf4rec.sources.given import SourceInputs
 from rlrf4rec.sources.numbers import User, vectors
 
 
@@ -14,6 +14,6 @@ def numbers(history: User, genres: list[str]) -> list[float]:
     return [np.log1p(len(ratings)), ratings.mean(), ratings.std(), (ratings >= 4).mean(), np.log1p(days)]
 
 
-def make(given: Given) -> Tensor:
+def make(given: SourceInputs) -> Tensor:
     """Vectors [users, 1, width]."""
     return vectors(given, "activity", numbers)

@@ -7,10 +7,10 @@ from torch import Tensor
 from rlrf4rec.lists import candidates
 from rlrf4rec.lists.popular import POPULAR
 from rlrf4rec.seeds import derive
-from rlrf4rec.sources.given import Given
+from rlrf4rec.sources.given import SourceInputs
 
 
-def make(given: Given) -> Tensor:
+def make(given: SourceInputs) -> Tensor:
     """Vectors, [users, 1, width], of the base text with the highest reward on lists made of the user's own history.
 
     No later label is touched. A user without such a list keeps the first text.
@@ -20,13 +20,13 @@ def make(given: Given) -> Tensor:
     tables, split, reward, seed = given.tables, given.split, given.reward, given.seed
     own = given.history.with_columns(pl.col("position").alias("activity")).sort("user", "position")
     seen = given.interactions.select("user", "item")
-    catalogue = candidates.Catalogue.of(tables.popularity)
+    pool = candidates.CandidatePool.of(tables.popularity)
     frame, _ = candidates.build(
-        own, seen, catalogue, POPULAR, split.step, split.list_length, split.max_lists, split.positive_rating,
+        own, seen, pool, POPULAR, split.step, split.list_length, split.max_lists, split.positive_rating,
         derive(seed, "best_of_n"),
     )  # fmt: skip
     lists = tables.lists(frame)
-    nets = models.load(given.reward_models, tables.catalogue(), lists.item.shape[1])
+    nets = models.load(given.reward_models, tables.item_features(), lists.item.shape[1])
     texts, group = tables.texts("base"), rewards.groups(tables.users, lists)
     done = rewards.score_texts(nets, lists, texts, group, reward, derive(seed, "score"), "source best_of_n")
     best = torch.zeros(len(texts), dtype=torch.int64)

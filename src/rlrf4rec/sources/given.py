@@ -10,7 +10,7 @@ from rlrf4rec.params import Reward, Split
 
 
 @dataclass(frozen=True)
-class Given:
+class SourceInputs:
     """Inputs of the sources, each takes what it needs.
 
     history: what the LLM may see; interactions: all; reward_models: the file of the first round's.

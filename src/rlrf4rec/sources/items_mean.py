@@ -4,13 +4,13 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from rlrf4rec.sources.given import Given
+from rlrf4rec.sources.given import SourceInputs
 
 
-def make(given: Given) -> Tensor:
+def make(given: SourceInputs) -> Tensor:
     """Mean vectors, [users, 1, width], of the items that a user's history rates at or above the user's mean."""
     tables = given.tables
-    described = tables.catalogue().vectors
+    described = tables.item_features().vectors
     row = {item: number for number, item in enumerate(tables.items["item"])}
     liked = given.history.filter(pl.col("rating") >= pl.col("rating").mean().over("user"))
     items = dict(liked.group_by("user").agg("item").iter_rows())

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from rlrf4rec.sources.given import Given
+from rlrf4rec.sources.given import SourceInputs
 
 
-def make(given: Given) -> Tensor:
+def make(given: SourceInputs) -> Tensor:
     """Zeros, [items, 1, width]."""
-    return torch.zeros(given.tables.items.height, 1, given.tables.catalogue().vectors.shape[1])
+    return torch.zeros(given.tables.items.height, 1, given.tables.item_features().vectors.shape[1])

@@ -13,14 +13,14 @@ from torch import Tensor
 
 from rlrf4rec.inputs import Tables
 from rlrf4rec.seeds import derive
-from rlrf4rec.sources.given import Given
+from rlrf4rec.sources.given import SourceInputs
 from rlrf4rec.tables.split import RANKING
 
 User = list[dict[str, Any]]  # rows of a user's history with their items, at least one
 Numbers = Callable[[User, list[str]], list[float]]  # of a history and the names of all genres
 
 
-def vectors(given: Given, name: str, numbers: Numbers) -> Tensor:
+def vectors(given: SourceInputs, name: str, numbers: Numbers) -> Tensor:
     """Vectors [users, 1, width] of the numbers that `numbers` makes of each user; they turn by the seed of `name`."""
     tables = given.tables
     rows = given.history.join(tables.items, on="item", how="left", maintain_order="left")
@@ -32,7 +32,7 @@ def vectors(given: Given, name: str, numbers: Numbers) -> Tensor:
 
 def turned(numbers: Tensor, tables: Tables, seed: int) -> Tensor:
     """Numbers [users, n] as vectors [users, 1, width] of the norm of a standardised text."""
-    width = tables.catalogue().vectors.shape[1]
+    width = tables.item_features().vectors.shape[1]
     seen = numbers[tables.rows(RANKING)]
     spread = seen.std(dim=0, unbiased=False)
     scaled = torch.where(spread > 1e-9, (numbers - seen.mean(dim=0)) / spread.clamp(min=1e-9), 0.0)

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from rlrf4rec.sources.given import Given
+from rlrf4rec.sources.given import SourceInputs
 from rlrf4rec.sources.numbers import User, eras, liked, vectors
 
 
@@ -17,6 +17,6 @@ def _shares(rows: User, genres: list[str]) -> list[float]:
     return [sum(genre in str(r["genres"]).split("|") for r in rows) / max(1, len(rows)) for genre in genres]
 
 
-def make(given: Given) -> Tensor:
+def make(given: SourceInputs) -> Tensor:
     """Vectors [users, 1, width]."""
     return vectors(given, "profile", numbers)

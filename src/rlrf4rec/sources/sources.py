@@ -7,14 +7,14 @@ from torch import Tensor
 
 from rlrf4rec.errors import entry
 from rlrf4rec.sources import activity, best_of_n, items_mean, no_items, profile, years
-from rlrf4rec.sources.given import Given
+from rlrf4rec.sources.given import SourceInputs
 
 
 @dataclass(frozen=True)
 class Source:
     """Vectors [rows, samples, width] about users, or about items: as many rows as their table has, in its order."""
 
-    make: Callable[[Given], Tensor]
+    make: Callable[[SourceInputs], Tensor]
     about: str = "user"
 
 

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from rlrf4rec.sources.given import Given
+from rlrf4rec.sources.given import SourceInputs
 from rlrf4rec.sources.numbers import User, eras, liked, vectors
 
 
@@ -11,6 +11,6 @@ def numbers(history: User, genres: list[str]) -> list[float]:
     return [*eras(history), *eras(liked(history))]
 
 
-def make(given: Given) -> Tensor:
+def make(given: SourceInputs) -> Tensor:
     """Vectors [users, 1, width]."""
     return vectors(given, "years", numbers)

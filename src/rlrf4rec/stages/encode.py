@@ -40,5 +40,5 @@ def run(encode: Encode, name: str) -> str:
     vectors.write_texts(paths.vectors(name), encoded, rows)
     limit = reach(model, encode.max_tokens)
     longer = cut(tokenizer, ordered["text"].to_list(), limit)
-    told = f", {longer} of them cut at {limit} tokens," if longer else ""
-    return f"wrote {paths.vectors(name)}, {flat.shape[0]} texts{told} of {len(found)} of {len(rows)} {rows.name}s"
+    cut_note = f", {longer} of them cut at {limit} tokens," if longer else ""
+    return f"wrote {paths.vectors(name)}, {flat.shape[0]} texts{cut_note} of {len(found)} of {len(rows)} {rows.name}s"

@@ -9,8 +9,8 @@ from rlrf4rec import machine, paths, store
 from rlrf4rec.errors import ParamsError, entry
 from rlrf4rec.files import fingerprint, write_json
 from rlrf4rec.params import Knowledge, Llm
+from rlrf4rec.prompting import domain
 from rlrf4rec.prompting.plain import control_words, plain
-from rlrf4rec.prompting.prompts import describe, item_description
 from rlrf4rec.seeds import derive
 from rlrf4rec.tables.interactions import ITEMS
 from rlrf4rec.tables.texts import ITEM_TEXTS
@@ -39,7 +39,8 @@ def _nothing(items: pl.DataFrame, p: Knowledge, llm: Llm, seed: int) -> list[str
 
 
 def _description(items: pl.DataFrame, p: Knowledge, llm: Llm, seed: int) -> list[str]:
-    return [item_description(r["title"], r["year"], r["genres"]) for r in items.iter_rows(named=True)]
+    words = domain.read(Path(p.template), "knowledge.template").domain
+    return [words.described(r["title"], r["year"], r["genres"]) for r in items.iter_rows(named=True)]
 
 
 def _with_facts(items: pl.DataFrame, p: Knowledge, llm: Llm, seed: int) -> list[str]:
@@ -54,32 +55,27 @@ SAID: dict[str, Callable[[pl.DataFrame, Knowledge, Llm, int], list[str]]] = {
 }  # of each item, by the name in the params
 
 
-def question(path: Path) -> str:
-    """The template of a question about an item; ParamsError unless it can be read and names the item once."""
-    try:
-        text = path.read_text(encoding="utf-8").rstrip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ParamsError(f"knowledge.template: {path}: {error}") from None
-    if text.count(ITEM) != 1:
-        raise ParamsError(f"knowledge.template: {path}: {ITEM} must stand in it once, not {text.count(ITEM)} times")
-    return text
-
-
 def _facts(items: pl.DataFrame, p: Knowledge, llm: Llm, seed: int) -> list[str]:
     """What the LLM says about each item, one text each."""
     from rlrf4rec.llm.models import DTYPES, Place, load_policy
     from rlrf4rec.llm.tokenizer import load_tokenizer
-    from rlrf4rec.sampling.generate import Settings
+    from rlrf4rec.sampling.generate import SamplingSettings
     from rlrf4rec.sampling.sampler import Sampler, blank_tokens, sample_texts, stop_tokens, to_text, token_texts
     from rlrf4rec.sampling.shared_attention import NAME
 
-    asked = question(Path(p.template))
+    file = domain.read(Path(p.template), "knowledge.template")
+    words, asked = file.domain, file.question
+    if asked.count(ITEM) != 1:
+        raise ParamsError(
+            f"knowledge.template: {p.template}: {ITEM} must stand once, not {asked.count(ITEM)} times, in the question "
+            "about an item, the section '--- question' of a domain"
+        )
     where = Place.of(llm.device, llm.quantization, llm.trust_remote_code)
     tokenizer = load_tokenizer(paths.LLM, where.trusted)
-    words = token_texts(tokenizer)
+    texts = token_texts(tokenizer)
     mended, _ = plain(items, control_words(tokenizer))
-    named = [describe(r["title"], r["year"], r["genres"]) for r in mended.iter_rows(named=True)]
-    settings = Settings(p.temperature, p.top_k, p.top_p, p.max_tokens, stop_tokens(tokenizer, words, ["\n"]))
+    named = [words.rated(r["title"], r["year"], r["genres"]) for r in mended.iter_rows(named=True)]
+    settings = SamplingSettings(p.temperature, p.top_k, p.top_p, p.max_tokens, stop_tokens(tokenizer, texts, ["\n"]))
     sampler = Sampler(
         load_policy(paths.LLM, paths.policy("base"), DTYPES[p.dtype], NAME, where),
         [tokenizer.encode(asked.replace(ITEM, name)) for name in named],
@@ -87,7 +83,7 @@ def _facts(items: pl.DataFrame, p: Knowledge, llm: Llm, seed: int) -> list[str]:
         1,
         derive(seed, "knowledge"),
         3,
-        blank_tokens(words),
+        blank_tokens(texts),
         fingerprint([where.identity(paths.LLM), store.code("stages.knowledge", threads=1)]),
     )
     drawn = sample_texts(sampler, p.batch, "knowledge")["tokens"].to_list()

@@ -24,8 +24,10 @@ def run(pair: Pair, round_name: str, texts_name: str) -> str:
             f"pair {round_name}: no user gives a pair ({reasons}); raise sample.n or split.max_lists, lower "
             "pair.min_gap, or choose reward.kind: smooth"
         )
-    made = made.join(users.select("user", "half"), on="user").join(prompts.select("user", "prompt"), on="user")
-    made = made.select("user", "half", "prompt", pl.exclude("user", "half", "prompt")).sort("user")
+    made = made.join(users.select("user", "half"), on="user")
+    made = made.join(prompts.select("user", "prompt", prompt_tokens="tokens"), on="user")
+    head = "user", "half", "prompt", "prompt_tokens"
+    made = made.select(*head, pl.exclude(head)).sort("user")
     path = paths.pairs(round_name)
     check_tuning_users(made, users, path)
     check_pair_sources(made, path)

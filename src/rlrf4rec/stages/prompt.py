@@ -15,14 +15,14 @@ from rlrf4rec.prompting.prompts import genre_shares, template_text
 from rlrf4rec.prompting.template import read
 from rlrf4rec.tables.interactions import ITEMS
 from rlrf4rec.tables.split import FOLD_USERS, HISTORY
-from rlrf4rec.tables.texts import PROMPTS, TEMPLATES
+from rlrf4rec.tables.texts import PROMPT, PROMPTS, TEMPLATES
 
 NOBODY = "user"  # a text that says nothing of its user
 
 
 def run(prompt: Prompt, llm: Llm) -> str:
     """Write prompts and template texts; a prompt beyond max_tokens loses its least telling ratings, counted."""
-    users, template = FOLD_USERS.read(paths.FOLD_USERS), read(Path(prompt.template))
+    users, template = FOLD_USERS.read(paths.FOLD_USERS), read(Path(prompt.template), prompt.titles)
     tokenizer = load_tokenizer(paths.LLM, llm.trust_remote_code is not None)
     items, mended = plain(ITEMS.read(paths.ITEMS), control_words(tokenizer))
     history = HISTORY.read(paths.HISTORY).join(items, on="item", how="left", maintain_order="left")
@@ -36,7 +36,7 @@ def run(prompt: Prompt, llm: Llm) -> str:
         rows.append(row)
         texts.append({"user": user, "sample": 0, "text": template_text(ratings, usual, template.domain)})
     order = users.select("user")
-    prompts = order.join(pl.DataFrame(rows), on="user", how="inner", maintain_order="left")
+    prompts = order.join(pl.DataFrame(rows, schema=PROMPT), on="user", how="inner", maintain_order="left")
     templates = order.join(pl.DataFrame(texts), on="user", how="inner", maintain_order="left")
     if prompts.height != users.height:
         missing = users.join(prompts, on="user", how="anti")["user"].to_list()
@@ -46,9 +46,10 @@ def run(prompt: Prompt, llm: Llm) -> str:
     PROMPTS.write(prompts, paths.PROMPTS)
     TEMPLATES.write(templates, paths.texts("template"))
     TEMPLATES.write(templates.with_columns(text=pl.lit(NOBODY)), paths.texts("none"))
-    tokens = prompts["tokens"]
+    tokens = prompts["tokens"].list.len()
     report = {"prompts": len(rows), "shortened": shortened, "tokens_mean": tokens.mean(), "tokens_max": tokens.max()}
-    report |= {"template_version": template.version, "domain": template.domain, "factors": list(template.factors)}
+    domain = template.domain
+    report |= {"template_version": template.version, "domain": domain.items, "factors": list(domain.factors)}
     report |= {"items_with_control_tokens": mended} if mended else {}
     write_json(paths.metrics("prompt"), report)
     told = f", {mended} items with control tokens of the LLM in their title or genres made plain" if mended else ""

@@ -5,7 +5,7 @@ import polars as pl
 from rlrf4rec import paths
 from rlrf4rec.files import write_json
 from rlrf4rec.lists import protocols
-from rlrf4rec.lists.given import Settings
+from rlrf4rec.lists.given import ListSettings
 from rlrf4rec.lists.histories import histories
 from rlrf4rec.params import Split
 from rlrf4rec.tables.interactions import INTERACTIONS
@@ -17,7 +17,7 @@ def run(seed: int, split: Split, name: str) -> str:
     interactions, users = INTERACTIONS.read(paths.INTERACTIONS), FOLD_USERS.read(paths.FOLD_USERS)
     history, later, _ = histories(interactions, split.history_length)
     counts = POPULARITY.read(paths.POPULARITY)
-    lists, report = protocols.build(name, interactions, history, later, users, counts, Settings.of(split), seed)
+    lists, report = protocols.build(name, interactions, history, later, users, counts, ListSettings.of(split), seed)
     folder = paths.protocol(name)
     for fold, frame in lists.items():
         path = paths.lists(fold, folder)

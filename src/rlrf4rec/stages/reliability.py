@@ -48,7 +48,7 @@ def _rewards(
     tables: Tables, net: str, h: Hyperparameters, reward: Reward, p: RewardModel, seed: int
 ) -> list[UserRewards]:
     """Rewards of validation users' base texts under models of one net, halves and seeds averaged later."""
-    catalogue, texts = tables.catalogue(), tables.texts("base")
+    item_features, texts = tables.item_features(), tables.texts("base")
     bank = models.text_bank(texts, tables.texts("template"), p.texts)
     frame = tables.list_frame("train")
     trained = {}
@@ -58,7 +58,7 @@ def _rewards(
         seen = bank[tables.rows(TUNING & (pl.col("half") == half))]
         for number in range(SEEDS):
             own = derive(seed, "reliability", net, half, number)
-            model = models.new(net, catalogue, seen, lists.item.shape[1], p.dropout, h.width, own)
+            model = models.new(net, item_features, seen, lists.item.shape[1], p.dropout, h.width, own)
             models.train(model, net, lists, bank, h, p.batch, own)
             trained[f"{half}-{number}"] = model.eval().requires_grad_(False)
     validation = tables.lists(tables.list_frame("validation"))

@@ -8,7 +8,7 @@ from rlrf4rec.files import fingerprint, sha256, write_json
 from rlrf4rec.llm.models import DTYPES, Place, context, load_policy
 from rlrf4rec.llm.tokenizer import load_tokenizer
 from rlrf4rec.params import Endpoint, Llm, Sample
-from rlrf4rec.sampling.generate import Settings
+from rlrf4rec.sampling.generate import SamplingSettings
 from rlrf4rec.sampling.sampler import Sampler, blank_tokens, sample_texts, stop_tokens, to_text, token_texts
 from rlrf4rec.sampling.shared_attention import NAME
 from rlrf4rec.seeds import derive
@@ -68,19 +68,20 @@ def _from_here(prompts: pl.DataFrame, sample: Sample, llm: Llm, policy: str, see
     where = Place.of(llm.device, llm.quantization, llm.trust_remote_code)
     tokenizer = load_tokenizer(paths.LLM, where.trusted)
     model = load_policy(paths.LLM, paths.policy(policy), DTYPES[sample.dtype], NAME, where)
-    longest = int(prompts["tokens"].max()) + sample.max_tokens  # type: ignore[arg-type, operator]
+    tokens = prompts["tokens"].to_list()
+    longest = max(map(len, tokens)) + sample.max_tokens
     if longest > context(model):
         raise RLRFError(
             f"sample: the longest prompt and max_tokens make {longest} tokens, more than the LLM's context of "
             f"{context(model)}; lower prompt.max_tokens or sample.max_tokens"
         )
     words = token_texts(tokenizer)
-    settings = Settings(
+    settings = SamplingSettings(
         sample.temperature, sample.top_k, sample.top_p, sample.max_tokens, stop_tokens(tokenizer, words, sample.stop)
     )
     sampler = Sampler(
         model,
-        [tokenizer.encode(text) for text in prompts["prompt"]],
+        tokens,
         settings,
         sample.n,
         seed,
@@ -89,8 +90,8 @@ def _from_here(prompts: pl.DataFrame, sample: Sample, llm: Llm, policy: str, see
         fingerprint([where.identity(paths.LLM), sha256(paths.policy(policy)), store.code("stages.sample", threads=1)]),
     )
     drawn = sample_texts(sampler, sample.batch_users, f"sample {policy}")
-    texts = [to_text(tokenizer, tokens, sample.stop) for tokens in drawn["tokens"].to_list()]
-    stops = ["stop" if tokens[-1] in settings.stop else "length" for tokens in drawn["tokens"].to_list()]
+    texts = [to_text(tokenizer, own, sample.stop) for own in drawn["tokens"].to_list()]
+    stops = ["stop" if own[-1] in settings.stop else "length" for own in drawn["tokens"].to_list()]
     return drawn.with_columns(pl.Series("text", texts), pl.Series("stop", stops)), sampler.fresh
 
 

@@ -22,13 +22,13 @@ BINS = 30
 def run(seed: int, reward: Reward, round_name: str, texts_name: str) -> str:
     """Score the samples of tuning and validation users; returns the closing line."""
     tables = read_tables()
-    catalogue = tables.catalogue()
+    item_features = tables.item_features()
     frame = pl.concat([_tuning_lists(tables, round_name), tables.list_frame("validation")])
     lists = tables.lists(frame)
     texts, group = tables.texts(texts_name, "tuning"), rewards.groups(tables.users, lists)
     length, own_seed = lists.item.shape[1], derive(seed, "score")
     places = [paths.reward_models(round_name, duty) for duty in paths.DUTIES]
-    labellers, judges = (models.load(place, catalogue, length) for place in places)
+    labellers, judges = (models.load(place, item_features, length) for place in places)
     done = rewards.score_texts(labellers, lists, texts, group, reward, own_seed, f"score {round_name}")
     judged = rewards.score_texts(judges, lists, texts, group, reward, own_seed, f"score {round_name}, judges")
     folds = tables.users["fold"].to_list()

@@ -3,7 +3,7 @@
 from rlrf4rec import paths
 from rlrf4rec.inputs import read_tables
 from rlrf4rec.params import Reward, Split
-from rlrf4rec.sources.given import Given
+from rlrf4rec.sources.given import SourceInputs
 from rlrf4rec.sources.sources import source
 from rlrf4rec.tables import vectors
 from rlrf4rec.tables.interactions import INTERACTIONS
@@ -14,7 +14,9 @@ def run(seed: int, split: Split, reward: Reward, name: str) -> str:
     """Write the vectors `name`; returns the closing line."""
     found, tables = source(name), read_tables()
     history, interactions = HISTORY.read(paths.HISTORY), INTERACTIONS.read(paths.INTERACTIONS)
-    made = found.make(Given(tables, history, interactions, paths.reward_models("round1", "label"), split, reward, seed))
+    made = found.make(
+        SourceInputs(tables, history, interactions, paths.reward_models("round1", "label"), split, reward, seed)
+    )
     rows = {"user": tables.users["user"], "item": tables.items["item"]}[found.about]
     vectors.write_texts(paths.source(name), made, rows)
     return f"wrote {paths.source(name)}, {made.shape[2]} numbers for each of {made.shape[0]} {found.about}s"

@@ -5,7 +5,7 @@ import polars as pl
 from rlrf4rec import paths
 from rlrf4rec.files import write_json
 from rlrf4rec.lists import folds, protocols
-from rlrf4rec.lists.given import Settings
+from rlrf4rec.lists.given import ListSettings
 from rlrf4rec.lists.histories import histories, popularity
 from rlrf4rec.params import Split
 from rlrf4rec.tables.interactions import INTERACTIONS, ITEMS
@@ -22,7 +22,7 @@ def run(seed: int, split: Split) -> str:
     )
     counts = popularity(items, history, assigned.filter(pl.col("fold") == "train").select("user"))
     lists, report = protocols.build(
-        split.protocol, interactions, history, later, assigned, counts, Settings.of(split), seed
+        split.protocol, interactions, history, later, assigned, counts, ListSettings.of(split), seed
     )
     FOLD_USERS.write(assigned, paths.FOLD_USERS)
     HISTORY.write(history, paths.HISTORY)

@@ -5,7 +5,7 @@ from contextlib import nullcontext
 from rlrf4rec import machine, paths, store
 from rlrf4rec.alignment import packed
 from rlrf4rec.alignment.checkpoint import Step
-from rlrf4rec.alignment.module import Dpo
+from rlrf4rec.alignment.module import DpoModule
 from rlrf4rec.alignment.pairs import token_pairs
 from rlrf4rec.alignment.policy import check_settings, load_policy_for_training, new_policy, save_adapter
 from rlrf4rec.alignment.reference import reference
@@ -13,15 +13,14 @@ from rlrf4rec.alignment.tune import DEFAULTS, settings_of, tune
 from rlrf4rec.files import fingerprint, read_json, sha256, write_csv, write_json
 from rlrf4rec.llm.models import DTYPES, Place, context, load_llm
 from rlrf4rec.llm.tokenizer import load_tokenizer
-from rlrf4rec.params import Dpo as DpoParams
-from rlrf4rec.params import Llm, Sample, TrainDpo
+from rlrf4rec.params import Dpo, Llm, Sample, TrainDpo
 from rlrf4rec.search import study
 from rlrf4rec.seeds import derive
 from rlrf4rec.tables.rewards import PAIRS, check_tuning_users
 from rlrf4rec.tables.split import FOLD_USERS
 
 
-def run(seed: int, sample: Sample, llm: Llm, dpo: DpoParams, train_dpo: TrainDpo, round_name: str, policy: str) -> str:
+def run(seed: int, sample: Sample, llm: Llm, dpo: Dpo, train_dpo: TrainDpo, round_name: str, policy: str) -> str:
     """Train and save the adapter `round_name`; returns the closing line with the source of each value."""
     values, sources = study.join(train_dpo.model_dump(), read_json(paths.TUNE_DPO), DEFAULTS)
     frame = PAIRS.read(paths.pairs(round_name))
@@ -29,7 +28,7 @@ def run(seed: int, sample: Sample, llm: Llm, dpo: DpoParams, train_dpo: TrainDpo
     where = Place.of(llm.device, llm.quantization, llm.trust_remote_code)
     tokenizer = load_tokenizer(paths.LLM, where.trusted)
     base = load_llm(paths.LLM, DTYPES[dpo.precision], packed.NAME, where)
-    pairs = token_pairs(frame, tokenizer, context(base))
+    pairs = token_pairs(frame, context(base))
     own_seed = derive(seed, "train_dpo", round_name)
     identity = fingerprint([where.identity(paths.LLM), store.code("stages.train_dpo")])
     if policy == "base":
@@ -43,7 +42,7 @@ def run(seed: int, sample: Sample, llm: Llm, dpo: DpoParams, train_dpo: TrainDpo
         before = reference(
             tuned, frame, pairs, wrote, dpo.batch, dpo.precision, f"train_dpo {round_name} reference", identity
         )
-    work = Dpo(tuned, pairs, before, settings_of(dpo, values, own_seed, where.device))
+    work = DpoModule(tuned, pairs, before, settings_of(dpo, values, own_seed, where.device))
     steps = tune(work, dpo.engine, tokenizer, f"train_dpo {round_name}", identity)
     save_adapter(tuned, paths.LLM, paths.policy(round_name))
     write_csv(paths.plot("train_dpo", round_name), [vars(step) for step in steps])

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from rlrf4rec import machine, paths, store
 from rlrf4rec.alignment import packed
-from rlrf4rec.alignment.module import Dpo
+from rlrf4rec.alignment.module import DpoModule
 from rlrf4rec.alignment.pairs import shuffled, token_pairs
 from rlrf4rec.alignment.policy import new_policy, save_adapter
 from rlrf4rec.alignment.reference import reference
@@ -18,8 +18,7 @@ from rlrf4rec.errors import RLRFError
 from rlrf4rec.files import fingerprint, read_json, write_csv, write_json
 from rlrf4rec.llm.models import DTYPES, Place, context, load_llm
 from rlrf4rec.llm.tokenizer import load_tokenizer
-from rlrf4rec.params import Dpo as DpoParams
-from rlrf4rec.params import Llm, Sample, TrainDpo, TrainPolicy
+from rlrf4rec.params import Dpo, Llm, Sample, TrainDpo, TrainPolicy
 from rlrf4rec.search import study
 from rlrf4rec.seeds import derive
 from rlrf4rec.tables.rewards import PAIRS, check_tuning_users
@@ -30,7 +29,7 @@ def run(
     seed: int,
     sample: Sample,
     llm: Llm,
-    dpo: DpoParams,
+    dpo: Dpo,
     train_dpo: TrainDpo,
     train_policy: TrainPolicy,
     method: str,
@@ -48,16 +47,16 @@ def run(
     own_seed = derive(seed, "train_dpo", "round1")
     if method == "shuffled":
         frame = shuffled(frame, derive(seed, "shuffled"))
-    pairs = token_pairs(frame, tokenizer, context(base))
+    pairs = token_pairs(frame, context(base))
     tuned = new_policy(base, dpo.lora_rank, dpo.lora_alpha, dpo.lora_dropout, own_seed, dpo.lora_target)
     identity = fingerprint([where.identity(paths.LLM), store.code("stages.train_policy")])
     what = f"train_policy {method}"
-    told = sample.dtype == dpo.precision
-    before = reference(tuned, frame, pairs, told, dpo.batch, dpo.precision, f"{what} reference", identity)
+    same = sample.dtype == dpo.precision
+    before = reference(tuned, frame, pairs, same, dpo.batch, dpo.precision, f"{what} reference", identity)
     settings = settings_of(dpo, values, own_seed, where.device)
     if method == "sft":
         settings = replace(settings, learning_rate=train_policy.sft_learning_rate, epochs=train_policy.sft_epochs)
-    trained = Sft(tuned, pairs, before, settings) if method == "sft" else Dpo(tuned, pairs, before, settings)
+    trained = Sft(tuned, pairs, before, settings) if method == "sft" else DpoModule(tuned, pairs, before, settings)
     steps = tune(trained, dpo.engine, tokenizer, what, identity)
     save_adapter(tuned, paths.LLM, paths.policy(method))
     write_csv(paths.plot("train_policy", method), [vars(step) for step in steps])

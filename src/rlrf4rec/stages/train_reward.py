@@ -23,7 +23,7 @@ from rlrf4rec.workers import one_thread
 def run(seed: int, reward_model: RewardModel, train_reward: TrainReward, round_name: str, texts_name: str) -> str:
     """Train models for both halves and all seeds; returns the closing line with the source of each value."""
     tables = read_tables()
-    catalogue = tables.catalogue()
+    item_features = tables.item_features()
     bank = models.text_bank(tables.texts(texts_name, "tuning"), tables.texts("template"), reward_model.texts)
     values, sources = study.join(train_reward.model_dump(), read_json(paths.TUNE_REWARD), vars(DEFAULTS))
     h = Hyperparameters(**values)
@@ -47,7 +47,9 @@ def run(seed: int, reward_model: RewardModel, train_reward: TrainReward, round_n
         for duty, (name, seeds) in duties.items():
             for number in range(seeds):
                 own_seed = derive(seed, "train_reward", round_name, duty, f"{half}-{number}")
-                net = models.new(name, catalogue, seen, lists.item.shape[1], reward_model.dropout, h.width, own_seed)
+                net = models.new(
+                    name, item_features, seen, lists.item.shape[1], reward_model.dropout, h.width, own_seed
+                )
                 losses = models.train(net, name, lists, bank, h, reward_model.batch, own_seed)
                 with one_thread():
                     reached = mean_ndcg(net, validation, bank, 5)

@@ -13,7 +13,7 @@ import polars as pl
 
 from rlrf4rec import machine, paths, store
 from rlrf4rec.alignment import packed
-from rlrf4rec.alignment.module import Dpo
+from rlrf4rec.alignment.module import DpoModule
 from rlrf4rec.alignment.pairs import token_pairs
 from rlrf4rec.alignment.policy import new_policy, save_adapter
 from rlrf4rec.alignment.reference import reference
@@ -23,8 +23,7 @@ from rlrf4rec.files import sha256, write_csv, write_json
 from rlrf4rec.judging.judge import Judge
 from rlrf4rec.llm.models import DTYPES, Place, context, load_llm
 from rlrf4rec.llm.tokenizer import load_tokenizer
-from rlrf4rec.params import Dpo as DpoParams
-from rlrf4rec.params import Encode, Llm, Reward, Sample, TuneDpo
+from rlrf4rec.params import Dpo, Encode, Llm, Reward, Sample, TuneDpo
 from rlrf4rec.search import study
 from rlrf4rec.seeds import derive
 from rlrf4rec.tables.rewards import PAIRS, REWARDS, check_tuning_users
@@ -37,7 +36,7 @@ def run(
     llm: Llm,
     encode: Encode,
     reward: Reward,
-    dpo: DpoParams,
+    dpo: Dpo,
     tune_dpo: TuneDpo,
     round_name: str,
 ) -> str:
@@ -67,7 +66,7 @@ def run(
     computed = machine.arithmetic(dpo.precision, machine.device(llm.device))
     counts = {"heldout_reward_gain": value, "trials": len(trials), "at_edge": edges}
     write_json(paths.metrics("tune_dpo"), {**counts, **found, "arithmetic": computed})
-    best = f"best {found or 'none: search is off'}, gain {value}{study.told(edges)}"
+    best = f"best {found or 'none: search is off'}, gain {value}{study.edge_note(edges)}"
     return f"wrote {paths.TUNE_DPO}, {len(trials)} trials, {best}; {computed}"
 
 
@@ -77,7 +76,7 @@ def _search(
     llm: Llm,
     encode: Encode,
     reward: Reward,
-    dpo: DpoParams,
+    dpo: Dpo,
     space: TuneDpo,
     round_name: str,
     key: str,
@@ -86,14 +85,14 @@ def _search(
     where = Place.of(llm.device, llm.quantization, llm.trust_remote_code)
     tokenizer = load_tokenizer(paths.LLM, where.trusted)
     base = load_llm(paths.LLM, DTYPES[dpo.precision], packed.NAME, where)
-    pairs = token_pairs(frame, tokenizer, context(base))
+    pairs = token_pairs(frame, context(base))
     fewer = sample.model_copy(update={"n": space.samples})
     judge = Judge(held, "train", fewer, encode, reward, round_name, seed, where)
     before = REWARDS.read(paths.rewards(round_name))
     policy = new_policy(base, dpo.lora_rank, dpo.lora_alpha, dpo.lora_dropout, 0, dpo.lora_target)
     # The texts of the first round are those of the base LLM, which is the reference here.
     wrote, what = round_name == "round1" and sample.dtype == dpo.precision, "tune_dpo reference"
-    told = reference(policy, frame, pairs, wrote, dpo.batch, dpo.precision, what, where.identity(paths.LLM))
+    at_reference = reference(policy, frame, pairs, wrote, dpo.batch, dpo.precision, what, where.identity(paths.LLM))
     policy.unload()
 
     def objective(trial: optuna.Trial) -> float:
@@ -119,7 +118,7 @@ def _search(
 
         try:
             settings = settings_of(dpo, {"beta": beta, "learning_rate": learning_rate}, own, where.device)
-            work = Dpo(tuned, pairs, told, settings, halfway)
+            work = DpoModule(tuned, pairs, at_reference, settings, halfway)
             tune(work, dpo.engine, tokenizer, f"tune_dpo trial {trial.number}", None)
             return gain(held)
         finally:

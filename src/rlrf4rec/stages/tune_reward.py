@@ -30,7 +30,7 @@ class Objective:
         self.seed = derive(seed, "tune_reward")  # the same for all trials: they differ in hyperparameters alone
         self.reward_model, self.space = reward_model, space
         tables = read_tables()
-        self.catalogue = tables.catalogue()
+        self.item_features = tables.item_features()
         frame = tables.list_frame("train")
         halves = [TUNING & (pl.col("half") == half) for half in ("A", "B")]
         members = [tables.users.filter(half).select("user") for half in halves]
@@ -63,7 +63,7 @@ class Objective:
     def _curve(self, trial: optuna.Trial, h: Hyperparameters, lists: Lists, seen: Tensor, half: str) -> list[float]:
         """Personal part after each epoch of one half's model; the first half's may prune the trial."""
         p, own = self.reward_model, derive(self.seed, half)
-        net = models.new(p.net, self.catalogue, seen, lists.item.shape[1], p.dropout, h.width, own)
+        net = models.new(p.net, self.item_features, seen, lists.item.shape[1], p.dropout, h.width, own)
         values: list[float] = []
 
         def look(epoch: int) -> bool:
@@ -104,4 +104,5 @@ def run(seed: int, reward_model: RewardModel, tune_reward: TuneReward, policy: s
     write_json(paths.metrics("tune_reward"), {**counts, **found, "arithmetic": computed})
     pruned = pl.Series([r["state"] for r in rows], dtype=pl.String).eq("PRUNED").sum()
     best = f"best {found or 'none: search is off'}"
-    return f"wrote {paths.TUNE_REWARD}, {len(trials)} trials ({pruned} pruned), {best}{study.told(edges)}; {computed}"
+    wrote = f"wrote {paths.TUNE_REWARD}, {len(trials)} trials ({pruned} pruned)"
+    return f"{wrote}, {best}{study.edge_note(edges)}; {computed}"

@@ -5,6 +5,7 @@ of a text are averaged per user, then over users whose texts are evaluated; the 
 """
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,12 @@ from rlrf4rec.alignment import module, packed
 from rlrf4rec.alignment.packed import TokenPair
 from rlrf4rec.files import write_csv, write_json
 from rlrf4rec.llm.models import DTYPES, Place, load_llm, load_policy, untuned
-from rlrf4rec.llm.tokenizer import load_tokenizer
 from rlrf4rec.metrics.statistics import Array, paired_interval
-from rlrf4rec.params import Llm, Loop, Watch
-from rlrf4rec.prompting.prompts import by_liking, genre_shares, parts, top_genres
+from rlrf4rec.params import Llm, Loop, Prompt, Watch
+from rlrf4rec.prompting import domain
+from rlrf4rec.prompting.domain import Domain
+from rlrf4rec.prompting.prompts import by_liking, genre_shares, named, top_genres
+from rlrf4rec.prompting.template import own_ratings
 from rlrf4rec.seeds import derive
 from rlrf4rec.tables import vectors
 from rlrf4rec.tables.interactions import ITEMS
@@ -29,17 +32,17 @@ from rlrf4rec.tables.texts import PROMPTS, TEXTS
 from rlrf4rec.texts.measures import Reader, corpus_measures
 
 
-def run(seed: int, loop: Loop, llm: Llm, watch: Watch) -> str:
+def run(seed: int, loop: Loop, llm: Llm, prompt: Prompt, watch: Watch) -> str:
     """Measure the texts of all policies; returns the closing line."""
     everyone, prompts = FOLD_USERS.read(paths.FOLD_USERS), PROMPTS.read(paths.PROMPTS)
     measured = everyone.filter(USERS["evaluated"])
     users = measured["user"]
     rows = torch.tensor(everyone.with_row_index("row").filter(USERS["evaluated"])["row"].to_list())
-    reader = read_users(prompts, watch.top_genres)
+    words = domain.read(Path(prompt.template), "prompt.template").domain
+    reader = read_users(prompts, words, watch.top_genres)
     own_seed = derive(seed, "watch")
     kl_users = sorted(users.sample(min(watch.kl_users, len(users)), seed=own_seed, shuffle=True).to_list())
     where = Place.of(llm.device, llm.quantization, llm.trust_remote_code)
-    tokenizer = load_tokenizer(paths.LLM, where.trusted)
     kind = DTYPES[watch.precision]
     base = load_llm(paths.LLM, kind, packed.NAME, where)
     report: dict[str, dict[str, float]] = {}
@@ -53,7 +56,7 @@ def run(seed: int, loop: Loop, llm: Llm, watch: Watch) -> str:
         kl, error = 0.0, 0.0
         if not untuned(paths.policy(policy)):
             tuned = load_policy(paths.LLM, paths.policy(policy), kind, packed.NAME, where)
-            kl, error = divergence(tuned, base, tokenizer, texts, prompts, kl_users, watch, policy)
+            kl, error = divergence(tuned, base, texts, prompts, kl_users, watch, policy)
             del tuned  # before the next one is loaded
         corpus = corpus_measures(texts["text"].to_list(), vectors_of_texts)
         report[policy] = {**means, **corpus, "kl_to_base": kl, "kl_to_base_two_errors": error}
@@ -68,7 +71,7 @@ def run(seed: int, loop: Loop, llm: Llm, watch: Watch) -> str:
     return f"wrote {paths.metrics('watch')}, {len(loop.policies)} policies; base to {last}: {told}; {computed}"
 
 
-def read_users(prompts: pl.DataFrame, top: int) -> Reader:
+def read_users(prompts: pl.DataFrame, words: Domain, top: int) -> Reader:
     """What is known of each user apart from the texts: the prompt and the genres liked most in the history."""
     items = ITEMS.read(paths.ITEMS)
     history = HISTORY.read(paths.HISTORY).join(items, on="item", how="left", maintain_order="left")
@@ -78,16 +81,26 @@ def read_users(prompts: pl.DataFrame, top: int) -> Reader:
         str(user): top_genres(by_liking(frame.to_dicts())[0], usual, top)
         for (user,), frame in history.group_by("user", maintain_order=True)
     }
-    own = {user: parts(prompt) for user, prompt in prompts.select("user", "prompt").iter_rows()}
+    shown = {row["user"]: (_before(row), _own(row, words)) for row in prompts.iter_rows(named=True)}
     genres = sorted({g for row in items["genres"] for g in row.split("|") if g})
     counts = Counter(g for found in liked.values() for g in found)
-    return Reader(own, liked, counts, genres, items["title"].to_list())
+    return Reader(words, shown, liked, counts, genres, items["title"].to_list())
+
+
+def _before(prompt: dict[str, Any]) -> str:
+    """What a prompt holds before its user's own part: few-shot examples, and the form of a chat."""
+    return "".join(part["text"] for part in prompt["parts"] if part["part"] in ("form", "examples"))
+
+
+def _own(prompt: dict[str, Any], words: Domain) -> str:
+    """The ratings that a prompt shows, as its own part has them."""
+    liked, disliked = ([r for r in prompt["ratings"] if r["liked"] == side] for side in (True, False))
+    return own_ratings(named(liked, words), named(disliked, words))
 
 
 def divergence(
     tuned: PreTrainedModel,
     base: PreTrainedModel,
-    tokenizer: Any,
     texts: pl.DataFrame,
     prompts: pl.DataFrame,
     users: list[str],
@@ -99,9 +112,9 @@ def divergence(
     The texts are pi's own, so this estimates KL(pi || pi_base) by Monte Carlo (Schulman 2020, k1). They were drawn
     with the sampler's temperature and top-p, not from pi as it is: with top-p below 1 the tail of pi is left out.
     """
-    prompt_of = dict(prompts.select("user", "prompt").iter_rows())
+    prompt_of = dict(prompts.select("user", "tokens").iter_rows())
     tokens = {(u, s): t for u, s, t in texts.select("user", "sample", "tokens").iter_rows()}
-    rows = [TokenPair(tokenizer.encode(prompt_of[u]), tokens[u, 0], tokens[u, 1]) for u in users]
+    rows = [TokenPair(prompt_of[u], tokens[u, 0], tokens[u, 1]) for u in users]
     own = module.reference_log_probs(tuned, rows, watch.batch, watch.precision, f"watch {name}", None)
     before = module.reference_log_probs(base, rows, watch.batch, watch.precision, "watch base", None)
     ratio = ((own.chosen - before.chosen) + (own.rejected - before.rejected)) / 2

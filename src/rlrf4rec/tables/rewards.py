@@ -42,12 +42,13 @@ class RewardRow(pa.DataFrameModel):
         unique = ["user", "sample"]
 
 
-class Pair(pa.DataFrameModel):
-    """A user's best and worst text."""
+class PairRow(pa.DataFrameModel):
+    """A user's best and worst text; `prompt_tokens` as the sampler had them."""
 
     user: str = pa.Field(unique=True)
     half: str = pa.Field(isin=["A", "B"])
     prompt: str = pa.Field(str_length={"min_value": 1})
+    prompt_tokens: pl.List(pl.Int64)  # type: ignore[valid-type]
     chosen_sample: int = pa.Field(ge=0)
     rejected_sample: int = pa.Field(ge=0)
     chosen: str = pa.Field(str_length={"min_value": 1})
@@ -90,7 +91,7 @@ REWARDS = Table(
     ),
 )
 PAIRS = table(
-    Pair,
+    PairRow,
     "pair",
     Rule(
         "chosen_reward",
@@ -99,6 +100,12 @@ PAIRS = table(
         lambda f: f.filter(pl.col("chosen_reward") <= pl.col("rejected_reward")).select(
             "user", "chosen_reward", "rejected_reward"
         ),
+    ),
+    Rule(
+        "prompt_tokens",
+        "every prompt has tokens",
+        "run `dvc repro pair`",
+        lambda f: f.filter(pl.col("prompt_tokens").list.len() == 0).select("user", "prompt"),
     ),
     Rule(
         "chosen_tokens",

@@ -4,42 +4,31 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from rlrf4rec.prompting.domain import Domain
 from rlrf4rec.texts.statistics import words
 
-# Other words for a genre than its name and the plural; genres that are not here have these alone.
-OTHER_WORDS = {
-    "animation": ("animated", "cartoon", "cartoons"),
-    "children's": ("children", "kids"),
-    "comedy": ("comedic",),
-    "documentary": (),
-    "drama": ("dramatic",),
-    "film-noir": ("noir", "noirs"),
-    "romance": ("romantic",),
-    "sci-fi": ("science fiction", "science-fiction", "scifi", "sci fi"),
-}
-NO_PLURAL = ("war", "action", "children's")  # `Star Wars` is no war film
 NOT = re.compile(r"\b(?:not|no|never|without|doesn't|don't|isn't|does not|dislikes?|hates?|avoids?)\b")
 BRACKETS = re.compile(r"\([^)]*\)?")
 
 
-def forms(genre: str) -> frozenset[str]:
+def forms(genre: str, domain: Domain) -> frozenset[str]:
     """Words that name a genre, in lower case.
 
-    >>> sorted(forms("Comedy"))
+    >>> sorted(forms("Comedy", Domain("films", genre_words={"comedy": ("comedic",)})))
     ['comedic', 'comedies', 'comedy']
     """
     name = genre.lower()
-    plural = () if name in NO_PLURAL else (f"{name[:-1]}ies" if name.endswith("y") else f"{name}s",)
-    return frozenset((name, *plural, *OTHER_WORDS.get(name, ())))
+    plural = () if name in domain.no_plural else (f"{name[:-1]}ies" if name.endswith("y") else f"{name}s",)
+    return frozenset((name, *plural, *domain.genre_words.get(name, ())))
 
 
-def named(text: str, genres: Iterable[str]) -> tuple[frozenset[str], frozenset[str]]:
+def named(text: str, genres: Iterable[str], domain: Domain) -> tuple[frozenset[str], frozenset[str]]:
     """Genres that a text names as liked and as not liked.
 
     Clauses end at `;` and `.`; from a negation to the end of its clause all is not liked. What stands in brackets is
-    left out: there a text tells of a film. A genre that is named in both ways counts as liked and as not liked.
+    left out: there a text tells of an item. A genre that is named in both ways counts as liked and as not liked.
     """
-    table = {genre: forms(genre) for genre in genres}
+    table = {genre: forms(genre, domain) for genre in genres}
     liked: set[str] = set()
     disliked: set[str] = set()
     for clause in re.split(r"[;.]", BRACKETS.sub(" ", text.lower().replace("\u2019", "'"))):

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 from torch import Tensor
 
+from rlrf4rec.prompting.domain import Domain
 from rlrf4rec.texts import genres, statistics, titles
 
 ORDER = 3  # n of the copied n-grams
@@ -41,6 +42,7 @@ class Reader:
 
     def __init__(
         self,
+        domain: Domain,
         prompts: Mapping[str, tuple[str, str]],
         liked: Mapping[str, Sequence[str]],
         counts: Counter[str],
@@ -49,7 +51,13 @@ class Reader:
     ) -> None:
         """prompts: user -> (few-shot examples, own ratings); liked: user -> genres liked most; counts: users that have
         a genre among theirs; genre_names, catalogue: all genres and titles."""
-        self.prompts, self.liked, self.counts, self.genre_names = prompts, liked, counts, genre_names
+        self.domain, self.prompts, self.liked, self.counts, self.genre_names = (
+            domain,
+            prompts,
+            liked,
+            counts,
+            genre_names,
+        )
         self.names = titles.names(catalogue)
 
     def measure(self, texts: pl.DataFrame) -> pl.DataFrame:
@@ -61,11 +69,12 @@ class Reader:
         `_personal` the difference of the two: what the text knows of this user.
         For `genres_disliked` a hit is a genre that is denied although it is among the user's top genres.
         """
-        rows = []
+        rows, ignored = [], self.domain.own_words
         for (user,), frame in texts.group_by("user", maintain_order=True):
             examples, own = self.prompts[str(user)]
             sources = [
-                (frozenset(statistics.grams(part, ORDER)), statistics.content_words(part)) for part in (own, examples)
+                (frozenset(statistics.grams(part, ORDER)), statistics.content_words(part, ignored))
+                for part in (own, examples)
             ]
             for text, tokens, stop in frame.select("text", "token_count", "stop").iter_rows():
                 head = {"user": user, "characters": len(text), "tokens": tokens, "cut_by_length": stop == "length"}
@@ -77,7 +86,7 @@ class Reader:
                 copied: dict[str, float | None] = {}
                 for name, (grams, words) in zip(("ratings", "examples"), sources, strict=True):
                     copied[f"copied_from_{name}"] = statistics.copied_grams(text, grams, ORDER)
-                    copied[f"copied_words_from_{name}"] = statistics.copied_words(text, words)
+                    copied[f"copied_words_from_{name}"] = statistics.copied_words(text, words, ignored)
                 named = self._titles(text, own, examples)
                 rows.append({**head, **look, **copied, **named, **self._genres(text, str(user))})
         schema = {"user": pl.String, **dict.fromkeys(MEASURES, pl.Float64)}
@@ -97,7 +106,7 @@ class Reader:
     def _genres(self, text: str, user: str) -> dict[str, float | None]:
         values: dict[str, float | None] = {}
         top = self.liked[user]
-        for kind, found in zip(("liked", "disliked"), genres.named(text, self.genre_names), strict=True):
+        for kind, found in zip(("liked", "disliked"), genres.named(text, self.genre_names, self.domain), strict=True):
             values[f"genres_{kind}"] = len(found)
             hit = genres.hits(found, top)
             chance = genres.hits_of_others(found, top, self.counts, len(self.liked))

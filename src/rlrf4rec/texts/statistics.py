@@ -13,11 +13,11 @@ WORD = re.compile(r"[^\W_]+(?:['\u2019-][^\W_]+)*")
 YEAR = re.compile(r"\b(?:18|19|20)\d\d\b")
 DECADE = re.compile(r"\b(?:18|19|20)\d0s\b")
 RATING = re.compile(r"\d/5\b")
-# Function words, and the words of the texts' own form: they say nothing about a user.
+# Function words, and those of the texts' own form: they say nothing of a user. A domain has more (`Domain.own_words`).
 _STOP = (
     "a an and are as at be been both but by do does doesn't don't for from had has have he her his in into is it its "
     "more most no nor not of on only or other she so some than that the their them then there these they this to too "
-    "very was were what when which who with like likes love loves film films movie movies"
+    "very was were what when which who with like likes love loves"
 )
 STOP_WORDS = frozenset(_STOP.split())
 
@@ -31,9 +31,9 @@ def words(text: str) -> list[str]:
     return WORD.findall(text.lower())
 
 
-def content_words(text: str) -> frozenset[str]:
-    """Different words of a text that are no function words and no words of the texts' form."""
-    return frozenset(words(text)) - STOP_WORDS
+def content_words(text: str, own: frozenset[str]) -> frozenset[str]:
+    """Different words of a text that are no function words, none of the texts' form, and none of the domain's `own`."""
+    return frozenset(words(text)) - STOP_WORDS - own
 
 
 def grams(text: str, n: int) -> list[tuple[str, ...]]:
@@ -62,9 +62,9 @@ def copied_grams(text: str, source: Grams, n: int = 3) -> float | None:
     return sum(gram in source for gram in found) / len(found) if found else None
 
 
-def copied_words(text: str, source: frozenset[str]) -> float | None:
+def copied_words(text: str, source: frozenset[str], own: frozenset[str]) -> float | None:
     """Share of the text's different content words that `source` holds, 0 .. 1; None when it has none."""
-    found = content_words(text)
+    found = content_words(text, own)
     return len(found & source) / len(found) if found else None
 
 

@@ -1,8 +1,8 @@
-"""Which films a text names: a conservative detector of title mentions.
+"""Which items a text names: a conservative detector of title mentions.
 
 Found: capitalised words before a year in brackets, `Heat (1995`; capitalised names in double quotes; titles of the
 catalogue with at least two words, word for word and with their capitals. Missed: titles in lower case, one-word
-titles without year or quotes, and titles outside the catalogue without year or quotes. A real film that the
+titles without year or quotes, and titles outside the catalogue without year or quotes. A real one that the
 catalogue lacks counts as unknown.
 """
 
@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from rlrf4rec.prompting.prompts import natural_title
+from rlrf4rec.prompting.domain import natural_title
 from rlrf4rec.texts.statistics import WORD, words
 
 BEFORE_YEAR = re.compile(r"\((?=\d{4}\b)")
@@ -52,7 +52,7 @@ def _variants(title: str) -> list[str]:
 
 
 def mentions(text: str, catalogue: Names) -> list[str]:
-    """Keys of the films that a text names, each once; a known one by the name that the catalogue knows."""
+    """Keys of the items that a text names, each once; a known one by the name that the catalogue knows."""
     found = [_before(text[: match.start()]) for match in BEFORE_YEAR.finditer(text)]
     found += [match for match in QUOTED.findall(text) if match[0].isupper()]
     keys = [_known_part(key(name), catalogue) for name in found if words(name)]

@@ -1,0 +1,88 @@
+"""What the default run compares, and what is reported of it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from rlrf4rec.evaluation import blocks
+
+DEFINITION = {
+    "map_divisor": "min(k, positives)",
+    "kar_map_divisor": "hits in the top k",
+    "lists_without_positive": "0",
+}  # of the metrics; `rlrf4rec compare` refuses to compare others
+
+
+def report(
+    own: pl.DataFrame,
+    permuted: pl.DataFrame,
+    backbones: Sequence[str],
+    knowledge: Sequence[str],
+    policies: Sequence[str],
+    names: Sequence[str],
+    gain: Mapping[str, Any],
+    resamples: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Differences, personal parts and claims of the re-rankers.
+
+    own, permuted: metrics `names` by user, with the own and with another user's text. policies: the untuned one first.
+    gain: the last policy's reward gain, which is a claim beside those of the re-rankers.
+    """
+    tuned = policies[-1]
+    compared = [name for name in blocks.HEADLINE if name in names] or list(names[:1])
+    found = blocks.differences(own, backbones, _pairs(knowledge, tuned), compared, resamples, seed)
+    with_policy = [name for name in knowledge if name in policies]
+    return {
+        "rankers": blocks.rankers(own, backbones, knowledge, names),
+        "differences": found,
+        "personal": blocks.personal(own, permuted, backbones, with_policy, compared, resamples, seed),
+        "family": blocks.family(found, _claims(tuned), compared[0], {f"reward gain of {tuned}": gain}),
+    }
+
+
+def _pairs(knowledge: Sequence[str], tuned: str) -> list[tuple[str, str]]:
+    """All against a constant, the base LLM's text and the template; beside the template, tuned against base."""
+    against = [name for name in ("constant", "base", "template") if name in knowledge]
+    beside = [(f"{tuned}_template", "base_template")]
+    pairs = [(name, a) for a in against for name in knowledge if name != a]
+    return pairs + [p for p in beside if set(p) <= set(knowledge)]
+
+
+def _claims(tuned: str) -> list[str]:
+    """Comparisons that the method stands or falls with, as the reward gain does; their p is adjusted together."""
+    alone = [f"{tuned} - base", f"{tuned} - constant", "base - constant"]
+    return [*alone, f"{tuned}_template - template", f"{tuned}_template - base_template"]
+
+
+def summary(report: dict[str, Any], backbones: list[str], tuned: str) -> dict[str, float]:
+    """At most ten numbers for `dvc exp show`; metrics of re-rankers are means over backbones and seeds."""
+    found = {"reward_gain": report["reward_gain"][tuned]["test"]["ndcg"]}
+    metric = blocks.HEADLINE[0]
+    for name, pair in (("end_to_end", f"{tuned} - base"), ("beyond_profile", f"{tuned}_template - template")):
+        if metric in report["differences"].get(pair, {}).get("all", {}):
+            found[name] = report["differences"][pair]["all"][metric]
+    numbers = {}
+    for name, d in found.items():
+        numbers[f"{name}_ndcg5"] = float(d["difference"])
+        if name != "beyond_profile":
+            numbers |= {f"{name}_ndcg5_low": float(d["low"]), f"{name}_ndcg5_high": float(d["high"])}
+    for k in ("template", "base", tuned):
+        values = [report["rankers"].get(f"{b}-{k}", {}).get(metric) for b in backbones]
+        if values and all(values):
+            mean = sum(v["mean"] for v in values) / len(values)
+            numbers[f"ndcg5_{'tuned' if k == tuned else k}"] = mean
+    return numbers
+
+
+def plot(report: dict[str, Any], backbones: list[str], knowledge: list[str]) -> list[dict[str, Any]]:
+    """Rows of the plot of every re-ranker's headline metric, one for each seed."""
+    metrics = list(next(iter(report["rankers"].values())))
+    metric = blocks.HEADLINE[0] if blocks.HEADLINE[0] in metrics else metrics[-1]
+    return [
+        {"backbone": b, "knowledge": k, "seed": seed, "metric": metric, "value": value}
+        for b in backbones
+        for k in knowledge
+        for seed, value in enumerate(report["rankers"][f"{b}-{k}"][metric]["seeds"])
+    ]

@@ -1,0 +1,64 @@
+"""Rewards of every policy's texts under frozen re-rankers, with own and with permuted texts, and their gains."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+from torch import Tensor, nn
+
+from rlrf4rec import paths
+from rlrf4rec.evaluation import compare
+from rlrf4rec.metrics.permute import permutation
+from rlrf4rec.params import Reward
+from rlrf4rec.ranking.lists import Lists
+from rlrf4rec.reward import models, rewards
+from rlrf4rec.reward.rewards import UserRewards
+from rlrf4rec.seeds import derive
+from rlrf4rec.tables.results import PERMUTED
+
+
+def policy_rewards(
+    users: pl.DataFrame,
+    lists: Lists,
+    texts: Mapping[str, Tensor],
+    judges: Mapping[paths.Duty, Mapping[str, nn.Module]],
+    reward: Reward,
+    seed: int,
+) -> pl.DataFrame:
+    """Mean reward of every policy's texts for the users of the lists: `tables.results.PolicyReward`.
+
+    texts: vectors [users, samples, width] of each policy; judges: the models of each duty, by `half-seed`. Each seed of
+    the models has a permutation of the users of its own.
+    """
+    group = rewards.groups(users, lists)
+    frames = []
+    for duty, named in judges.items():
+        for number, nets in enumerate(models.by_seed(dict(named))):
+            other = permutation(group, users.height, derive(seed, "permuted", number))
+            for policy, own_texts in texts.items():
+                what = f"evaluate {policy}, {duty} {number}"
+                own = rewards.score_texts(nets, lists, own_texts, group, reward, seed, what)
+                permuted = rewards.score_texts(nets, lists, own_texts[other], group, reward, seed, f"{what}, permuted")
+                keys = {"policy": policy, "duty": duty, "seed": number}
+                frames.append(_frame(keys, users, own, permuted))
+    return pl.concat(frames)
+
+
+def _frame(
+    keys: dict[str, Any], users: pl.DataFrame, own: list[UserRewards], permuted: list[UserRewards]
+) -> pl.DataFrame:
+    names, folds = users["user"].to_list(), users["fold"].to_list()
+    rows = []
+    for mine, others in zip(own, permuted, strict=True):
+        kinds = {kind: float(mine.reward(kind).mean()) for kind in rewards.KINDS}
+        permuted_kinds = {f"permuted_{kind}": float(others.reward(kind).mean()) for kind in PERMUTED}
+        rows.append({**keys, "user": names[mine.user], "fold": folds[mine.user], **kinds, **permuted_kinds})
+    return pl.DataFrame(rows)
+
+
+def gains(rewarded: pl.DataFrame, tuned: Sequence[str], resamples: int, seed: int) -> dict[str, dict[str, Any]]:
+    """Reward gain of each tuned policy, for users of each fold."""
+    return {
+        policy: {fold: compare.reward_gain(rewarded, policy, fold, resamples, seed) for fold in ("test", "validation")}
+        for policy in tuned
+    }
