@@ -59,6 +59,16 @@ def llama():
 
 
 @pytest.fixture
+def llm(llama, tmp_path):
+    """The small LLM with a tokenizer, as a folder."""
+    from words import words
+
+    llama().save_pretrained(tmp_path / "llm")
+    words(tmp_path / "llm")
+    return tmp_path / "llm"
+
+
+@pytest.fixture
 def repository(tmp_path, monkeypatch):
     """A small repository of its own in an empty folder, for `rlrf4rec compare`."""
     from compared import begin

@@ -11,11 +11,8 @@ import torch
 import transformers
 from good_tables import rows
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import WhitespaceSplit
-from tokenizers.processors import TemplateProcessing
-from transformers import BertConfig, BertForMaskedLM, BertModel, PreTrainedTokenizerFast, RobertaConfig, RobertaModel
+from transformers import BertConfig, BertForMaskedLM, BertModel, RobertaConfig, RobertaModel
+from words import words
 
 from rlrf4rec import paths
 from rlrf4rec.conversion.convert import convert
@@ -29,25 +26,6 @@ from rlrf4rec.tables.interactions import ITEMS
 from rlrf4rec.tables.texts import ITEM_TEXTS
 
 SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-
-
-def words(folder, closed=False, **special):
-    """A tokenizer of 64 words, saved in `folder`; `closed`: it puts w2 behind each text."""
-    fast = Tokenizer(WordLevel({f"w{i}": i for i in range(64)}, "w0"))
-    fast.pre_tokenizer = WhitespaceSplit()
-    if closed:
-        fast.post_processor = TemplateProcessing(single="$A w2", special_tokens=[("w2", 2)])
-    made = PreTrainedTokenizerFast(tokenizer_object=fast, **{"eos_token": "w2", "pad_token": "w3", **special})
-    made.save_pretrained(folder)
-    return made
-
-
-@pytest.fixture
-def llm(llama, tmp_path):
-    """The small LLM with a tokenizer, as a folder."""
-    llama().save_pretrained(tmp_path / "llm")
-    words(tmp_path / "llm")
-    return tmp_path / "llm"
 
 
 @pytest.fixture

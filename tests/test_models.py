@@ -6,9 +6,6 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from transformers import PreTrainedTokenizerFast
 
 from rlrf4rec.alignment.packed import NAME
 from rlrf4rec.alignment.policy import check_settings, load_policy_for_training, new_policy, save_adapter
@@ -32,19 +29,10 @@ class OwnForCausalLM(LlamaForCausalLM):
 """
 
 
-def words(folder):
-    """A tokenizer of 64 words, saved in `folder`."""
-    vocabulary = {f"w{i}": i for i in range(64)}
-    fast = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel(vocabulary, "w0")), eos_token="w2")
-    fast.save_pretrained(folder)
-
-
 @pytest.fixture
-def folder(llama, tmp_path):
+def folder(llm):
     """The small LLM with a tokenizer, as a folder."""
-    llama().save_pretrained(tmp_path / "llm")
-    words(tmp_path / "llm")
-    return tmp_path / "llm"
+    return llm
 
 
 @pytest.fixture

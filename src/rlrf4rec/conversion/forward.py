@@ -32,17 +32,19 @@ FREE = SamplingSettings(temperature=1.0, top_k=0, top_p=1.0, max_tokens=STEPS, s
 Made = TypeVar("Made")
 
 
-def check(folder: Path, name: str, kind: str, trusted: bool = False) -> None:
+def check(folder: Path, name: str, kind: str, trusted: bool = False) -> float:
     """ModelError unless the sampler's and DPO's log-probabilities of some texts are the LLM's own, in float32.
 
     folder: the LLM as it is kept. name: what a message calls it. kind: its `model_type`. One copy of it is in memory at
-    a time.
+    a time. Returns the largest distance that was found, nats per token, at most `TOLERANCE`.
     """
 
     def load(attention: str) -> PreTrainedModel:
+        """The LLM with this attention function."""
         return load_llm(folder, torch.float32, attention, Place(trusted=trusted))
 
     def tried(path: str, work: Callable[[], Made]) -> Made:
+        """The result of `work`; what it raises becomes a refusal, or an error of the machine."""
         try:
             with workers.one_thread(), warnings.catch_warnings():  # so little work: more threads wait for each other
                 warnings.simplefilter("ignore")  # of an adapter that nobody keeps
@@ -55,6 +57,7 @@ def check(folder: Path, name: str, kind: str, trusted: bool = False) -> None:
     pairs, sampled = tried("the sampler", lambda: _sampled(load(shared_attention.NAME)))
     reference, tuned = tried("DPO", lambda: _packed(load(packed.NAME), pairs))
     own, own_tuned = tried("its own forward", lambda: _own(load("eager"), pairs))
+    distances = []
     for path, found, right in (
         ("the sampler", sampled, own),
         ("DPO's reference", reference, own),
@@ -63,6 +66,8 @@ def check(folder: Path, name: str, kind: str, trusted: bool = False) -> None:
         worst = float((found - right).abs().max()) / STEPS
         if not worst <= TOLERANCE:
             raise _refused(name, kind, path, f"is {worst:.3g} nats per token off the model's own forward")
+        distances.append(worst)
+    return max(distances)
 
 
 def _refused(name: str, kind: str, path: str, why: str) -> ModelError:
@@ -74,6 +79,7 @@ def _prompts(model: PreTrainedModel) -> list[list[list[int]]]:
     vocabulary, generator = model.config.vocab_size, torch.Generator().manual_seed(0)
 
     def draw(tokens: int) -> list[int]:
+        """So many random tokens."""
         return [int(token) for token in torch.randint(vocabulary, (tokens,), generator=generator)]
 
     common = draw(COMMON)
@@ -114,6 +120,7 @@ def _packed(model: PreTrainedModel, pairs: list[TokenPair]) -> tuple[torch.Tenso
     """Log-probabilities of pairs as DPO computes them, [pairs, 2]: without an adapter and with one."""
 
     def values(of: PreTrainedModel) -> torch.Tensor:
+        """Of all pairs, [pairs, 2]."""
         found = completion_log_probs(of, pack(pairs))
         return torch.stack([found.chosen, found.rejected], dim=1)
 
@@ -125,12 +132,14 @@ def _own(model: PreTrainedModel, pairs: list[TokenPair]) -> tuple[torch.Tensor, 
     """The same by the model's own forward, each text in a row of its own."""
 
     def value(of: PreTrainedModel, pair: TokenPair) -> torch.Tensor:
+        """Of both texts of a pair, [2]."""
         texts = torch.tensor([pair.chosen, pair.rejected])
         rows = torch.cat([torch.tensor([pair.prompt]).expand(2, -1), texts], dim=1)
         logits = of(input_ids=rows).logits[:, len(pair.prompt) - 1 : -1]
         return torch.log_softmax(logits.float(), -1).gather(2, texts[..., None]).sum(dim=(1, 2))
 
     def values(of: PreTrainedModel) -> torch.Tensor:
+        """Of all pairs, [pairs, 2]."""
         return torch.stack([value(of, pair) for pair in pairs])
 
     return values(model), values(_tuned(model))

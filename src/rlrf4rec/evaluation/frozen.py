@@ -21,24 +21,25 @@ def policy_rewards(
     users: pl.DataFrame,
     lists: Lists,
     texts: Mapping[str, Tensor],
-    judges: Mapping[paths.Duty, Mapping[str, nn.Module]],
+    nets: Mapping[paths.Duty, Mapping[str, nn.Module]],
     reward: Reward,
     seed: int,
 ) -> pl.DataFrame:
     """Mean reward of every policy's texts for the users of the lists: `tables.results.PolicyReward`.
 
-    texts: vectors [users, samples, width] of each policy; judges: the models of each duty, by `half-seed`. Each seed of
+    texts: vectors [users, samples, width] of each policy; nets: the models of each duty, by `half-seed`. Each seed of
     the models has a permutation of the users of its own.
     """
     group = rewards.groups(users, lists)
     frames = []
-    for duty, named in judges.items():
-        for number, nets in enumerate(models.by_seed(dict(named))):
+    for duty, of_duty in nets.items():
+        for number, of_seed in enumerate(models.by_seed(dict(of_duty))):
             other = permutation(group, users.height, derive(seed, "permuted", number))
             for policy, own_texts in texts.items():
                 what = f"evaluate {policy}, {duty} {number}"
-                own = rewards.score_texts(nets, lists, own_texts, group, reward, seed, what)
-                permuted = rewards.score_texts(nets, lists, own_texts[other], group, reward, seed, f"{what}, permuted")
+                own = rewards.score_texts(of_seed, lists, own_texts, group, reward, seed, what)
+                others = own_texts[other]
+                permuted = rewards.score_texts(of_seed, lists, others, group, reward, seed, f"{what}, permuted")
                 keys = {"policy": policy, "duty": duty, "seed": number}
                 frames.append(_frame(keys, users, own, permuted))
     return pl.concat(frames)

@@ -57,6 +57,7 @@ def drawn(given: ProtocolInputs, draw: Draw) -> Make:
     p, pool = given.settings, CandidatePool.of(given.popularity)
 
     def make(members: pl.DataFrame) -> Made:
+        """The lists of these users."""
         later = given.later.join(members, on="user", how="semi", maintain_order="left")
         seen = given.interactions.join(members, on="user", how="semi").select("user", "item")
         return Made(*build(later, seen, pool, draw, p.step, p.list_length, p.max_lists, p.positive_rating, given.seed))

@@ -17,6 +17,7 @@ def protocol(given: ProtocolInputs) -> tuple[Make, dict[str, Any]]:
     )  # fmt: skip
 
     def make(members: pl.DataFrame) -> Made:
+        """The lists of these users."""
         later = given.later.join(members, on="user", how="semi", maintain_order="left")
         lists, counted = retrieval.build_retrieved(
             later, given.history, items, first_stage, p.list_length, p.window, p.max_lists, p.positive_rating

@@ -72,7 +72,8 @@ def headline(found: Json, per_user: pl.DataFrame, last: str, kind: str) -> Secti
         Note(
             "The reward gain asks whether the tuned LLM's texts serve frozen re-rankers better that never saw these "
             "users; its personal part is what another user's text does not give. The end-to-end difference asks "
-            "whether re-rankers gain anything when they are trained again. Neither stands in for the other."
+            "whether re-rankers gain anything when they are trained again. Neither stands in for the other. Intervals "
+            "are over users and seeds of re-rankers or judges: another draw of texts, pairs or tuning can lie outside."
         )
     )
     tables = [

@@ -75,6 +75,6 @@ def _rewarded(tables: Tables, policies: list[str], reward: Reward, seed: int) ->
     """Rewards of all policies' texts for test and validation users by the reward models of the first round."""
     lists = tables.lists(pl.concat([tables.list_frame("validation"), tables.list_frame("test")]))
     item_features, length = tables.item_features(), lists.item.shape[1]
-    judges = {duty: models.load(paths.reward_models("round1", duty), item_features, length) for duty in paths.DUTIES}
+    nets = {duty: models.load(paths.reward_models("round1", duty), item_features, length) for duty in paths.DUTIES}
     texts = {policy: tables.texts(policy, "evaluated") for policy in policies}
-    return frozen.policy_rewards(tables.users, lists, texts, judges, reward, seed)
+    return frozen.policy_rewards(tables.users, lists, texts, nets, reward, seed)
