@@ -126,6 +126,20 @@ def test_the_speed_of_products_is_measured_in_either_arithmetic():
     assert all(machine.flops(kind, least=0.01) > 1e7 for kind in ("float32", "bfloat16"))
 
 
+def test_a_moment_in_which_others_have_the_cores_does_not_count(monkeypatch):
+    """Most of a measurement falls in one: what the machine can do is what it did in the rest."""
+    now, calls = [0.0], [0]
+
+    def work():
+        calls[0] += 1
+        now[0] += 0.1 if calls[0] in (20, 21, 22) else 0.5
+
+    monkeypatch.setattr(machine.time, "perf_counter", lambda: now[0])
+    assert machine._fastest(work, 0.8) == pytest.approx(0.5)  # every piece once
+    calls[0] = 19
+    assert machine._fastest(work, 0.8) == pytest.approx(0.1)
+
+
 def test_items_texts_count_only_where_the_llm_writes_them(params):
     assert machine.used(params, ["knowledge", "sample"]) == ["sample"]
     by_llm = SimpleNamespace(knowledge=params.knowledge.model_copy(update={"items": "llm"}))

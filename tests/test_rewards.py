@@ -5,14 +5,15 @@ import torch
 from test_ranking import LENGTH, world
 from torch import nn
 
+from rlrf4rec import workers
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.evaluation.compare import reward_gain
 from rlrf4rec.judging.reliability import across_backbones, reliability
 from rlrf4rec.ranking import nets
 from rlrf4rec.ranking.lists import Lists
 from rlrf4rec.ranking.module import predict
-from rlrf4rec.reward import kinds, models
-from rlrf4rec.reward.rewards import RewardScorer, UserRewards, score, tasks
+from rlrf4rec.reward import kinds, models, rewards
+from rlrf4rec.reward.rewards import RewardScorer, Scoring, UserRewards, score, tasks
 
 
 class Dot(nn.Module):
@@ -40,7 +41,7 @@ def run(nets=None, of=None, other_lists=8):
     nets = nets or [Dot()]
     of = of or {0: list(range(len(nets))), 1: list(range(len(nets)))}
     scorer = RewardScorer(nets, of, lists(), k=2)
-    return score(scorer, tasks(lists(), TEXTS, {0: "A", 1: "A"}, other_lists, 0), "test")
+    return score([Scoring(scorer, tasks(lists(), TEXTS, {0: "A", 1: "A"}, other_lists, 0))], "test")[0]
 
 
 def test_rewards_by_hand():
@@ -63,14 +64,17 @@ def test_reward_models_train_and_score_with_one_thread_whatever_there_is(threads
         seen.append(torch.get_num_threads())
         return [0.0]
 
+    def alone(self, lists, text):
+        """Asserts where it computes: a worker's list would not come back."""
+        assert torch.get_num_threads() == 1
+        return self.sign * text.gather(1, lists.item)
+
     torch.set_num_threads(threads)
     try:
         monkeypatch.setattr(models, "fit", see)
         how = models.Hyperparameters(0.1, 0.1, 4, 1)
         assert models.train(nn.Linear(2, 2), "match", lists(), TEXTS, how, 2, 0) == [0.0]
-        monkeypatch.setattr(
-            Dot, "forward", lambda self, lists, text: see(lists) and self.sign * text.gather(1, lists.item)
-        )
+        monkeypatch.setattr(Dot, "forward", alone)
         run()
         assert torch.get_num_threads() == threads
     finally:
@@ -78,6 +82,7 @@ def test_reward_models_train_and_score_with_one_thread_whatever_there_is(threads
     assert set(seen) == {1}
 
 
+@workers.one_thread()
 def test_killed_scoring_goes_on_with_the_users_that_are_missing(monkeypatch):
     whole = run()
     monkeypatch.setattr("rlrf4rec.store.EVERY", 0.0)
@@ -103,6 +108,23 @@ def test_killed_scoring_goes_on_with_the_users_that_are_missing(monkeypatch):
             assert torch.equal(getattr(kept, name), getattr(new, name))
             assert getattr(kept, name).dtype == getattr(new, name).dtype
     assert torch.equal(run()[0].smooth, whole[0].smooth)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_several_scorings_at_once_give_what_each_gives_alone(threads, monkeypatch):
+    """Each keeps its own users in the store: one that is there already is not scored again, nor taken for another's."""
+    monkeypatch.setattr("torch.get_num_threads", lambda: threads)
+    work = [tasks(lists(), TEXTS, {0: "A", 1: "A"}, 8, 0) for _ in range(2)]
+    scorers = [RewardScorer([Dot(sign)], {0: [0], 1: [0]}, lists(), k=2) for sign in (1.0, -1.0)]
+    alone = [score([Scoring(scorer, own)], "test")[0] for scorer, own in zip(scorers, work, strict=True)]
+    monkeypatch.setattr("rlrf4rec.store.code", lambda *modules, **threads: f"of another time, {threads}")
+    score([Scoring(scorers[1], work[1][:1])], "test")
+    together = score([Scoring(scorer, own) for scorer, own in zip(scorers, work, strict=True)], "test")
+    for found, wanted in zip(together, alone, strict=True):
+        assert [r.user for r in found] == [0, 1]
+        for one, other in zip(found, wanted, strict=True):
+            assert all(torch.equal(getattr(one, name), getattr(other, name)) for name in rewards.VALUES)
+    assert not torch.equal(together[0][0].smooth, together[1][0].smooth)
 
 
 def test_personal_is_own_minus_others_lists():
@@ -150,7 +172,7 @@ def test_a_text_is_paid_for_what_fits_its_user_alone():
     of = Lists(torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 0, 1]), item, label, torch.zeros(4))
     texts = torch.tensor([6.0, 3.0, 1.0]).log() * torch.tensor([1.0, 0.0])[None, :, None].expand(2, 2, 1)
     scorer = RewardScorer([Dot(), Dot(2.0)], {0: [0, 1], 1: [0, 1]}, of, k=2)
-    first, second = score(scorer, tasks(of, texts, {0: "A", 1: "A"}, 2, 0), "test")
+    ((first, second),) = score([Scoring(scorer, tasks(of, texts, {0: "A", 1: "A"}, 2, 0))], "test")
     half = np.log(6) / 2
     assert first.per_model("personal").flatten().tolist() == pytest.approx([half, 0, 2 * half, 0], abs=1e-6)
     assert first.reward("personal").tolist() == pytest.approx([1.5 * half, 0], abs=1e-6)

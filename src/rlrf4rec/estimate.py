@@ -21,7 +21,8 @@ FOUR_BIT = 0.55  # bytes of a parameter, scales of the blocks included
 ACTIVATIONS = 40  # numbers of the hidden size that a token of DPO keeps in a layer for the way back
 PASSING = 16  # the same of one layer at a time, where nothing is kept
 PASSES = 0.0065  # numbers that an operation of the LLM passes over outside of products: norms, gates, attention
-RANKER_SHARE = 0.4  # the same for re-rankers, whose products are small
+RANKER_SHARE = 0.57  # of the products' rate that training re-rankers reaches
+SMALL_SHARE = 0.4  # the same of the encoder and of reward models, whose products are smaller
 ONCE = 11  # stages that have one entry
 REWARD = 4e6  # operations for a list in an epoch of a reward model
 TEXT = 40  # tokens of a text that is encoded
@@ -233,7 +234,7 @@ def _others(p: Params, llm: LlmSize, work: Work, machine: Machine) -> Need:
     learned = lists * trained * p.tune_reward.max_epochs * REWARD
     forward, _, _ = _dpo(p, llm, work)
     watched = 2 * (policies - 1) * min(work.users, p.watch.kl_users) * forward
-    seconds = entries * machine.start + (encoded + learned) / (RANKER_SHARE * machine.cpu_flops)
+    seconds = entries * machine.start + (encoded + learned) / (SMALL_SHARE * machine.cpu_flops)
     seconds += machine.seconds(watched, machine.cpu_flops)
     return Need("others", seconds, 0.0, LIBRARIES + 4.0 * texts * work.width, 0.0)
 

@@ -8,7 +8,7 @@ every run.
 import os
 import platform
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,18 +92,21 @@ def slowdown(device: str) -> float:
     return flops("float32", device) / flops("bfloat16", device)
 
 
+PIECES = 8  # of a measurement: the fastest counts, so a moment in which others have the cores does not
+
+
 def flops(arithmetic: str, device: str = "cpu", least: float = 0.2) -> float:
     """Operations a second of products of matrices, with the threads that stages get, measured for `least` seconds."""
     import torch
 
     kind = getattr(torch, arithmetic)
     rows, wide = (torch.randn(size, 576, device=device).to(kind) for size in (1024, 1536))
-    torch.nn.functional.linear(rows, wide)
-    begin, times = time.perf_counter(), 0
-    while (spent := time.perf_counter() - begin) < least or not times:
-        torch.nn.functional.linear(rows, wide).sum().item()  # a GPU has done its work when the number is here
-        times += 1
-    reached = times * 2 * 1024 * 576 * 1536 / spent
+
+    def product() -> None:
+        """A GPU has done its work when the number is here."""
+        torch.nn.functional.linear(rows, wide).sum().item()
+
+    reached = 2 * 1024 * 576 * 1536 / _fastest(product, least)
     measured[f"{arithmetic}_gflop_per_s"] = round(reached / 1e9, 1)
     return reached
 
@@ -113,14 +116,22 @@ def per_number(least: float = 0.1) -> float:
     import torch
 
     gate, value = torch.randn(2, 1024, 1536)
-    torch.nn.functional.silu(gate).mul_(value)
-    begin, times = time.perf_counter(), 0
-    while (spent := time.perf_counter() - begin) < least or not times:
-        torch.nn.functional.silu(gate).mul_(value)
-        times += 1
-    each = spent / times / gate.numel()
+    each = _fastest(lambda: torch.nn.functional.silu(gate).mul_(value), least) / gate.numel()
     measured["ns_per_number"] = round(each * 1e9, 4)
     return each
+
+
+def _fastest(work: Callable[[], object], least: float) -> float:
+    """Seconds that `work` takes: the smallest mean of PIECES that take `least` seconds together, after a first go."""
+    work()
+    means = []
+    for _ in range(PIECES):
+        begin, times = time.perf_counter(), 0
+        while (spent := time.perf_counter() - begin) < least / PIECES or not times:
+            work()
+            times += 1
+        means.append(spent / times)
+    return min(means)
 
 
 measured: dict[str, float] = {}  # by `flops` and `per_number`, as last measured

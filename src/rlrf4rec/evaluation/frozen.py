@@ -31,18 +31,18 @@ def policy_rewards(
     the models has a permutation of the users of its own.
     """
     group = rewards.groups(users, lists)
-    frames = []
+    keys: list[dict[str, Any]] = []
+    scorings = []
     for duty, of_duty in nets.items():
         for number, of_seed in enumerate(models.by_seed(dict(of_duty))):
             other = permutation(group, users.height, derive(seed, "permuted", number))
-            for policy, own_texts in texts.items():
-                what = f"evaluate {policy}, {duty} {number}"
-                own = rewards.score_texts(of_seed, lists, own_texts, group, reward, seed, what)
-                others = own_texts[other]
-                permuted = rewards.score_texts(of_seed, lists, others, group, reward, seed, f"{what}, permuted")
-                keys = {"policy": policy, "duty": duty, "seed": number}
-                frames.append(_frame(keys, users, own, permuted))
-    return pl.concat(frames)
+            for policy, own in texts.items():
+                keys.append({"policy": policy, "duty": duty, "seed": number})
+                scorings += [
+                    rewards.scoring(of_seed, lists, of_policy, group, reward, seed) for of_policy in (own, own[other])
+                ]
+    done = iter(rewards.score(scorings, "evaluate"))
+    return pl.concat(_frame(key, users, own, permuted) for key, own, permuted in zip(keys, done, done, strict=True))
 
 
 def _frame(

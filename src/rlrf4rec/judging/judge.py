@@ -11,7 +11,7 @@ from rlrf4rec.llm.models import DTYPES, Place, load_encoder, load_policy
 from rlrf4rec.llm.tokenizer import load_tokenizer
 from rlrf4rec.params import Encode, Reward, Sample
 from rlrf4rec.reward import models
-from rlrf4rec.reward.rewards import groups, score_texts
+from rlrf4rec.reward.rewards import groups, score, scoring
 from rlrf4rec.sampling.generate import SamplingSettings
 from rlrf4rec.sampling.sampler import Sampler, blank_tokens, sample_texts, stop_tokens, to_text, token_texts
 from rlrf4rec.sampling.shared_attention import NAME
@@ -74,5 +74,5 @@ class Judge:
         for row, i in place.items():
             full[row] = bank[i]
         seed = derive(self.seed, "score")
-        done = score_texts(self.nets, self.lists, full, self.group, self.reward, seed, "tune_dpo score", place)
+        (done,) = score([scoring(self.nets, self.lists, full, self.group, self.reward, seed, place)], "tune_dpo score")
         return [value for r in done for value in r.reward(self.reward.kind).tolist()]

@@ -5,7 +5,8 @@ What a kind of reward makes of the values on each list is in `kinds`.
 Shapes: M models, S texts of a user, L lists of a user, O lists of others, C candidates.
 """
 
-from collections.abc import Collection
+import functools
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +15,8 @@ import numpy as np
 import polars as pl
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
-from rlrf4rec import store, trainers
+from rlrf4rec import store, workers
 from rlrf4rec.metrics.ranking import average_precision, log_likelihood, ndcg, ranked_labels
 from rlrf4rec.params import Reward
 from rlrf4rec.progress import Progress
@@ -25,12 +25,11 @@ from rlrf4rec.reward.kinds import KINDS as KINDS
 from rlrf4rec.reward.kinds import LISTS, MODELS_AND_LISTS, kind
 from rlrf4rec.reward.models import models_of
 from rlrf4rec.seeds import derive
-from rlrf4rec.workers import one_thread
 
 VALUES = ("ndcg", "map", "smooth", "others")  # of UserRewards
 
 
-@dataclass  # not frozen: Lightning refuses to pass frozen ones
+@dataclass
 class UserRewards:
     """Values of one user's texts: `ndcg`, `map`, `smooth` [M, S, L] on own lists, `others` [M, S, O] smooth."""
 
@@ -62,7 +61,7 @@ class UserRewards:
         return UserRewards(self.user, *(getattr(self, name)[..., first::2] for name in VALUES))
 
 
-@dataclass
+@dataclass(frozen=True)
 class ScoringTask:
     """What to score: a user, the rows of its own lists and of others' lists, and its texts [S, W]."""
 
@@ -72,27 +71,13 @@ class ScoringTask:
     texts: Tensor
 
 
-class ScoreData(L.LightningDataModule):
-    """One task per batch."""
-
-    def __init__(self, tasks: list[ScoringTask]) -> None:
-        super().__init__()
-        self.tasks = tasks
-
-    def predict_dataloader(self) -> DataLoader[ScoringTask]:
-        """Tasks as they are."""
-        return DataLoader(self.tasks, batch_size=None, collate_fn=lambda task: task)  # type: ignore[arg-type]
-
-
 class RewardScorer(L.LightningModule):
     """Scores texts with frozen reward models; `models_of[user]` are those that did not train on the user."""
 
     def __init__(self, nets: list[nn.Module], models_of: dict[int, list[int]], lists: Lists, k: int) -> None:
         super().__init__()
-        self.shelf: store.Rows | None = None
         self.nets = nn.ModuleList(nets)
         self.models_of, self.lists, self.k = models_of, lists, k
-        self.progress: Progress | None = None
 
     def predict_step(self, task: ScoringTask) -> UserRewards:
         """Rewards of one user's texts."""
@@ -105,13 +90,16 @@ class RewardScorer(L.LightningModule):
         scores = torch.stack([net(many, text).view(samples, len(rows), -1) for net in nets])
         ranked = ranked_labels(scores[:, :, :own], labels[:own])
         smooth = log_likelihood(scores, labels)
-        if self.progress:
-            self.progress.advance()
         own_smooth, others = smooth[:, :, :own], smooth[:, :, own:]
-        found = UserRewards(task.user, ndcg(ranked, self.k), average_precision(ranked, self.k), own_smooth, others)
-        if self.shelf:
-            self.shelf.add(_to_row(found))
-        return found
+        return UserRewards(task.user, ndcg(ranked, self.k), average_precision(ranked, self.k), own_smooth, others)
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """Tasks, and the models that score them."""
+
+    scorer: RewardScorer
+    tasks: list[ScoringTask]
 
 
 def tasks(lists: Lists, texts: Tensor, group: dict[int, str], other_lists: int, seed: int) -> list[ScoringTask]:
@@ -136,24 +124,43 @@ def tasks(lists: Lists, texts: Tensor, group: dict[int, str], other_lists: int, 
     return made
 
 
-@one_thread()
-def score(scorer: RewardScorer, work: list[ScoringTask], what: str) -> list[UserRewards]:
-    """Run the scorer over all tasks; users are kept in the store as they are scored."""
-    code = store.code("reward.rewards", threads=1)
-    nets = [str(scorer.nets), scorer.nets.state_dict()]
-    key = store.digest(code, nets, scorer.models_of, scorer.lists, scorer.k, work)
-    scorer.shelf = store.Rows("score", key, ["user"])
-    found = scorer.shelf.load()
-    done = {} if found is None else {row["user"]: _from_row(row) for row in found.iter_rows(named=True)}
-    missing = [task for task in work if task.user not in done]
+def score(scorings: Sequence[Scoring], what: str) -> list[list[UserRewards]]:
+    """Rewards of every scoring's tasks, as many tasks at once as this process has threads.
+
+    Each is computed with one thread. Users are kept in the store as they are scored.
+    """
+    shelves = [store.Rows("score", _identity(each), ["user"]) for each in scorings]
+    kept = [shelf.load() for shelf in shelves]
+    done = [{row["user"]: _from_row(row) for row in (() if rows is None else rows.to_dicts())} for rows in kept]
+    missing = [
+        (number, task) for number, each in enumerate(scorings) for task in each.tasks if task.user not in done[number]
+    ]
     if missing:
-        scorer.progress = Progress(len(missing), what)
-        trainer = trainers.trainer(accelerator="cpu")
-        fresh: list[UserRewards] = trainer.predict(scorer, datamodule=ScoreData(missing))  # type: ignore[assignment]
-        done.update({rewards.user: rewards for rewards in fresh})
-        scorer.progress.close()
-    scorer.shelf.flush()
-    return [done[task.user] for task in work]
+        progress = Progress(len(missing), what)
+        step = functools.partial(_arrays, [each.scorer for each in scorings])
+        for (number, task), values in zip(missing, workers.spread(step, missing), strict=True):
+            done[number][task.user] = UserRewards(task.user, *map(torch.from_numpy, values))
+            shelves[number].add(_to_row(done[number][task.user]))
+            progress.advance()
+        progress.close()
+    for shelf in shelves:
+        shelf.flush()
+    return [[of[task.user] for task in each.tasks] for of, each in zip(done, scorings, strict=True)]
+
+
+def _identity(scoring: Scoring) -> str:
+    scorer = scoring.scorer
+    nets = [str(scorer.nets), scorer.nets.state_dict()]
+    code = store.code("reward.rewards", threads=1)
+    return store.digest(code, nets, scorer.models_of, scorer.lists, scorer.k, scoring.tasks)
+
+
+def _arrays(scorers: Sequence[RewardScorer], piece: tuple[int, ScoringTask]) -> list[np.ndarray]:
+    """Values of one user by the scorer of this number, as arrays, which travel by value."""
+    number, task = piece
+    with torch.inference_mode():
+        found = scorers[number].predict_step(task)
+    return [getattr(found, name).numpy() for name in VALUES]
 
 
 def groups(users: pl.DataFrame, lists: Lists) -> dict[int, str]:
@@ -162,23 +169,22 @@ def groups(users: pl.DataFrame, lists: Lists) -> dict[int, str]:
     return {u: folds[u] if halves[u] == "-" else halves[u] for u in sorted(set(lists.user.tolist()))}
 
 
-def score_texts(
+def scoring(
     nets: dict[str, nn.Module],
     lists: Lists,
     texts: Tensor,
     group: dict[int, str],
     reward: Reward,
     seed: int,
-    what: str,
     only: Collection[int] | None = None,
-) -> list[UserRewards]:
-    """Rewards of the texts [U, S, W] of all users of `group` that have lists, by the models that did not train on them.
+) -> Scoring:
+    """The texts [U, S, W] of all users of `group` that have lists, for the models that did not train on them to score.
 
     nets: reward models by `half-seed`; group: see `groups`; `only` some users, None: all.
     """
     scorer = RewardScorer(list(nets.values()), models_of(list(nets), group), lists, reward.k)
     work = tasks(lists, texts, group, reward.other_lists, seed)
-    return score(scorer, [task for task in work if only is None or task.user in only], what)
+    return Scoring(scorer, [task for task in work if only is None or task.user in only])
 
 
 def _to_row(rewards: UserRewards) -> pl.DataFrame:

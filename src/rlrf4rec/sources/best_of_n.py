@@ -28,7 +28,9 @@ def make(given: SourceInputs) -> Tensor:
     lists = tables.lists(frame)
     nets = models.load(given.reward_models, tables.item_features(), lists.item.shape[1])
     texts, group = tables.texts("base"), rewards.groups(tables.users, lists)
-    done = rewards.score_texts(nets, lists, texts, group, reward, derive(seed, "score"), "source best_of_n")
+    (done,) = rewards.score(
+        [rewards.scoring(nets, lists, texts, group, reward, derive(seed, "score"))], "source best_of_n"
+    )
     best = torch.zeros(len(texts), dtype=torch.int64)
     for found in done:
         best[found.user] = int(found.reward(reward.kind).argmax())

@@ -18,7 +18,7 @@ from rlrf4rec.progress import track
 from rlrf4rec.ranking.nets import NETS
 from rlrf4rec.reward import models
 from rlrf4rec.reward.models import DEFAULTS, Hyperparameters
-from rlrf4rec.reward.rewards import UserRewards, groups, score_texts
+from rlrf4rec.reward.rewards import UserRewards, groups, score, scoring
 from rlrf4rec.search import study
 from rlrf4rec.seeds import derive
 from rlrf4rec.tables.split import TUNING
@@ -63,4 +63,5 @@ def _rewards(
             trained[f"{half}-{number}"] = model.eval().requires_grad_(False)
     validation = tables.lists(tables.list_frame("validation"))
     group = groups(tables.users, validation)
-    return score_texts(trained, validation, texts, group, reward, derive(seed, "score"), f"reliability {net}")
+    (done,) = score([scoring(trained, validation, texts, group, reward, derive(seed, "score"))], f"reliability {net}")
+    return done

@@ -29,8 +29,8 @@ def run(seed: int, reward: Reward, round_name: str, texts_name: str) -> str:
     length, own_seed = lists.item.shape[1], derive(seed, "score")
     places = [paths.reward_models(round_name, duty) for duty in paths.DUTIES]
     labellers, judges = (models.load(place, item_features, length) for place in places)
-    done = rewards.score_texts(labellers, lists, texts, group, reward, own_seed, f"score {round_name}")
-    judged = rewards.score_texts(judges, lists, texts, group, reward, own_seed, f"score {round_name}, judges")
+    both = [rewards.scoring(nets, lists, texts, group, reward, own_seed) for nets in (labellers, judges)]
+    done, judged = rewards.score(both, f"score {round_name}")
     folds = tables.users["fold"].to_list()
     table = _table(done, judged, tables, reward.kind)
     REWARDS.write(table, paths.rewards(round_name))
