@@ -11,7 +11,7 @@ from rlrf4rec.evaluation.compare import reward_gain
 from rlrf4rec.judging.reliability import across_backbones, reliability
 from rlrf4rec.ranking import nets
 from rlrf4rec.ranking.lists import Lists
-from rlrf4rec.ranking.module import predict
+from rlrf4rec.ranking.module import mean_ndcg, predict
 from rlrf4rec.reward import kinds, models, rewards
 from rlrf4rec.reward.rewards import RewardScorer, Scoring, UserRewards, score, tasks
 
@@ -302,6 +302,33 @@ def test_every_net_can_be_the_reward_model(name, tmp_path):
     assert type(read) is type(net)
     assert torch.equal(predict(read, of, text), predict(net, of, text))
     assert not any(value.requires_grad for value in read.parameters())
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_all_models_are_trained_as_each_would_be_alone(threads, monkeypatch):
+    """The number of threads is really set: a worker that believes in more than it has would wait for them forever."""
+    item_features, texts, of = world()
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    h = models.Hyperparameters(learning_rate=0.01, weight_decay=0.0, width=8, epochs=2)
+
+    def jobs():
+        of_seed = {s: models.new("match", item_features, texts, LENGTH, 0.0, h.width, s) for s in (3, 4)}
+        return [models.Job(net, "match", of, texts, h, len(of), seed) for seed, net in of_seed.items()]
+
+    together, apart = jobs(), jobs()
+    try:
+        losses, reached = models.train_all(together, of, "test")
+    finally:
+        torch.set_num_threads(before)
+    monkeypatch.setattr("rlrf4rec.store.code", lambda *modules, **threads: f"of another time, {threads}")
+    assert losses == [models.train(*vars(job).values()) for job in apart]
+    for job, alone, ndcg in zip(together, apart, reached, strict=True):
+        assert not job.net.training
+        assert ndcg == mean_ndcg(alone.net, of, texts, 5)
+        for name, value in alone.net.state_dict().items():
+            assert torch.equal(job.net.state_dict()[name], value)
+    assert losses[0] != losses[1]
 
 
 def test_reward_gain_by_hand():

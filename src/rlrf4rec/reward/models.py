@@ -4,19 +4,22 @@ Some models label: their rewards make the preference pairs. Others, of another n
 gain that the labellers see may be their own whim, learned.
 """
 
+import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rlrf4rec import store
+from rlrf4rec import store, workers
 from rlrf4rec.errors import InputError
+from rlrf4rec.progress import Progress
 from rlrf4rec.ranking import nets
 from rlrf4rec.ranking.lists import ItemFeatures, Lists
-from rlrf4rec.ranking.module import Ranker, fit
+from rlrf4rec.ranking.module import Ranker, fit, mean_ndcg
 from rlrf4rec.seeds import derive, seeded
 from rlrf4rec.tables.vectors import load_tensors, save_tensors
 from rlrf4rec.workers import one_thread
@@ -67,6 +70,44 @@ def train(
     losses = train_anew(net, name, lists, texts, h, batch, seed)
     store.save_tensors("train_reward", key, net.state_dict(), {"losses": json.dumps(losses)})
     return losses
+
+
+@dataclass(frozen=True)
+class Job:
+    """A reward model to train in place: the net, its name, its lists, all users' texts, how, and the seed."""
+
+    net: nn.Module
+    name: str
+    lists: Lists
+    texts: Tensor
+    h: Hyperparameters
+    batch: int
+    seed: int
+
+
+def train_all(jobs: Sequence[Job], validation: Lists, what: str) -> tuple[list[list[float]], list[float]]:
+    """Train all jobs' nets, as many at once as this process has threads; each is computed with one.
+
+    Returns the losses by epoch of each, and NDCG@5 of its scores of the validation lists.
+    """
+    losses, reached = [], []
+    progress = Progress(len(jobs), what)
+    made = workers.spread(functools.partial(_train, validation), jobs)
+    for job, (own, ndcg, weights) in zip(jobs, made, strict=True):
+        job.net.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+        job.net.eval()
+        losses.append(own)
+        reached.append(ndcg)
+        progress.advance(1, f"loss {own[-1]:.3f}")
+    progress.close()
+    return losses, reached
+
+
+def _train(validation: Lists, job: Job) -> tuple[list[float], float, dict[str, np.ndarray]]:
+    """Weights as arrays, which travel by value."""
+    losses = train(job.net, job.name, job.lists, job.texts, job.h, job.batch, job.seed)
+    ndcg = mean_ndcg(job.net, validation, job.texts, 5)
+    return losses, ndcg, {name: tensor.numpy() for name, tensor in job.net.state_dict().items()}
 
 
 @one_thread()

@@ -51,7 +51,8 @@ def _rewards(
     item_features, texts = tables.item_features(), tables.texts("base")
     bank = models.text_bank(texts, tables.texts("template"), p.texts)
     frame = tables.list_frame("train")
-    trained = {}
+    validation = tables.lists(tables.list_frame("validation"))
+    jobs = {}
     for half in ("A", "B"):
         members = tables.users.filter(TUNING & (pl.col("half") == half)).select("user")
         lists = tables.lists(frame.join(members, on="user", how="semi"))
@@ -59,9 +60,9 @@ def _rewards(
         for number in range(SEEDS):
             own = derive(seed, "reliability", net, half, number)
             model = models.new(net, item_features, seen, lists.item.shape[1], p.dropout, h.width, own)
-            models.train(model, net, lists, bank, h, p.batch, own)
-            trained[f"{half}-{number}"] = model.eval().requires_grad_(False)
-    validation = tables.lists(tables.list_frame("validation"))
+            jobs[f"{half}-{number}"] = models.Job(model, net, lists, bank, h, p.batch, own)
+    models.train_all(list(jobs.values()), validation, f"reliability {net}")
+    trained = {key: job.net.requires_grad_(False) for key, job in jobs.items()}
     group = groups(tables.users, validation)
     (done,) = score([scoring(trained, validation, texts, group, reward, derive(seed, "score"))], f"reliability {net}")
     return done

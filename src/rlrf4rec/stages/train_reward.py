@@ -3,21 +3,17 @@
 from typing import Any
 
 import polars as pl
-from torch import nn
 
 from rlrf4rec import machine, paths
 from rlrf4rec.files import read_json, write_json
 from rlrf4rec.inputs import read_tables
 from rlrf4rec.params import RewardModel, TrainReward
-from rlrf4rec.progress import Progress
-from rlrf4rec.ranking.module import mean_ndcg
 from rlrf4rec.reward import models
 from rlrf4rec.reward.models import DEFAULTS, Hyperparameters
 from rlrf4rec.search import study
 from rlrf4rec.seeds import derive
 from rlrf4rec.tables.rewards import TRAINED_LISTS, check_tuning_users
 from rlrf4rec.tables.split import TUNING
-from rlrf4rec.workers import one_thread
 
 
 def run(seed: int, reward_model: RewardModel, train_reward: TrainReward, round_name: str, texts_name: str) -> str:
@@ -34,9 +30,7 @@ def run(seed: int, reward_model: RewardModel, train_reward: TrainReward, round_n
         "judge": (train_reward.judge_net, train_reward.judge_seeds),
     }
     trained: list[pl.DataFrame] = []
-    models_of: dict[paths.Duty, dict[str, nn.Module]] = {duty: {} for duty in duties}
-    report: dict[paths.Duty, dict[str, Any]] = {duty: {} for duty in duties}
-    progress = Progress(2 * sum(seeds for _, seeds in duties.values()), f"train_reward {round_name}")
+    jobs: dict[tuple[paths.Duty, str], models.Job] = {}
     for half in ("A", "B"):
         members = tables.users.filter(TUNING & (pl.col("half") == half)).select("user")
         own = frame.join(members, on="user", how="semi")
@@ -46,24 +40,19 @@ def run(seed: int, reward_model: RewardModel, train_reward: TrainReward, round_n
         trained.append(own.select(pl.lit(half).alias("half"), "user", "list").unique(maintain_order=True))
         for duty, (name, seeds) in duties.items():
             for number in range(seeds):
-                own_seed = derive(seed, "train_reward", round_name, duty, f"{half}-{number}")
-                net = models.new(
-                    name, item_features, seen, lists.item.shape[1], reward_model.dropout, h.width, own_seed
-                )
-                losses = models.train(net, name, lists, bank, h, reward_model.batch, own_seed)
-                with one_thread():
-                    reached = mean_ndcg(net, validation, bank, 5)
-                models_of[duty][f"{half}-{number}"] = net
-                report[duty][f"{half}-{number}"] = {
-                    "loss_first": losses[0],
-                    "loss_last": losses[-1],
-                    "validation_ndcg@5": reached,
-                }
-                progress.advance(1, f"loss {losses[-1]:.3f}")
-    progress.close()
+                key = f"{half}-{number}"
+                own_seed = derive(seed, "train_reward", round_name, duty, key)
+                length = lists.item.shape[1]
+                net = models.new(name, item_features, seen, length, reward_model.dropout, h.width, own_seed)
+                jobs[duty, key] = models.Job(net, name, lists, bank, h, reward_model.batch, own_seed)
+    losses, reached = models.train_all(list(jobs.values()), validation, f"train_reward {round_name}")
+    report: dict[paths.Duty, dict[str, Any]] = {duty: {} for duty in duties}
+    for (duty, key), curve, ndcg in zip(jobs, losses, reached, strict=True):
+        report[duty][key] = {"loss_first": curve[0], "loss_last": curve[-1], "validation_ndcg@5": ndcg}
     TRAINED_LISTS.write(pl.concat(trained), paths.trained_lists(round_name))
     for duty, (name, _) in duties.items():
-        models.save(paths.reward_models(round_name, duty), models_of[duty], name, h.width)
+        nets = {key: job.net for (of, key), job in jobs.items() if of == duty}
+        models.save(paths.reward_models(round_name, duty), nets, name, h.width)
     computed = machine.arithmetic(threads=1)
     about = {"hyperparameters": values, "models": report, "arithmetic": computed}
     write_json(paths.metrics("train_reward", round_name), about)
