@@ -115,6 +115,17 @@ def test_a_stage_that_dvc_yaml_no_longer_has_is_no_change(capsys):
     assert found["notes"] == []
 
 
+def test_another_source_of_one_s_own_is_told_wherever_it_lies(capsys):
+    for md5 in ("1" * 32, "2" * 32):
+        lock = YAML(typ="safe").load(Path("dvc.lock").read_text())
+        lock["stages"]["split"]["deps"] = [{"path": "/my own/shop", "md5": f"{md5}.dir"}, {"path": ROOM, "md5": md5}]
+        with Path("dvc.lock").open("w") as file:
+            YAML(typ="safe").dump(lock, file)
+        call("commit", "-qam", md5)
+    _, found = as_json(capsys, "HEAD~1", "HEAD")
+    assert found["changed"]["data"] == [{"key": "/my own/shop", "old": f"{'1' * 32}.dir", "new": f"{'2' * 32}.dir"}]
+
+
 def test_results_that_are_not_of_the_own_files_are_told(capsys):
     Path("params.yaml").write_text(Path("params.yaml").read_text().replace("0.1", "0.2"))
     Path(SOURCE).write_text("edited\n")

@@ -18,6 +18,7 @@ from rlrf4rec import paths
 from rlrf4rec.conversion.convert import convert
 from rlrf4rec.encoding.encoder import cut, encode_texts, positions, reach
 from rlrf4rec.errors import InputError, ModelError
+from rlrf4rec.files import sha256
 from rlrf4rec.llm.models import load_encoder, load_llm
 from rlrf4rec.llm.tokenizer import closes
 from rlrf4rec.params import Encode, FetchModels, Llm, Model
@@ -250,6 +251,9 @@ def test_nothing_is_written_unless_both_models_can_serve(llm, encoder, tmp_path,
         run()
     assert not [path for path in (tmp_path / "models").rglob("*") if path.is_file()]
     words(encoder)
-    assert run() == f"wrote {paths.LLM} and {paths.ENCODER}"
+    assert run() == (
+        f"wrote {paths.LLM} and {paths.ENCODER}; SHA-256 of what was fetched: "
+        f"llm {sha256(llm)}, encoder {sha256(encoder)}"
+    )
     made = {path.name for path in paths.LLM.parent.iterdir()}
     assert made == {"llm", "encoder"}

@@ -1,14 +1,19 @@
 """Every source that can stand in the place of the default wheels."""
 
+import hashlib
+import time
+from pathlib import Path
+
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from rlrf4rec.conversion.convert import convert
-from rlrf4rec.errors import RLRFError
+from rlrf4rec.errors import FetchError, RLRFError
+from rlrf4rec.files import read_json, sha256
 from rlrf4rec.llm.models import load_llm
-from rlrf4rec.params import FetchDataset, Model
-from rlrf4rec.stages import fetch_dataset
+from rlrf4rec.params import FetchDataset, FetchModels, Llm, Model
+from rlrf4rec.stages import fetch_dataset, fetch_models
 from rlrf4rec.stages.fetch_models import _source
 
 COMMIT = "c0ffee" + 34 * "0"
@@ -21,9 +26,19 @@ def model(source, name, path="", revision=None, sha256=None):
 def test_a_folder_and_a_gguf_file_are_taken_where_they_lie(tmp_path):
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "x.gguf").write_bytes(b"GGUF")
-    assert _source(model("folder", tmp_path / "m"), tmp_path, "k") == (tmp_path / "m", None)
-    assert _source(model("gguf", tmp_path / "m" / "x.gguf"), tmp_path, "k") == (tmp_path / "m", "x.gguf")
-    assert _source(model("folder", tmp_path, "m"), tmp_path, "k") == (tmp_path / "m", None)
+    assert _source(model("folder", tmp_path / "m"), tmp_path, "k")[:2] == (tmp_path / "m", None)
+    assert _source(model("folder", tmp_path, "m"), tmp_path, "k")[:2] == (tmp_path / "m", None)
+
+
+def test_of_a_gguf_file_nothing_beside_it_is_read(tmp_path):
+    """A tokenizer's files there would decide, and neither the hash nor what DVC watches has them."""
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "x.gguf").write_bytes(b"GGUF")
+    (tmp_path / "m" / "tokenizer_config.json").write_text("{}")
+    (tmp_path / "t").mkdir()
+    folder, name, found = _source(model("gguf", tmp_path / "m" / "x.gguf"), tmp_path / "t", "k")
+    assert (folder.name, name, found) == ("m", "x.gguf", sha256(tmp_path / "m" / "x.gguf"))
+    assert [(p.name, p.read_bytes()) for p in folder.iterdir()] == [("x.gguf", b"GGUF")]
 
 
 def test_a_missing_or_strange_path_is_named(tmp_path):
@@ -46,7 +61,7 @@ def test_a_hub_id_is_asked_for_with_its_revision_and_a_failure_is_one_line(tmp_p
         return str(tmp_path)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
-    assert _source(model("hub", "org/model", revision=COMMIT), tmp_path, "k") == (tmp_path, None)
+    assert _source(model("hub", "org/model", revision=COMMIT), tmp_path, "k")[:2] == (tmp_path, None)
     assert asked["name"] == "org/model"
     assert asked["revision"] == COMMIT
     assert asked["allow_patterns"] == ["*.json", "*.txt", "*.model", "*.jinja", "*.safetensors"]  # no pickle, no code
@@ -55,7 +70,7 @@ def test_a_hub_id_is_asked_for_with_its_revision_and_a_failure_is_one_line(tmp_p
     assert asked["allow_patterns"][-1] == "*.py"
     (tmp_path / "x.Q4.gguf").write_bytes(b"GGUF")
     source = _source(model("hub", "org/model", "x.Q4.gguf", COMMIT), tmp_path, "k")
-    assert source == (tmp_path, "x.Q4.gguf")
+    assert source[:2] == (tmp_path, "x.Q4.gguf")
     assert asked["allow_patterns"] == ["x.Q4.gguf"]
     with pytest.raises(RLRFError, match=r"k.path: 'sub' is not in org/model at c0ffee"):
         _source(model("hub", "org/model", "sub", COMMIT), tmp_path, "k")
@@ -66,6 +81,51 @@ def test_a_hub_id_is_asked_for_with_its_revision_and_a_failure_is_one_line(tmp_p
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fails)
     with pytest.raises(RLRFError, match=r"could not get org/model at c0ffee\d+ from the hub: no route to host"):
         _source(model("hub", "org/model", revision=COMMIT), tmp_path, "k")
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """A stand-in for the hub: what it gives, and the notes that its library leaves beside it, with the time."""
+    import huggingface_hub
+
+    def snapshot(name, local_dir, **options):
+        notes = Path(local_dir) / ".cache" / "huggingface" / "download" / "config.json.metadata"
+        notes.parent.mkdir(parents=True)
+        notes.write_text(str(time.time_ns()))
+        for file in ("config.json", "x.inter"):
+            (Path(local_dir) / file).write_text("{}")
+        return str(local_dir)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+
+
+# Of the names and hashes of what the stand-in gives, as `files.sha256` has it for a folder.
+EMPTY = hashlib.sha256(b"{}").hexdigest()
+GIVEN = hashlib.sha256(f"config.json {EMPTY}\nx.inter {EMPTY}\n".encode()).hexdigest()
+
+
+def test_what_the_hub_gave_has_its_hash_checked_before_it_is_used(hub, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t").mkdir()
+    right = model("hub", "org/model", revision=COMMIT, sha256=GIVEN)
+    assert _source(right, tmp_path / "t", "k") == (tmp_path / "t", None, GIVEN)
+    monkeypatch.setattr(fetch_models, "convert", lambda *_: pytest.fail("it was read"))
+    wrong = right.model_copy(update={"sha256": "0" * 64})
+    llm = Llm(device="cpu", quantization="none", trust_remote_code=None)
+    with pytest.raises(FetchError, match=rf"SHA-256 is {GIVEN}, but fetch_models.llm.sha256 says {'0' * 64}"):
+        fetch_models.run(FetchModels(llm=wrong, encoder=right), llm)
+    assert not [path for path in (tmp_path / "models").rglob("*") if path.is_file()]
+
+
+def test_a_data_set_of_the_hub_with_another_hash_leaves_the_former_one(hub, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    params = FetchDataset(source="hf", name="org/shop", path="", revision=COMMIT, sha256=GIVEN)
+    fetch_dataset.run(params)
+    assert read_json(Path("metrics/fetch_dataset.json"))["source_sha256"] == GIVEN
+    before = sorted(path for path in Path("data").rglob("*"))
+    with pytest.raises(FetchError, match=rf"SHA-256 is {GIVEN}, but fetch_dataset.sha256 says {'0' * 64}"):
+        fetch_dataset.run(params.model_copy(update={"sha256": "0" * 64}))
+    assert sorted(path for path in Path("data").rglob("*")) == before
 
 
 def test_a_broken_model_folder_is_an_error_of_ours(tmp_path):

@@ -99,8 +99,10 @@ def write_params(folder, changes):
     params = yaml.load((ROOT / "params.yaml").read_text())
     local = {"source": "folder", "path": "", "revision": None, "sha256": None}
     params["fetch_dataset"].update({**local, "name": str(folder / "shop")})
+    params["content"]["dataset"] = str(folder / "shop")
     for name in ("llm", "encoder"):
         params["fetch_models"][name].update({**local, "name": str(folder / "source" / name)})
+        params["content"][name] = str(folder / "source" / name)
     for block, values in [*SMALL.items(), *changes.items()]:
         if isinstance(values, dict):
             params[block].update(values)

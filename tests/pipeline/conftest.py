@@ -227,7 +227,12 @@ def tiny_repository(folder, assets, root=ROOT):
             "encoder": {**model, "name": str(assets / "models" / "pretrained" / "encoder")},
         },
     }
-    set_params(folder, changes)
+    changes["content"] = {
+        "dataset": changes["fetch_dataset"]["name"],
+        **{model: of["name"] for model, of in changes["fetch_models"].items()},
+    }
+    known = YAML(typ="safe").load((root / "params.yaml").read_text())  # `make same`: those of an older revision
+    set_params(folder, {block: values for block, values in changes.items() if block in known})
     recipe = folder / "recipes" / "smoke.yaml"
     recipe.write_text(recipe.read_text().replace("min_interactions: 250", "min_interactions: 20"))
     for study in ("bench", "controls"):  # neither has run

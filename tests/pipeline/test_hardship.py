@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+from rlrf4rec.params.content import PINNED
+
 from .conftest import environment, hashes, ran, run, set_params
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1200)]
@@ -92,7 +94,8 @@ def test_too_little_memory_is_named(clones):
 
 def test_no_network_is_named(clones, tmp_path):
     shutil.copy(clones[0][0] / "params.yaml", tmp_path)
-    set_params(tmp_path, {"fetch_dataset": {"source": "wheel", "name": "recbole==1.2.1", "path": "recbole"}})
+    wheel = {"source": "wheel", "name": "recbole==1.2.1", "path": "recbole"}
+    set_params(tmp_path, {"fetch_dataset": wheel, "content": {"dataset": PINNED}})
     nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0", "PIP_NO_INPUT": "1"}
     code, printed, last = stage(tmp_path, "fetch_dataset", **nowhere)
     assert code == 5

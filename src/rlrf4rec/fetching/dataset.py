@@ -11,6 +11,7 @@ import requests
 
 from rlrf4rec import store
 from rlrf4rec.errors import FetchError, InputError, explain
+from rlrf4rec.fetching import hub
 from rlrf4rec.files import sha256
 from rlrf4rec.progress import Progress
 
@@ -82,17 +83,8 @@ def from_dvc(repository: str, path: str, revision: str, folder: Path) -> Path:
 
 def from_hub(name: str, path: str, revision: str, folder: Path) -> Path:
     """A folder of a data set of the hub at a commit; an empty `path` is all of it."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
     wanted = [f"{path.rstrip('/')}/*", path] if path else None
-    try:
-        found = snapshot_download(name, repo_type="dataset", revision=revision, local_dir=folder, allow_patterns=wanted)
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise FetchError(f"fetch_dataset: could not get {name} at {revision} from the hub: {error}") from None
-    if not (Path(found) / path).exists():
-        raise FetchError(f"fetch_dataset.path: {path!r} is not in {name} at {revision}")
-    return Path(found) / path
+    return hub.snapshot(name, path, revision, folder, "fetch_dataset", repo_type="dataset", allow_patterns=wanted)
 
 
 def gunzip(source: Path, target: Path) -> None:

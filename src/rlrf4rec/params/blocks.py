@@ -13,6 +13,7 @@ from ruamel.yaml.error import YAMLError
 
 from rlrf4rec.errors import ParamsError
 from rlrf4rec.logs import secret_in
+from rlrf4rec.params.content import Content, unseen
 from rlrf4rec.params.data import FetchDataset, Interactions
 from rlrf4rec.params.faults import explain
 from rlrf4rec.params.loop import Loop, RankerInputs
@@ -234,6 +235,7 @@ class Params(Block):
     backbones: Annotated[list[Backbone], Field(min_length=1)]
     fetch_dataset: FetchDataset
     fetch_models: FetchModels
+    content: Content
     llm: Llm
     endpoint: Endpoint
     interactions: Interactions
@@ -269,6 +271,12 @@ class Params(Block):
                 f"llm.trust_remote_code: {self.llm.trust_remote_code!r} is not the model of fetch_models.llm.name, "
                 f"{self.fetch_models.llm.name!r}; name the model whose own code may run, or set it to null"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _seen(self) -> "Params":
+        if found := unseen(self.content, self.fetch_dataset, self.fetch_models):
+            raise ValueError("; ".join(found))
         return self
 
     @model_validator(mode="after")

@@ -9,7 +9,10 @@ from rlrf4rec.params.types import Block, Hash, Text
 
 
 class Model(Block):
-    """Where a model comes from; `path` lies inside the wheel or folder, `revision` pins a hub id."""
+    """Where a model comes from; `path` lies inside the wheel or folder, `revision` pins a hub id.
+
+    `sha256`: of the wheel, of the folder or file, of what the hub gave (the part `path`); null: not checked.
+    """
 
     source: Literal["wheel", "folder", "gguf", "hub"]
     name: Text
@@ -21,8 +24,6 @@ class Model(Block):
     def _pinned(self) -> "Model":
         if self.source == "hub" and not re.fullmatch("[0-9a-f]{40}", self.revision or ""):
             raise ValueError("a hub model needs `revision`, the 40 digits of a commit: a branch or a tag can change")
-        if self.source == "hub" and self.sha256:
-            raise ValueError("a hub model is pinned by `revision`; set sha256 to null")
         if self.source != "hub" and self.revision:
             raise ValueError(f"`revision` pins a hub id; with source: {self.source} set it to null")
         return self

@@ -11,6 +11,7 @@ from rlrf4rec.revisions.state import EVALUATE, LOCK, PER_USER, State
 TEST_LISTS = paths.lists("test").parent.as_posix()
 JUDGES = "models/train_reward/"  # the frozen re-rankers behind the reward metrics
 METRIC_CODE = "src/rlrf4rec/metrics/ranking.py"
+TOLD = "src/", "studies/"  # elsewhere: code by its files, studies by their commits
 SHOWN = 3
 Row = dict[str, Any]
 
@@ -140,11 +141,12 @@ def _files(a: State, b: State, row: Row) -> list[str]:
 
 
 def _artefacts(state: State) -> dict[str, str]:
-    """Hashes under data/ and models/: what stages wrote, and what they read that no stage wrote."""
+    """Hashes of what stages wrote under data/ and models/, and of what they read that none wrote, wherever it lies."""
     outs = {p: md5 for s in state.stages.values() for p, md5 in s.outs.items()}
     deps = {p: md5 for s in state.stages.values() for p, md5 in s.deps.items()}
-    found = {p: md5 for p, md5 in deps.items() if not any(_related(p, out) for out in outs)} | outs
-    return {p: found[p] for p in sorted(found) if p.startswith(("data/", "models/"))}
+    found = {p: md5 for p, md5 in deps.items() if not p.startswith(TOLD) and not any(_related(p, out) for out in outs)}
+    found |= {p: md5 for p, md5 in outs.items() if p.startswith(("data/", "models/"))}
+    return {p: found[p] for p in sorted(found)}
 
 
 def _related(a: str, b: str) -> bool:
