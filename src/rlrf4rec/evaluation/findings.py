@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 
 from rlrf4rec.evaluation import blocks
+from rlrf4rec.tables.results import shows_gain
 
 DEFINITION = {
     "map_divisor": "min(k, positives)",
@@ -38,7 +39,7 @@ def report(
         "rankers": blocks.rankers(own, backbones, knowledge, names),
         "differences": found,
         "personal": blocks.personal(own, permuted, backbones, with_policy, compared, resamples, seed),
-        "family": blocks.family(found, _claims(tuned), compared[0], {f"reward gain of {tuned}": gain}),
+        "family": blocks.family(found, _claims(tuned), compared[0], {_reward_gain(tuned): gain}),
     }
 
 
@@ -56,24 +57,33 @@ def _claims(tuned: str) -> list[str]:
     return [*alone, f"{tuned}_template - template", f"{tuned}_template - base_template"]
 
 
-def summary(report: dict[str, Any], backbones: list[str], tuned: str) -> dict[str, float]:
-    """At most ten numbers for `dvc exp show`; metrics of re-rankers are means over backbones and seeds."""
-    found = {"reward_gain": report["reward_gain"][tuned]["test"]["ndcg"]}
+def _reward_gain(tuned: str) -> str:
+    return f"reward gain of {tuned}"
+
+
+def summary(report: Mapping[str, Any], backbones: Sequence[str], tuned: str) -> dict[str, float | str]:
+    """At most ten numbers for `dvc exp show`, and for each claim among them whether it is made.
+
+    Metrics of re-rankers are means over backbones and seeds.
+    """
     metric = blocks.HEADLINE[0]
+    claims = {"reward_gain": _reward_gain(tuned)}
     for name, pair in (("end_to_end", f"{tuned} - base"), ("beyond_profile", f"{tuned}_template - template")):
         if metric in report["differences"].get(pair, {}).get("all", {}):
-            found[name] = report["differences"][pair]["all"][metric]
-    numbers = {}
-    for name, d in found.items():
-        numbers[f"{name}_ndcg5"] = float(d["difference"])
+            claims[name] = pair
+    shown: dict[str, float | str] = {}
+    for name, claim in claims.items():
+        d = report["family"][claim]
+        shown[f"{name}_ndcg5"] = float(d["difference"])
         if name != "beyond_profile":
-            numbers |= {f"{name}_ndcg5_low": float(d["low"]), f"{name}_ndcg5_high": float(d["high"])}
+            shown |= {f"{name}_ndcg5_low": float(d["low"]), f"{name}_ndcg5_high": float(d["high"])}
+        shown[f"{name}_claim"] = f"{'gain' if shows_gain(d) else 'no gain'} claimed (Holm's p {d['p_holm']:.3f})"
     for k in ("template", "base", tuned):
         values = [report["rankers"].get(f"{b}-{k}", {}).get(metric) for b in backbones]
         if values and all(values):
             mean = sum(v["mean"] for v in values) / len(values)
-            numbers[f"ndcg5_{'tuned' if k == tuned else k}"] = mean
-    return numbers
+            shown[f"ndcg5_{'tuned' if k == tuned else k}"] = mean
+    return shown
 
 
 def plot(report: dict[str, Any], backbones: list[str], knowledge: list[str]) -> list[dict[str, Any]]:

@@ -67,8 +67,8 @@ def run(
     summary = findings.summary(report, backbones, last)
     write_json(paths.SUMMARY, summary)
     write_csv(paths.plot("evaluate", "variants"), findings.plot(report, backbones, knowledge))
-    numbers = ", ".join(f"{name} {value:+.4f}" for name, value in summary.items())
-    return f"wrote {paths.SUMMARY}; {numbers}; {report['arithmetic']}"
+    told = ", ".join(f"{name} {v if isinstance(v, str) else f'{v:+.4f}'}" for name, v in summary.items())
+    return f"wrote {paths.SUMMARY}; {told}; {report['arithmetic']}"
 
 
 def _rewarded(tables: Tables, policies: list[str], reward: Reward, seed: int) -> pl.DataFrame:
