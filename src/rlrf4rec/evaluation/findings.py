@@ -5,7 +5,9 @@ from typing import Any
 
 import polars as pl
 
+from rlrf4rec import paths
 from rlrf4rec.evaluation import blocks
+from rlrf4rec.evaluation.frozen import Gains
 from rlrf4rec.tables.results import shows_gain
 
 DEFINITION = {
@@ -18,24 +20,27 @@ DEFINITION = {
 def report(
     own: pl.DataFrame,
     permuted: pl.DataFrame,
+    gains: Mapping[paths.Duty, Gains],
     backbones: Sequence[str],
     knowledge: Sequence[str],
     policies: Sequence[str],
     names: Sequence[str],
-    gain: Mapping[str, Any],
     resamples: int,
     seed: int,
 ) -> dict[str, Any]:
-    """Differences, personal parts and claims of the re-rankers.
+    """Reward gains; differences and personal parts of the re-rankers; claims.
 
-    own, permuted: metrics `names` by user, with the own and with another user's text. policies: the untuned one first.
-    gain: the last policy's reward gain, which is a claim beside those of the re-rankers.
+    own, permuted: metrics `names` by user, with the own and with another user's text. gains: of `frozen.gains`; that of
+    the last policy by the judges is a claim beside those of the re-rankers. policies: the untuned one first.
     """
     tuned = policies[-1]
+    gain = gains["judge"][tuned]["test"]["ndcg"]
     compared = [name for name in blocks.HEADLINE if name in names] or list(names[:1])
     found = blocks.differences(own, backbones, _pairs(knowledge, tuned), compared, resamples, seed)
     with_policy = [name for name in knowledge if name in policies]
     return {
+        "reward_gain": gains["judge"],
+        "reward_gain_labellers": gains["label"],
         "rankers": blocks.rankers(own, backbones, knowledge, names),
         "differences": found,
         "personal": blocks.personal(own, permuted, backbones, with_policy, compared, resamples, seed),
@@ -84,6 +89,15 @@ def summary(report: Mapping[str, Any], backbones: Sequence[str], tuned: str) -> 
             mean = sum(v["mean"] for v in values) / len(values)
             shown[f"ndcg5_{'tuned' if k == tuned else k}"] = mean
     return shown
+
+
+def in_words(summary: Mapping[str, float | str]) -> str:
+    """The summary on one line.
+
+    >>> in_words({"reward_gain_ndcg5": 0.01625, "reward_gain_claim": "gain claimed"})
+    'reward_gain_ndcg5 +0.0163, reward_gain_claim gain claimed'
+    """
+    return ", ".join(f"{name} {v if isinstance(v, str) else f'{v:+.4f}'}" for name, v in summary.items())
 
 
 def plot(report: dict[str, Any], backbones: list[str], knowledge: list[str]) -> list[dict[str, Any]]:
