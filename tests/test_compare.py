@@ -245,3 +245,18 @@ def test_rewards_of_other_judges_are_left_out(capsys):
     assert "frozen re-rankers" in found["notes"][0]
     with pytest.raises(RLRFError, match=r"reward_ndcg@5.*map@5, ndcg@5.*another judge is another scale"):
         compare("first", "HEAD", "--fail-if-worse", "reward_ndcg@5")
+
+
+def test_words_of_the_summary_stand_beside_each_other_and_have_no_change(capsys):
+    before, after = "no gain claimed (Holm's p 0.052)", "gain claimed (Holm's p 0.005)"
+    commit(summary={"end_to_end_ndcg5": 0.02, "end_to_end_claim": before})
+    commit(summary={"end_to_end_ndcg5": 0.03, "end_to_end_claim": after})
+    code, found = as_json(capsys, "HEAD~1", "HEAD")
+    assert code == 0
+    number, words = found["summary"]
+    assert number["change"] == pytest.approx(0.01)
+    assert words == {"metric": "end_to_end_claim", "a": before, "b": after}
+    assert compare("HEAD~1", "HEAD") == 0
+    assert f"end_to_end_claim  {before}  {after}" in capsys.readouterr().out
+    assert compare("HEAD~1", "HEAD", "--md") == 0
+    assert f"| end\\_to\\_end\\_claim | {before} | {after} |" in capsys.readouterr().out

@@ -9,7 +9,7 @@ from rlrf4rec.tables.contract import ContractError
 from rlrf4rec.tables.interactions import INTERACTIONS, ITEMS
 from rlrf4rec.tables.results import metrics_table
 from rlrf4rec.tables.rewards import KINDS, PAIRS, REWARDS, check_pair_sources
-from rlrf4rec.tables.split import FOLD_USERS, LISTS
+from rlrf4rec.tables.split import FOLD_USERS, LISTS, PROTOCOLS
 from rlrf4rec.tables.texts import PROMPT, PROMPTS, TEXTS
 
 PATH = Path("some/file.parquet")
@@ -145,6 +145,23 @@ def test_a_broken_contract_names_file_column_rule_rows_and_advice(table, frame, 
         table.check(frame, PATH)
     for word in ("some/file.parquet", "What to do", *words):
         assert word in str(error.value)
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+@pytest.mark.parametrize(
+    ("spoilt", "rule"),
+    [
+        (lists().with_columns(label=pl.lit(0, pl.Int64)), "every list has a positive, but for those of uniform"),
+        (lists().with_columns(item=pl.lit("i")), "no item is twice in a list, but for those of uniform"),
+    ],
+)
+def test_only_a_protocol_that_does_not_check_its_lists_may_have_such(name, spoilt, rule):
+    frame = spoilt.with_columns(protocol=pl.lit(name))
+    if name == "uniform":
+        assert LISTS.check(frame, PATH).equals(frame)
+    else:
+        with pytest.raises(ContractError, match=rule):
+            LISTS.check(frame, PATH)
 
 
 def test_rewards_must_be_finite():

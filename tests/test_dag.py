@@ -3,6 +3,9 @@
 import ast
 import importlib
 import inspect
+import json
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from ruamel.yaml import YAML
 from rlrf4rec import paths
 from rlrf4rec.cli import STAGES, STUDY
 from rlrf4rec.params import Params, load
+from rlrf4rec.params.rounds import write_rounds
 from rlrf4rec.stages import report
 
 ROOT = Path(__file__).parent.parent
@@ -116,6 +120,38 @@ def test_metrics_and_plots_are_in_git_and_keep_the_run_cache():
                 assert all(options["cache"] is False for options in entry.values())
         in_git = [o for o in body(dag, stage).get("outs", []) if isinstance(o, dict)]
         assert all(name.endswith("per_user.csv") for out in in_git for name in out)
+
+
+def test_the_loss_and_the_margins_of_every_round_are_plotted(tmp_path, monkeypatch):
+    """By DVC itself, of T = 2."""
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copy(ROOT / name, tmp_path)
+    write_rounds(tmp_path / "params.yaml", 2)
+    monkeypatch.chdir(tmp_path)
+    for number, margin in ((1, 0.25), (2, 0.75)):
+        path = paths.plot("train_dpo", f"round{number}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"step,loss,margin,accuracy,chosen,rejected\n0,0.5,{margin},1.0,0.1,-0.2\n")
+
+    def dvc(*args):
+        """What a command of DVC prints."""
+        return subprocess.run(["dvc", *args], check=True, capture_output=True, text=True).stdout
+
+    dvc("init", "-q", "--no-scm")
+    dvc("config", "core.analytics", "false")
+    shown = json.loads(dvc("plots", "show", "--json", "metrics/plots/train_dpo", "dvc.yaml::metrics/plots/train_dpo"))
+    values = {
+        name: [(row["field"], row["dvc_inferred_y_value"]) for row in plot["content"]["data"]["values"]]
+        for name, (plot,) in shown["data"].items()
+        if name.startswith("dvc.yaml::")
+    }
+    reference = [("chosen", "0.1"), ("rejected", "-0.2")]
+    assert values == {
+        "dvc.yaml::metrics/plots/train_dpo/round1.csv": [("margin", "0.25"), *reference],
+        "dvc.yaml::metrics/plots/train_dpo/round2.csv": [("margin", "0.75"), *reference],
+    }
+    titles = [plot["content"]["title"]["text"] for (plot,) in shown["data"].values()]
+    assert {"DPO loss of round1", "DPO loss of round2"} < set(titles)
 
 
 def test_every_kind_of_the_study_is_trained_under_every_protocol():

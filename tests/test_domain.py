@@ -1,5 +1,6 @@
 """A new domain is one file: its words reach prompts, profiles, the encoder's texts, the question and the measures."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -66,10 +67,11 @@ def test_masked_titles_have_examples_of_their_own(path):
         template.read(path, "masked").examples
         == "Disliked: Tea 1, herbal\nLiked: Tea 2, black\nTaste: likes black teas"
     )
-    films = template.read(FOLDER / "movies.txt", "masked")
-    assert films.examples.startswith("Disliked: Movie 2 (1993; Comedy, Romance); Movie 4 (1978; Comedy,")
-    with pytest.raises(ParamsError, match=r"books.txt: no section '--- masked' .* for prompt.titles: masked"):
-        template.read(FOLDER / "books.txt", "masked")
+    path.write_text(TEAS.replace(TEAS[TEAS.index("--- masked") : TEAS.index("--- question")], ""))
+    assert template.read(path).examples.startswith("Disliked: Mint")
+    missing = r"teas.txt: no section '--- masked' .* for prompt.titles: masked; .* titles as `Tea 1`"
+    with pytest.raises(ParamsError, match=missing):
+        template.read(path, "masked")
 
 
 @pytest.mark.parametrize(
@@ -111,7 +113,17 @@ def test_a_line_or_section_that_can_not_be_one_is_named(path, old, new, words):
         template.read(path)
 
 
-def test_the_domain_of_films_has_its_question_about_an_item():
-    found = domain.read(FOLDER / "movies.txt", "knowledge.template")
-    assert found.question.endswith("\n\nMovie: {item}\nFacts:")
-    assert found.domain.rated("Heat", 1995, "War") == "Heat (1995; War)"
+@pytest.mark.parametrize("name", ["movies", "books", "products", "generic"])
+def test_a_domain_of_the_repository_has_its_question_about_an_item(name):
+    """With three examples in the form in which the item itself is put."""
+    found = domain.read(FOLDER / f"{name}.txt", "knowledge.template")
+    *examples, own = found.question.split("\n\n")
+    words = found.domain
+    assert own == f"{words.item}: {{item}}\nFacts:"
+    assert found.question.count("{") == 1
+    assert len(examples) == 3
+    for example in examples:
+        asked, facts = example.splitlines()
+        title, year, kinds = re.fullmatch(rf"{words.item}: (.+) \((?:(\d+); )?(.+)\)", asked).groups()
+        assert asked == f"{words.item}: {words.rated(title, year, kinds.replace(', ', '|'))}"
+        assert re.fullmatch(r"Facts: [^;]+(; [^;]+)?; for .+", facts)

@@ -2,17 +2,23 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import get_args
 
 import pytest
+import torch
 from ruamel.yaml import YAML
 
-from rlrf4rec import params
+from rlrf4rec import params, paths
+from rlrf4rec.alignment.tune import ENGINES, tune
 from rlrf4rec.datasets.readers import READERS, read
 from rlrf4rec.errors import ParamsError
+from rlrf4rec.evaluation.controls import without_ranker
 from rlrf4rec.lists.protocols import PROTOCOLS, build
+from rlrf4rec.methods.methods import METHODS, method
 from rlrf4rec.params.types import Backbone, Format, Protocol, RewardKind, RewardNet
 from rlrf4rec.ranking import nets
+from rlrf4rec.reward import models
 from rlrf4rec.reward.kinds import KINDS
 from rlrf4rec.reward.rewards import UserRewards
 from rlrf4rec.sources.sources import SOURCES, source
@@ -23,6 +29,8 @@ ROOT = Path(__file__).parent.parent
 STUDY = YAML(typ="safe").load((ROOT / "studies" / "controls" / "dvc.yaml").read_text())["stages"]
 METHOD = "docs/method.md"
 ITEMS = params.Knowledge.model_fields["items"].annotation
+TEXTS = params.RewardModel.model_fields["texts"].annotation
+ENGINE = params.Dpo.model_fields["engine"].annotation
 
 
 @pytest.mark.parametrize(
@@ -37,8 +45,14 @@ ITEMS = params.Knowledge.model_fields["items"].annotation
         (PROTOCOLS, split.PROTOCOLS, METHOD),
         (SOURCES, STUDY["source"]["foreach"], METHOD),
         (SAID, get_args(ITEMS), METHOD),
+        (models.TEXTS, get_args(TEXTS), "params.yaml"),
+        (ENGINES, get_args(ENGINE), "params.yaml"),
+        (METHODS, paths.APART_POLICIES, METHOD),
     ],
-    ids=["nets", "backbones", "readers", "kinds", "columns", "protocols", "contract", "sources", "items"],
+    ids=[
+        *("nets", "backbones", "readers", "kinds", "columns", "protocols", "contract", "sources", "items"),
+        *("texts", "engines", "methods"),
+    ],
 )
 def test_a_table_has_the_names_that_the_params_allow_and_the_docs_tell_of(table, allowed, told):
     assert sorted(table) == sorted(allowed)
@@ -46,6 +60,11 @@ def test_a_table_has_the_names_that_the_params_allow_and_the_docs_tell_of(table,
     assert [name for name in table if not re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text)] == []
 
 
+def test_the_study_tunes_by_methods_that_there_are():
+    assert set(STUDY["train_policy"]["foreach"]) <= set(METHODS)
+
+
+LISTS = SimpleNamespace(item=torch.zeros(1, 2, dtype=torch.int64))
 INTERACTIONS = params.load(ROOT / "params.yaml").interactions.model_copy(update={"format": "x"})
 
 
@@ -57,8 +76,15 @@ INTERACTIONS = params.load(ROOT / "params.yaml").interactions.model_copy(update=
         (lambda: UserRewards(0, None, None, None, None).reward("x"), "reward.kind 'x' is unknown; one of ndcg, map"),
         (lambda: build("x", *[None] * 7), "protocol 'x' is unknown; one of uniform, popularity, retrieved"),
         (lambda: source("x"), "source 'x' is unknown; one of no_items, activity"),
+        (lambda: models.text_bank(None, None, "x"), "reward_model.texts 'x' is unknown; one of llm, template, both"),
+        (lambda: tune(None, "x", None, "", None), "dpo.engine 'x' is unknown; one of lightning, trl"),
+        (lambda: method("x"), "train_policy 'x' is unknown; one of shuffled, sft"),
+        (
+            lambda: without_ranker("x", LISTS, torch.zeros(1)),
+            "protocol 'x' is unknown; one of uniform, popularity, retrieved",
+        ),
     ],
-    ids=["net", "format", "kind", "protocol", "source"],
+    ids=["net", "format", "kind", "protocol", "source", "texts", "engine", "method", "order"],
 )
 def test_an_unknown_name_is_an_error_that_names_the_known_ones(call, known):
     with pytest.raises(ParamsError, match=re.escape(known)):

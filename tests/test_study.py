@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import good_tables
 import polars as pl
@@ -11,11 +12,14 @@ from test_dpo import PAIRS, SETTINGS, tuned
 
 from rlrf4rec import paths
 from rlrf4rec.alignment import module
-from rlrf4rec.alignment.pairs import shuffled
-from rlrf4rec.alignment.sft import Sft
 from rlrf4rec.alignment.tune import tune
 from rlrf4rec.errors import RLRFError
+from rlrf4rec.evaluation.controls import without_ranker
 from rlrf4rec.inputs import read_tables
+from rlrf4rec.methods.methods import METHODS
+from rlrf4rec.methods.sft import Sft
+from rlrf4rec.methods.shuffled import shuffled
+from rlrf4rec.params import TrainPolicy
 from rlrf4rec.retraining.material import material
 from rlrf4rec.sources import activity, profile, years
 from rlrf4rec.sources.numbers import turned as turned_numbers
@@ -96,6 +100,25 @@ def test_sft_raises_the_chosen_texts_and_ignores_the_rejected(llama):
     module.train(Sft(again, other, reference, SETTINGS), "test", None)
     ours, theirs = policy.state_dict(), again.state_dict()
     assert all(torch.allclose(ours[k], theirs[k], atol=1e-4) for k in ours)
+
+
+def test_a_method_changes_what_it_names_and_nothing_else():
+    p = TrainPolicy(sft_learning_rate=0.5, sft_epochs=7)
+    assert METHODS["sft"].settings(SETTINGS, p) == replace(SETTINGS, learning_rate=0.5, epochs=7)
+    assert METHODS["sft"].pairs(good_tables.PAIRS, 3) is good_tables.PAIRS
+    assert METHODS["shuffled"].settings(SETTINGS, p) is SETTINGS
+    assert METHODS["shuffled"].pairs(good_tables.PAIRS, 3).equals(shuffled(good_tables.PAIRS, 3))
+    assert (METHODS["shuffled"].loss, METHODS["sft"].loss) == (module.DpoModule, Sft)
+
+
+@pytest.mark.parametrize(("protocol", "ranked"), [("uniform", False), ("popularity", False), ("retrieved", True)])
+def test_a_protocol_with_a_first_stage_has_the_order_of_that_stage(protocol, ranked):
+    lists = SimpleNamespace(item=torch.tensor([[2, 0, 1], [1, 2, 0]]))
+    orders = without_ranker(protocol, lists, torch.tensor([0.5, 1.5, 2.5]))
+    assert orders.pop("popularity").tolist() == [[2.5, 0.5, 1.5], [1.5, 2.5, 0.5]]
+    assert {name: order.tolist() for name, order in orders.items()} == (
+        {"first_stage": [[0, -1, -2], [0, -1, -2]]} if ranked else {}
+    )
 
 
 def test_sft_by_an_engine_that_has_only_dpo_is_refused(llama):

@@ -14,6 +14,7 @@ from rlrf4rec.prompting.fitting import as_chat, fitting
 FOLDER = Path(template.__file__).parent.parent / "templates"
 HEAD = "version: 2\ndomain: teas\nfactors: taste, origin\n---\n"
 EXAMPLES = "Disliked: Mint\nLiked: Assam; Ceylon\nTaste: likes black teas"
+NAMES = ["movies", "books", "products", "generic"]
 OWN = "\n\nDisliked: {disliked}\nLiked: {liked}\nTaste:"
 
 
@@ -22,9 +23,10 @@ def written(tmp_path, text):
     return template.read(tmp_path / "t.txt")
 
 
-@pytest.mark.parametrize("name", ["movies", "books", "products", "generic"])
-def test_a_template_of_the_repository_has_examples_in_the_form_of_the_own_part(name):
-    found = template.read(FOLDER / f"{name}.txt")
+@pytest.mark.parametrize("titles", ["shown", "masked"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_template_of_the_repository_has_examples_in_the_form_of_the_own_part(name, titles):
+    found = template.read(FOLDER / f"{name}.txt", titles)
     assert found.version >= 1
     assert found.domain.factors
     examples = found.examples.split("\n\n")
@@ -35,7 +37,7 @@ def test_a_template_of_the_repository_has_examples_in_the_form_of_the_own_part(n
         assert example.splitlines()[2].startswith("Taste: likes ")
 
 
-@pytest.mark.parametrize("name", ["movies", "books", "products", "generic"])
+@pytest.mark.parametrize("name", NAMES)
 def test_an_example_s_answer_speaks_of_the_factors_as_its_own_ratings_write_them(name):
     found = template.read(FOLDER / f"{name}.txt")
     for example in found.examples.split("\n\n"):
@@ -53,6 +55,37 @@ def test_an_example_s_answer_speaks_of_the_factors_as_its_own_ratings_write_them
 def facts(ratings):
     """What stands in the brackets of ratings."""
     return {fact.lower() for inside in re.findall(r"\(([^)]*)\)", ratings) for fact in re.split("[;,] ", inside)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_masked_examples_are_those_that_are_shown_with_numbers_for_titles(name):
+    shown, masked = (template.read(FOLDER / f"{name}.txt", titles) for titles in ("shown", "masked"))
+    for before, after in zip(shown.examples.split("\n\n"), masked.examples.split("\n\n"), strict=True):
+        numbers = [title for title, _ in rated(after)]
+        assert sorted(numbers) == [f"{masked.domain.item} {i + 1}" for i in range(len(numbers))]
+        assert [facts for _, facts in rated(before)] == [facts for _, facts in rated(after)]
+        assert before.splitlines()[2] == after.splitlines()[2]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_masked_prompt_holds_no_title(name):
+    """Neither one of the user nor one of the examples; those of the user are the examples' own here."""
+    made = template.read(FOLDER / f"{name}.txt", "masked")
+    titles = [title for title, _ in rated(template.read(FOLDER / f"{name}.txt").examples)]
+    about = {"year": None, "genres": "Kind"}
+    history = [
+        {"rating": 5.0 - i % 2, "position": i, "title": t, "item": str(i), **about} for i, t in enumerate(titles)
+    ]
+    prompt = Prompt(template="t", chat=False, titles="masked", liked=7, disliked=3, max_tokens=5000)
+    row, cut = fitting("u", made, history, prompt, Chat())
+    assert (len(row["ratings"]), cut) == (len(titles) - len(titles) // 2 + 3, False)
+    assert [title for title in titles if title.lower() in row["prompt"].lower()] == []
+    assert f"Liked: {made.domain.item} 1 (Kind); {made.domain.item} 3 (Kind)" in row["prompt"]
+
+
+def rated(examples):
+    """Titles of examples with what stands in their brackets."""
+    return re.findall(r"[:;] ([^;()]+) \(([^)]*)\)", examples)
 
 
 def test_a_prompt_ends_where_the_llm_goes_on(tmp_path):

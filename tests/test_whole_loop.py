@@ -193,6 +193,10 @@ def test_two_rounds_from_the_policy_before_with_users_that_tune_and_rank(place):
     assert list(gains) == ["round1", "round2"]
     assert gains["round2"]["test"]["ndcg"]["seeds"] == 2
     assert metrics("evaluate")["family"]["reward gain of round2"]["p_holm"] > 0
+    run_stage("train_policy", ["sft"])
+    first = pl.read_csv(paths.plot("train_policy", "sft")).row(0, named=True)
+    assert (first["margin"], first["loss"] > 1) == (pytest.approx(0, abs=1e-3), True)  # in nats a token, not log 2
+    assert (paths.policy("sft") / "adapter_model.safetensors").exists()
 
 
 def as_it_was_told():

@@ -1,1 +1,1 @@
-"""Tuning the LLM: preference pairs in; a LoRA adapter out, by our DPO, TRL's, or fine-tuning."""
+"""Tuning the LLM: preference pairs in; a LoRA adapter out, by our DPO or TRL's."""

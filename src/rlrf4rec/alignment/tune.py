@@ -6,7 +6,7 @@ from typing import Any
 from rlrf4rec.alignment import module
 from rlrf4rec.alignment.checkpoint import Step
 from rlrf4rec.alignment.module import DpoModule, DpoSettings
-from rlrf4rec.errors import ParamsError
+from rlrf4rec.errors import ParamsError, entry
 from rlrf4rec.params import Dpo
 
 DEFAULTS = {"beta": 0.1, "learning_rate": 4e-4}  # where neither params nor a search say more
@@ -35,7 +35,7 @@ def tune(work: DpoModule, engine: str, tokenizer: Any, what: str, identity: str 
     `identity` names the LLM and all code: with it a killed training goes on from its checkpoints, where the engine
     keeps some.
     """
-    return ENGINES[engine](work, tokenizer, what, identity)
+    return entry(ENGINES, engine, "dpo.engine")(work, tokenizer, what, identity)
 
 
 def _lightning(work: DpoModule, tokenizer: Any, what: str, identity: str | None) -> list[Step]:
@@ -50,4 +50,7 @@ def _trl(work: DpoModule, tokenizer: Any, what: str, identity: str | None) -> li
     return trl_engine.train(work.policy, tokenizer, work.pairs, work.reference, work.settings)
 
 
-ENGINES: dict[str, Callable[[DpoModule, Any, str, str | None], list[Step]]] = {"lightning": _lightning, "trl": _trl}
+ENGINES: dict[str, Callable[[DpoModule, Any, str, str | None], list[Step]]] = {
+    "lightning": _lightning,
+    "trl": _trl,
+}  # by the name in the params

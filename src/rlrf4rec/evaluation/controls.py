@@ -7,10 +7,12 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from rlrf4rec.errors import entry
 from rlrf4rec.evaluation import blocks
 from rlrf4rec.evaluation.lists import RankerKey, by_list, by_ranker, by_user
 from rlrf4rec.ranking.lists import Lists
 from rlrf4rec.tables.results import metric_names
+from rlrf4rec.tables.split import PROTOCOLS
 
 TUNED = "round1"
 
@@ -85,9 +87,9 @@ def _orders(
 
 
 def without_ranker(protocol: str, lists: Lists, log_popularity: Tensor) -> dict[str, Tensor]:
-    """Scores [L, C] by popularity [I], and for retrieved lists those of the first stage's own order."""
+    """Scores [L, C] by popularity [I], and where a first stage ranked the lists those of its own order."""
     orders = {"popularity": log_popularity[lists.item]}
-    if protocol == "retrieved":
+    if entry(PROTOCOLS, protocol, "protocol").ranked:
         orders["first_stage"] = -torch.arange(lists.item.shape[1]).expand(lists.item.shape).float()
     return orders
 

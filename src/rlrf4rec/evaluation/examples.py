@@ -1,6 +1,6 @@
 """Lists of some users before and after: what the page shows of single people."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import polars as pl
 import torch
@@ -11,10 +11,10 @@ from rlrf4rec.inputs import Tables
 SHOWN_USERS = 10
 
 
-def examples(tables: Tables, scores: Mapping[str, Sequence[Tensor]]) -> pl.DataFrame:
+def examples(tables: Tables, before: Sequence[Tensor], after: Sequence[Tensor]) -> pl.DataFrame:
     """The first list of each of ten validation users as re-rankers order it: `tables.results.Example`.
 
-    scores: by the name of a column of ranks, those [L, C] of each seed on the validation lists; their softmax is
+    before, after: scores [L, C] of each seed on the validation lists, with base and with tuned texts; their softmax is
     averaged over seeds.
     """
     frame = tables.list_frame("validation").sort("user", "list", "position")
@@ -23,7 +23,7 @@ def examples(tables: Tables, scores: Mapping[str, Sequence[Tensor]]) -> pl.DataF
     rows = torch.tensor(tables.rows(pl.col("user").is_in(shown.to_list())))
     chosen = torch.isin(lists.user, rows) & (lists.number == 0)
     columns = {}
-    for name, of_seeds in scores.items():
+    for name, of_seeds in (("rank_base", before), ("rank_tuned", after)):
         order = torch.stack([values[chosen].softmax(-1) for values in of_seeds]).mean(0)
         order = order.argsort(dim=-1, descending=True, stable=True)
         columns[name] = (order.argsort(dim=-1) + 1).flatten().numpy()

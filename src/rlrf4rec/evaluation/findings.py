@@ -5,7 +5,10 @@ from typing import Any
 
 import polars as pl
 
+from rlrf4rec import paths
 from rlrf4rec.evaluation import blocks
+from rlrf4rec.evaluation.frozen import Gains
+from rlrf4rec.tables.results import shows_gain
 
 DEFINITION = {
     "map_divisor": "min(k, positives)",
@@ -17,28 +20,31 @@ DEFINITION = {
 def report(
     own: pl.DataFrame,
     permuted: pl.DataFrame,
+    gains: Mapping[paths.Duty, Gains],
     backbones: Sequence[str],
     knowledge: Sequence[str],
     policies: Sequence[str],
     names: Sequence[str],
-    gain: Mapping[str, Any],
     resamples: int,
     seed: int,
 ) -> dict[str, Any]:
-    """Differences, personal parts and claims of the re-rankers.
+    """Reward gains; differences and personal parts of the re-rankers; claims.
 
-    own, permuted: metrics `names` by user, with the own and with another user's text. policies: the untuned one first.
-    gain: the last policy's reward gain, which is a claim beside those of the re-rankers.
+    own, permuted: metrics `names` by user, with the own and with another user's text. gains: of `frozen.gains`; that of
+    the last policy by the judges is a claim beside those of the re-rankers. policies: the untuned one first.
     """
     tuned = policies[-1]
+    gain = gains["judge"][tuned]["test"]["ndcg"]
     compared = [name for name in blocks.HEADLINE if name in names] or list(names[:1])
     found = blocks.differences(own, backbones, _pairs(knowledge, tuned), compared, resamples, seed)
     with_policy = [name for name in knowledge if name in policies]
     return {
+        "reward_gain": gains["judge"],
+        "reward_gain_labellers": gains["label"],
         "rankers": blocks.rankers(own, backbones, knowledge, names),
         "differences": found,
         "personal": blocks.personal(own, permuted, backbones, with_policy, compared, resamples, seed),
-        "family": blocks.family(found, _claims(tuned), compared[0], {f"reward gain of {tuned}": gain}),
+        "family": blocks.family(found, _claims(tuned), compared[0], {_reward_gain(tuned): gain}),
     }
 
 
@@ -56,24 +62,42 @@ def _claims(tuned: str) -> list[str]:
     return [*alone, f"{tuned}_template - template", f"{tuned}_template - base_template"]
 
 
-def summary(report: dict[str, Any], backbones: list[str], tuned: str) -> dict[str, float]:
-    """At most ten numbers for `dvc exp show`; metrics of re-rankers are means over backbones and seeds."""
-    found = {"reward_gain": report["reward_gain"][tuned]["test"]["ndcg"]}
+def _reward_gain(tuned: str) -> str:
+    return f"reward gain of {tuned}"
+
+
+def summary(report: Mapping[str, Any], backbones: Sequence[str], tuned: str) -> dict[str, float | str]:
+    """At most ten numbers for `dvc exp show`, and for each claim among them whether it is made.
+
+    Metrics of re-rankers are means over backbones and seeds.
+    """
     metric = blocks.HEADLINE[0]
+    claims = {"reward_gain": _reward_gain(tuned)}
     for name, pair in (("end_to_end", f"{tuned} - base"), ("beyond_profile", f"{tuned}_template - template")):
         if metric in report["differences"].get(pair, {}).get("all", {}):
-            found[name] = report["differences"][pair]["all"][metric]
-    numbers = {}
-    for name, d in found.items():
-        numbers[f"{name}_ndcg5"] = float(d["difference"])
+            claims[name] = pair
+    shown: dict[str, float | str] = {}
+    for name, claim in claims.items():
+        d = report["family"][claim]
+        shown[f"{name}_ndcg5"] = float(d["difference"])
         if name != "beyond_profile":
-            numbers |= {f"{name}_ndcg5_low": float(d["low"]), f"{name}_ndcg5_high": float(d["high"])}
+            shown |= {f"{name}_ndcg5_low": float(d["low"]), f"{name}_ndcg5_high": float(d["high"])}
+        shown[f"{name}_claim"] = f"{'gain' if shows_gain(d) else 'no gain'} claimed (Holm's p {d['p_holm']:.3f})"
     for k in ("template", "base", tuned):
         values = [report["rankers"].get(f"{b}-{k}", {}).get(metric) for b in backbones]
         if values and all(values):
             mean = sum(v["mean"] for v in values) / len(values)
-            numbers[f"ndcg5_{'tuned' if k == tuned else k}"] = mean
-    return numbers
+            shown[f"ndcg5_{'tuned' if k == tuned else k}"] = mean
+    return shown
+
+
+def in_words(summary: Mapping[str, float | str]) -> str:
+    """The summary on one line.
+
+    >>> in_words({"reward_gain_ndcg5": 0.01625, "reward_gain_claim": "gain claimed"})
+    'reward_gain_ndcg5 +0.0163, reward_gain_claim gain claimed'
+    """
+    return ", ".join(f"{name} {v if isinstance(v, str) else f'{v:+.4f}'}" for name, v in summary.items())
 
 
 def plot(report: dict[str, Any], backbones: list[str], knowledge: list[str]) -> list[dict[str, Any]]:

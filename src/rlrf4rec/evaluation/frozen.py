@@ -57,9 +57,21 @@ def _frame(
     return pl.DataFrame(rows)
 
 
-def gains(rewarded: pl.DataFrame, tuned: Sequence[str], resamples: int, seed: int) -> dict[str, dict[str, Any]]:
-    """Reward gain of each tuned policy, for users of each fold."""
+Gains = dict[str, dict[str, Any]]
+
+
+def gains(rewarded: pl.DataFrame, tuned: Sequence[str], resamples: int, seed: int) -> dict[paths.Duty, Gains]:
+    """By the models of each duty, the reward gain of each tuned policy for users of each fold."""
+    return {duty: _gains(rewarded.filter(pl.col("duty") == duty), tuned, resamples, seed) for duty in paths.DUTIES}
+
+
+def _gains(rewarded: pl.DataFrame, tuned: Sequence[str], resamples: int, seed: int) -> Gains:
     return {
         policy: {fold: compare.reward_gain(rewarded, policy, fold, resamples, seed) for fold in ("test", "validation")}
         for policy in tuned
     }
+
+
+def judged(rewarded: pl.DataFrame, fold: str) -> pl.DataFrame:
+    """The rows of a fold's users by the models that judge."""
+    return rewarded.filter(pl.col("duty") == "judge", pl.col("fold") == fold)

@@ -82,7 +82,7 @@ class Knowledge(Block):
 class Prompt(Block):
     """`template` is a file (see `prompting.template`); so many `liked` and `disliked` ratings of the user are shown.
 
-    `titles: masked` hides what the LLM could know of a film by its title; it wants examples in the same form.
+    `titles: masked` hides what the LLM could know of an item by its title; it wants examples in the same form.
     `chat`: the prompt is what the user says in the LLM's own chat template, in place of a text to go on with.
     """
 

@@ -77,7 +77,7 @@ def read(path: Path, titles: str = "shown") -> Template:
         if not examples:
             raise ParamsError(
                 f"prompt.template: {path}: no section '--- masked' with examples for prompt.titles: masked; "
-                "write one at its end, with titles as `Movie 1`"
+                f"write one at its end, with titles as `{file.domain.item} 1`"
             )
     return Template(file.version, file.domain, examples.rstrip(), prefix.rstrip())
 

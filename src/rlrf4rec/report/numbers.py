@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from rlrf4rec.report.blocks import Note
+from rlrf4rec.tables.results import shows_gain
 
 DASH = "\N{EN DASH}"  # for what is absent
 MINUS = "\N{MINUS SIGN}"
-ALPHA = 0.05
 
 
 def plain(value: Any, digits: int = 4) -> str:
@@ -78,11 +78,6 @@ def row(d: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 COLUMNS = ("difference", "95 % interval", "p", "p (Holm)", "detectable", "users", "seeds")
-
-
-def shows_gain(d: Mapping[str, Any]) -> bool:
-    """Interval above zero, and p at most 0.05: Holm's p where there is one."""
-    return bool(d["low"] > 0 and d.get("p_holm", d.get("p", 0.0)) <= ALPHA)
 
 
 def verdict(what: str, metric: str, d: Mapping[str, Any]) -> Note:

@@ -28,7 +28,8 @@ class Asked:
 class Comparison:
     """B against A. With `reasons` the two are not comparable and `summary`, `rows` and `worse` are empty.
 
-    summary: rows {metric, a, b, change} of summary.json, a key missing where a side has none; rows: see `differences`.
+    summary: rows {metric, a, b, change} of summary.json, a key missing where a side has none, and words have no change;
+    rows: see `differences`.
     """
 
     a: Revision
@@ -122,11 +123,12 @@ def _holm_over_all(tried: list[Tried]) -> list[Tried]:
     return tried
 
 
-def _summary(a: dict[str, float], b: dict[str, float]) -> list[Row]:
+def _summary(a: dict[str, float | str], b: dict[str, float | str]) -> list[Row]:
     rows = []
     for metric in [*a, *(m for m in b if m not in a)]:
-        row: Row = (
-            {"metric": metric} | ({"a": a[metric]} if metric in a else {}) | ({"b": b[metric]} if metric in b else {})
-        )
-        rows.append(row | ({"change": b[metric] - a[metric]} if metric in a and metric in b else {}))
+        row: Row = {"metric": metric} | {side: of[metric] for side, of in (("a", a), ("b", b)) if metric in of}
+        old, new = row.get("a"), row.get("b")
+        if isinstance(old, float) and isinstance(new, float):
+            row["change"] = new - old
+        rows.append(row)
     return rows

@@ -51,7 +51,7 @@ class State:
     params: dict[str, Any]
     stages: dict[str, Stage]
     libraries: dict[str, str]
-    summary: dict[str, float]
+    summary: dict[str, float | str]
     definition: Any
     cells: dict[tuple[str, str, str], Cell]
     arithmetic: dict[str, str]
@@ -71,7 +71,9 @@ def load(revision: Revision) -> State:
         params=flatten(params),
         stages=stages,
         libraries=_libraries(found[LIBRARIES] or b""),
-        summary={k: float(v) for k, v in summary.items() if isinstance(v, int | float)},
+        summary={
+            k: v if isinstance(v, str) else float(v) for k, v in summary.items() if isinstance(v, int | float | str)
+        },
         definition=_json(revision, EVALUATE, files[EVALUATE]).get("metrics"),
         cells=_cells(revision, files[PER_USER]),
         arithmetic=_arithmetic(revision, stages),

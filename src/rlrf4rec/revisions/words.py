@@ -70,8 +70,10 @@ def cells(row: Row) -> list[str]:
 
 
 def summary_cells(row: Row) -> list[str]:
-    """Metric, both values and their change."""
-    return [plain(row["metric"]), number(row.get("a")), number(row.get("b")), number(row.get("change"), signed=True)]
+    """Metric, both values and their change; words as they are."""
+    sides = (row.get(side) for side in ("a", "b"))
+    values = [plain(value) if isinstance(value, str) else number(value) for value in sides]
+    return [plain(row["metric"]), *values, number(row.get("change"), signed=True)]
 
 
 def title(rows: Sequence[Row], family: int) -> str:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from rlrf4rec import store, workers
-from rlrf4rec.errors import InputError
+from rlrf4rec.errors import InputError, entry
 from rlrf4rec.progress import Progress
 from rlrf4rec.ranking import nets
 from rlrf4rec.ranking.lists import ItemFeatures, Lists
@@ -40,13 +40,25 @@ class Hyperparameters:
 DEFAULTS = Hyperparameters(learning_rate=0.001, weight_decay=1.0, width=64, epochs=48)
 
 
-def text_bank(llm: Tensor, template: Tensor, which: str) -> Tensor:
-    """Texts a reward model sees, [U, S', W]: `llm`, `template`, or `both`, either half of the time."""
-    if which == "llm":
-        return llm
-    if which == "template":
-        return template
+def _llm(llm: Tensor, template: Tensor) -> Tensor:
+    return llm
+
+
+def _template(llm: Tensor, template: Tensor) -> Tensor:
+    return template
+
+
+def _both(llm: Tensor, template: Tensor) -> Tensor:
+    """Either half of the time."""
     return torch.cat([llm, template.expand(-1, llm.shape[1], -1)], dim=1)
+
+
+TEXTS = {"llm": _llm, "template": _template, "both": _both}  # by the name in the params
+
+
+def text_bank(llm: Tensor, template: Tensor, which: str) -> Tensor:
+    """Texts a reward model is trained with, [U, S', W], from the LLM's [U, S, W] and the template's [U, 1, W]."""
+    return entry(TEXTS, which, "reward_model.texts")(llm, template)
 
 
 def new(

@@ -32,43 +32,34 @@ def run(
     tables, own_seed, resamples = read_tables(), derive(seed, "evaluate"), evaluate.bootstrap
     rewarded = _rewarded(tables, loop.policies, reward, own_seed)
     POLICY_REWARDS.write(rewarded, paths.POLICY_REWARDS)
-    of_duty = {duty: rewarded.filter(pl.col("duty") == duty) for duty in paths.DUTIES}
-    tuned, last = loop.policies[1:], loop.policies[-1]
-    gains = {duty: frozen.gains(part, tuned, resamples, own_seed) for duty, part in of_duty.items()}
+    gains = frozen.gains(rewarded, loop.policies[1:], resamples, own_seed)
     frame = tables.list_frame("test")
     lists = tables.lists(frame)
-    knowledge, names = list(loop.rankers), metric_names(evaluate.ks)
+    knowledge, names, last = list(loop.rankers), metric_names(evaluate.ks), loop.policies[-1]
     files = {name: paths.scores(name) for name in knowledge}
     scores = read_scores(files, backbones, train_ranker.seeds, ("own", "permuted"), lists)
     per_list = {which: by_ranker(found, lists, tables.users["user"], evaluate.ks) for which, found in scores.items()}
     metrics_table(evaluate.ks, per_list=True).write(per_list["own"], paths.PER_LIST)
     own, permuted = (by_user(per_list[which], names) for which in ("own", "permuted"))
     metrics_table(evaluate.ks, per_list=False).write(own, paths.PER_USER)
-    ranks = {"rank_base": "base", "rank_tuned": last}
-    shown = {
-        column: of_seeds(files[name], backbones[0], train_ranker.seeds, "validation") for column, name in ranks.items()
-    }
-    EXAMPLES.write(examples(tables, shown), paths.EXAMPLES)
+    before, after = (of_seeds(files[k], backbones[0], train_ranker.seeds, "validation") for k in ("base", last))
+    EXAMPLES.write(examples(tables, before, after), paths.EXAMPLES)
     verdicts = {name: read_json(paths.curves(name)) for name in knowledge}
-    gain = gains["judge"][last]["test"]["ndcg"]
     report = {
         "metrics": {"k": evaluate.ks, **findings.DEFINITION},
         "protocol": frame["protocol"][0],
         "arithmetic": machine.arithmetic(threads=1),
         "test_users": own["user"].n_unique(),
         "test_lists": len(lists),
-        "reward_gain": gains["judge"],
-        "reward_gain_labellers": gains["label"],
-        **findings.report(own, permuted, backbones, knowledge, loop.policies, names, gain, resamples, own_seed),
+        **findings.report(own, permuted, gains, backbones, knowledge, loop.policies, names, resamples, own_seed),
         "trained_out": {f"{backbone}-{name}": verdicts[name][backbone] for backbone in backbones for name in knowledge},
     }
     write_json(paths.EVALUATE, report)
-    write_csv(paths.HEADLINE, blocks.headline_table(own, of_duty["judge"].filter(pl.col("fold") == "test")))
+    write_csv(paths.HEADLINE, blocks.headline_table(own, frozen.judged(rewarded, "test")))
     summary = findings.summary(report, backbones, last)
     write_json(paths.SUMMARY, summary)
     write_csv(paths.plot("evaluate", "variants"), findings.plot(report, backbones, knowledge))
-    numbers = ", ".join(f"{name} {value:+.4f}" for name, value in summary.items())
-    return f"wrote {paths.SUMMARY}; {numbers}; {report['arithmetic']}"
+    return f"wrote {paths.SUMMARY}; {findings.in_words(summary)}; {report['arithmetic']}"
 
 
 def _rewarded(tables: Tables, policies: list[str], reward: Reward, seed: int) -> pl.DataFrame:

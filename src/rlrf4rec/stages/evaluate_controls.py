@@ -1,7 +1,7 @@
 """Stage evaluate_controls (study): metrics and paired differences of all controls, protocol by protocol.
 
 The only reader of the protocols' test labels. `popularity` and `first_stage` are orders without a re-ranker:
-by the items' counts, and (retrieved lists) as they were retrieved.
+by the items' counts, and as a first stage ranked them (where the protocol has one).
 """
 
 from typing import Any

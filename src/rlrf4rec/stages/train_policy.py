@@ -1,23 +1,15 @@
-"""Stage train_policy (study): the LLM tuned on the pairs of round 1 in another way.
-
-shuffled: DPO with the default run's hyperparameters, but chosen and rejected swapped by a fair coin per pair;
-sft: supervised fine-tuning on the chosen texts.
-"""
-
-from dataclasses import replace
+"""Stage train_policy (study): the LLM tuned on the pairs of round 1 in another way, see the room `methods`."""
 
 from rlrf4rec import machine, paths, store
 from rlrf4rec.alignment import packed
-from rlrf4rec.alignment.module import DpoModule
-from rlrf4rec.alignment.pairs import shuffled, token_pairs
+from rlrf4rec.alignment.pairs import token_pairs
 from rlrf4rec.alignment.policy import new_policy, save_adapter
 from rlrf4rec.alignment.reference import reference
-from rlrf4rec.alignment.sft import Sft
 from rlrf4rec.alignment.tune import DEFAULTS, settings_of, tune
-from rlrf4rec.errors import RLRFError
 from rlrf4rec.files import fingerprint, read_json, write_csv, write_json
 from rlrf4rec.llm.models import DTYPES, Place, context, load_llm
 from rlrf4rec.llm.tokenizer import load_tokenizer
+from rlrf4rec.methods import methods
 from rlrf4rec.params import Dpo, Llm, Sample, TrainDpo, TrainPolicy
 from rlrf4rec.search import study
 from rlrf4rec.seeds import derive
@@ -35,8 +27,7 @@ def run(
     method: str,
 ) -> str:
     """Train and save the adapter of `method`; returns the closing line."""
-    if method not in ("shuffled", "sft"):
-        raise RLRFError(f"train_policy {method}: unknown; one of shuffled, sft")
+    changed = methods.method(method)
     values, _ = study.join(train_dpo.model_dump(), read_json(paths.TUNE_DPO), DEFAULTS)
     frame = PAIRS.read(paths.pairs("round1"))
     check_tuning_users(frame, FOLD_USERS.read(paths.FOLD_USERS), paths.pairs("round1"))
@@ -45,19 +36,15 @@ def run(
     base = load_llm(paths.LLM, DTYPES[dpo.precision], packed.NAME, where)
     # The same seed as the default run: adapter and order of the pairs are equal, the preferences differ.
     own_seed = derive(seed, "train_dpo", "round1")
-    if method == "shuffled":
-        frame = shuffled(frame, derive(seed, "shuffled"))
+    frame = changed.pairs(frame, derive(seed, method))
     pairs = token_pairs(frame, context(base))
     tuned = new_policy(base, dpo.lora_rank, dpo.lora_alpha, dpo.lora_dropout, own_seed, dpo.lora_target)
     identity = fingerprint([where.identity(paths.LLM), store.code("stages.train_policy")])
     what = f"train_policy {method}"
     same = sample.dtype == dpo.precision
     before = reference(tuned, frame, pairs, same, dpo.batch, dpo.precision, f"{what} reference", identity)
-    settings = settings_of(dpo, values, own_seed, where.device)
-    if method == "sft":
-        settings = replace(settings, learning_rate=train_policy.sft_learning_rate, epochs=train_policy.sft_epochs)
-    trained = Sft(tuned, pairs, before, settings) if method == "sft" else DpoModule(tuned, pairs, before, settings)
-    steps = tune(trained, dpo.engine, tokenizer, what, identity)
+    settings = changed.settings(settings_of(dpo, values, own_seed, where.device), train_policy)
+    steps = tune(changed.loss(tuned, pairs, before, settings), dpo.engine, tokenizer, what, identity)
     save_adapter(tuned, paths.LLM, paths.policy(method))
     write_csv(paths.plot("train_policy", method), [vars(step) for step in steps])
     tail = steps[len(steps) // 2 :]

@@ -1,4 +1,7 @@
-"""What `evaluate` writes: metrics per list and per user, and rewards of the test users' texts."""
+"""What `evaluate` writes: metrics per list and per user, rewards of the test users' texts, and when a gain is one."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import pandera.polars as pa
 
@@ -8,6 +11,14 @@ from rlrf4rec.tables.split import FOLDS
 
 UNIT = pa.Check.in_range(0.0, 1.0)
 PERMUTED = ("ndcg", "smooth")  # kinds of rewards that permuted texts are scored by
+
+
+ALPHA = 0.05
+
+
+def shows_gain(difference: Mapping[str, Any]) -> bool:
+    """Interval above zero, and p at most 0.05: Holm's p where there is one."""
+    return bool(difference["low"] > 0 and difference.get("p_holm", difference.get("p", 0.0)) <= ALPHA)
 
 
 def metric_names(ks: list[int]) -> list[str]:

@@ -1,18 +1,16 @@
 """What the `split` stage writes: folds, histories and candidate lists, and the rules between them."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 import pandera.polars as pa
 import polars as pl
 
-from rlrf4rec.params.types import Protocol
 from rlrf4rec.tables.contract import Rule, require, table
 
 FOLDS = ["train", "validation", "test"]
 ROLES = ["tune", "rank", "both", "none"]
 HALVES = ["A", "B", "-"]
-PROTOCOLS = list(get_args(Protocol))
 TUNING = pl.col("role").is_in(["tune", "both"])  # of FoldUser: users whose labels may tune the LLM
 RANKING = pl.col("role").is_in(["rank", "both"])  # those whose lists train the evaluated re-rankers
 USERS = {  # whose texts a policy writes, by name
@@ -20,6 +18,27 @@ USERS = {  # whose texts a policy writes, by name
     "evaluated": RANKING | (pl.col("fold") != "train"),  # their texts are read by re-rankers
     "tuning": TUNING | (pl.col("fold") == "validation"),  # theirs by reward models
 }
+
+
+@dataclass(frozen=True)
+class ListRules:
+    """What the lists of a protocol keep to.
+
+    checked: each has a positive, no item twice, and no drawn item that the user had before; ranked: their order is that
+    of a first stage.
+    """
+
+    checked: bool = True
+    ranked: bool = False
+
+
+PROTOCOLS = {  # by name; `lists.protocols` makes them
+    "uniform": ListRules(checked=False),
+    "popularity": ListRules(),
+    "retrieved": ListRules(ranked=True),
+}
+UNCHECKED = [name for name, rules in PROTOCOLS.items() if not rules.checked]
+IS_CHECKED = ~pl.col("protocol").is_in(UNCHECKED)
 
 
 class FoldUser(pa.DataFrameModel):
@@ -63,7 +82,7 @@ class Candidate(pa.DataFrameModel):
     real: bool
     begins: int = pa.Field(ge=0)
     activity: int = pa.Field(ge=0)
-    protocol: str = pa.Field(isin=PROTOCOLS)
+    protocol: str = pa.Field(isin=[*PROTOCOLS])
 
     class Config:
         strict = True
@@ -79,7 +98,7 @@ class Unlabelled(pa.DataFrameModel):
     item: str
     begins: int = pa.Field(ge=0)
     activity: int = pa.Field(ge=0)
-    protocol: str = pa.Field(isin=PROTOCOLS)
+    protocol: str = pa.Field(isin=[*PROTOCOLS])
 
     class Config:
         strict = True
@@ -105,7 +124,7 @@ def _uneven(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _checked(frame: pl.DataFrame) -> pl.DataFrame:
-    return frame.filter(pl.col("protocol") != "uniform")
+    return frame.filter(IS_CHECKED)
 
 
 def _lists_without(frame: pl.DataFrame) -> pl.DataFrame:
@@ -134,12 +153,13 @@ FOLD_USERS = table(
     ),
 )
 HISTORY = table(History, "split")
+_OTHERS = f"those of {', '.join(UNCHECKED)}"
 LISTS = table(
     Candidate,
     "split",
     Rule("position", "all lists are equally long, positions count from 0", _SPLIT, _uneven),
-    Rule("label", "every list has a positive, but for KAR's (uniform)", _SPLIT, lambda f: _lists_without(_checked(f))),
-    Rule("item", "no item is twice in a list, but for KAR's (uniform)", _SPLIT, lambda f: _twice(_checked(f))),
+    Rule("label", f"every list has a positive, but for {_OTHERS}", _SPLIT, lambda f: _lists_without(_checked(f))),
+    Rule("item", f"no item is twice in a list, but for {_OTHERS}", _SPLIT, lambda f: _twice(_checked(f))),
     Rule("label", "a positive is real", _SPLIT, lambda f: f.filter((pl.col("label") == 1) & ~pl.col("real"))),
 )
 CANDIDATES = table(Unlabelled, "split")
@@ -160,7 +180,7 @@ def check_fold(lists: pl.DataFrame, users: pl.DataFrame, fold: str, path: Path) 
 
 
 def check_history(lists: pl.DataFrame, history: pl.DataFrame, path: Path) -> None:
-    """History strictly before the lists, and no item of the history in a list (KAR's unchecked negatives apart)."""
+    """History strictly before the lists, and no item of the history in a list (unchecked negatives apart)."""
     ends = history.group_by("user").agg(pl.col("timestamp").max().alias("history_ends"))
     late = lists.join(ends, on="user", how="left")
     require(
@@ -177,7 +197,7 @@ def check_history(lists: pl.DataFrame, history: pl.DataFrame, path: Path) -> Non
         "the history lies strictly before the lists",
         _SPLIT,
     )
-    chosen = lists.filter(pl.col("real") | (pl.col("protocol") != "uniform"))
+    chosen = lists.filter(pl.col("real") | IS_CHECKED)
     seen = chosen.join(history.select("user", "item"), on=["user", "item"], how="semi")
     require(seen.select("user", "list", "item"), path, "item", "no list holds an item of the history", _SPLIT)
 
