@@ -1,6 +1,6 @@
 """Checkpoints of a training of an adapter in the store: safetensors, never pickles.
 
-A checkpoint holds the adapter, AdamW's state, the random generator and the steps so far. What else decides the
+A checkpoint holds the adapter, AdamW's state, the random generators and the steps so far. What else decides the
 training (order of the pairs, learning rates) follows from the number of steps, so a resumed training is the same
 to the bit.
 """
@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 from rlrf4rec import store
 
 KIND = "train_dpo"
+GPU = "generator of the GPU"
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,11 @@ class Checkpoint:
                 }
 
     def restore_generator(self) -> None:
-        """Bring the random generator to where it was, once."""
+        """Bring the random generators, that of the GPU among them, to where they were, once."""
         if self.found:
             torch.set_rng_state(self.found[0]["generator"])
+            if GPU in self.found[0]:
+                torch.cuda.set_rng_state(self.found[0][GPU])
             self.found = None
 
     def keep(self, policy: PeftModel, optimizer: Optimizer, steps: list[Step]) -> None:
@@ -69,6 +72,8 @@ class Checkpoint:
             return
         tensors: dict[str, Tensor] = {"generator": torch.get_rng_state()}
         for name, parameter in _trainable(policy):
+            if parameter.is_cuda:  # dropout is drawn where the policy is
+                tensors[GPU] = torch.cuda.get_rng_state()
             tensors[f"adapter/{name}"] = parameter
             tensors |= {f"{part}/{name}": value for part, value in optimizer.state[parameter].items()}
         store.save_tensors(KIND, self.key, tensors, {"steps": json.dumps([vars(step) for step in steps])}, len(steps))

@@ -214,7 +214,7 @@ def train(module: DpoModule, what: str, identity: str | None) -> list[Step]:
     `identity` names the LLM below the adapter; with it a killed training goes on from its last checkpoint in the
     store. None keeps no checkpoints.
     """
-    s = module.settings
+    s, device = module.settings, module.policy.device
     if identity:
         kind = type(module).__name__
         begin = [p for p in module.policy.parameters() if p.requires_grad]
@@ -232,6 +232,7 @@ def train(module: DpoModule, what: str, identity: str | None) -> list[Step]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(s.seed)
         trainer.fit(module, datamodule=data)
+    module.policy.to(device)  # Lightning leaves it on the CPU
     module.progress.close()
     module.policy.eval()
     return module.steps

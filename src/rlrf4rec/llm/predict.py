@@ -25,6 +25,7 @@ def predict(
             take(made)
     else:
         _by_lightning(model, step, batches, take)
+        model.to(device)  # Lightning leaves it on the CPU
 
 
 def _by_lightning(
