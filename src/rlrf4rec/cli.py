@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlrf4rec import cost, interrupts, logs, machine, versions
+from rlrf4rec.committed import command as checking
 from rlrf4rec.errors import ParamsError, RLRFError, explain
 from rlrf4rec.files import sweep
 from rlrf4rec.revisions import command as comparison
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from rlrf4rec.params import Params
 
 BEGUN = time.monotonic()
+OWN_CODES = {"compare": comparison, "check": checking}  # commands whose exit codes say more than whether it worked
 FAULT = 70  # exit code of a fault of the program, as in sysexits.h
 
 
@@ -70,12 +72,13 @@ def _parser() -> argparse.ArgumentParser:
     guess = commands.add_parser("estimate", help="time, memory and disk of the LLM's stages against what there is here")
     guess.add_argument("--recipe", help="with the changes of a recipe")
     comparison.add(commands)
+    checking.add(commands)
     return parser
 
 
 def _run(args: argparse.Namespace) -> int:
-    if args.command == "compare":
-        return comparison.run(args)
+    if args.command in OWN_CODES:
+        return OWN_CODES[args.command].run(args)
     if args.command == "rounds":
         from rlrf4rec.params.rounds import write_rounds
 
