@@ -6,9 +6,10 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from rlrf4rec.committed import findings, line, locks
+from rlrf4rec.committed import findings, line, locks, reproduced
 from rlrf4rec.committed.figures import Numbers, figures
 from rlrf4rec.errors import InputError
+from rlrf4rec.reproducing import runs
 from rlrf4rec.revisions import git
 from rlrf4rec.revisions.git import Revision
 
@@ -33,6 +34,7 @@ def everything(root: Path = Path()) -> Found:
     _docs(root, found)
     _log(root, found)
     _run(root, found)
+    _reproduced(root, found)
     return found
 
 
@@ -113,5 +115,25 @@ def _run(root: Path, found: Found) -> None:
         stages = dict.fromkeys(one.stage.partition("@")[0] for one in behind if one.pipeline == name)
         study = Path(name).parent.name
         found.said.append(("study", f"{study}, run less often, is older than code or params of {', '.join(stages)}"))
-    if line.written((root / line.README).read_text(encoding="utf-8")) != line.text(behind):
+    if line.written((root / line.README).read_text(encoding="utf-8")) != readme_line(root):
         found.faults.append(f"{line.README}: its line on the run is not true; `rlrf4rec check --write` mends it")
+
+
+def readme_line(root: Path) -> str:
+    """What the README's line has to be."""
+    content = reproduced.read(root)
+    of_it = content if content and reproduced.same(content, runs.of_folder(root)) else None
+    return line.text(locks.behind(root), of_it)
+
+
+def _reproduced(root: Path, found: Found) -> None:
+    """The last `rlrf4rec reproduce`, where it is in Git."""
+    content = reproduced.read(root)
+    if content is None:
+        found.said.append(("again", "no `rlrf4rec reproduce` of the committed run is in Git"))
+        return
+    found.faults += reproduced.faults(content)
+    if reproduced.same(content, runs.of_folder(root)):
+        found.said.append(("again", line.again(content)))
+    else:
+        found.warnings.append(f"{runs.REPRODUCED} is of an older run than that which is committed")

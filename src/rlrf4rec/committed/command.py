@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
     if not Path(locks.DEFAULT).is_file():
         raise ParamsError("no dvc.yaml in this folder; run the check where the pipeline's dvc.yaml lies")
     if args.write:
-        line.write(line.README, line.text(locks.behind(Path())))
+        line.write(line.README, check.readme_line(Path()))
     found = check.everything()
     for about, sentence in found.said:
         print(f"{about:10}{sentence}")

@@ -12,10 +12,10 @@ the whole entry. Those are counted and listed, never passed over.
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from rlrf4rec.committed.figures import Figure, Numbers, figures
+from rlrf4rec.committed.figures import Numbers, figures
 
 SOURCES = re.compile(r"^Figures: (.+?)(?=\n\s*\n|\Z)", re.MULTILINE | re.DOTALL)
 COMMIT = re.compile(r"\bcommit ([0-9a-f]{7,40})\b")
@@ -92,7 +92,7 @@ def _numbers(named: str, entry: Entry, read: Read) -> Numbers:
     return known
 
 
-def listed(missing: list[Figure]) -> str:
+def listed(missing: Sequence[object]) -> str:
     """The first of them, and how many more."""
     shown = ", ".join(str(figure) for figure in missing[:5])
     return f"{shown} and {len(missing) - 5} more" if len(missing) > 5 else shown

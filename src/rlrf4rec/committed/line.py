@@ -1,7 +1,8 @@
 """The line of the README that says whether the committed run is that of the code and params beside it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rlrf4rec.committed.locks import DEFAULT, Behind
 from rlrf4rec.errors import InputError
@@ -12,15 +13,22 @@ BEGIN, END = "<!-- run: written by `rlrf4rec check --write` -->", "<!-- /run -->
 FITS = "**Committed run:** of this code and these params."
 
 
-def text(behind: Sequence[Behind]) -> str:
-    """The line: `behind` is what the lock of the default run does not know.
+def text(behind: Sequence[Behind], reproduced: Mapping[str, Any] | None) -> str:
+    """The line. `behind`: what the locks do not know; `reproduced`: metrics/reproduced.json, where it is of this run.
 
     It names stages and no commit, so that it changes with the answer alone.
     """
     found = stages(behind)
-    if not found:
-        return FITS
-    return f"**Committed run:** older than code or params of {', '.join(f'`{name}`' for name in found)}."
+    said = f"**Committed run:** older than code or params of {', '.join(f'`{name}`' for name in found)}."
+    return f"{said if found else FITS}{f' {again(reproduced)}' if reproduced else ''}"
+
+
+def again(reproduced: Mapping[str, Any]) -> str:
+    """The last `rlrf4rec reproduce` in a sentence."""
+    counted = ", ".join(f"{count} {kind}" for kind, count in reproduced["classes"].items())
+    return (
+        f"Run again on {reproduced['date']} on {reproduced['machine']['cpu']}: {counted} (`metrics/reproduced.json`)."
+    )
 
 
 def stages(behind: Sequence[Behind]) -> list[str]:

@@ -118,6 +118,16 @@ def last_change(revision: Revision, path: str) -> str:
     return _git("log", "-1", "--format=%h", revision.commit or "HEAD", "--", path, check=False).strip() or "no commit"
 
 
+def time_of_last_change(revision: Revision, path: str) -> float:
+    """When a file was last committed up to a revision, in seconds since 1970; 0 where it never was."""
+    return float(_git("log", "-1", "--format=%ct", revision.commit or "HEAD", "--", path, check=False).strip() or 0)
+
+
+def untracked(folders: Sequence[str]) -> list[str]:
+    """Files below these that Git neither knows nor ignores."""
+    return _git("ls-files", "-z", "--others", "--exclude-standard", "--", *folders).split("\0")[:-1]
+
+
 def shallow() -> bool:
     """Whether this clone lacks the commits before some point."""
     return _git("rev-parse", "--is-shallow-repository", check=False).strip() == "true"
