@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from compared import SOURCE, call, commit, write
 
+from rlrf4rec import cost
 from rlrf4rec.committed import command, line
 from rlrf4rec.committed.figures import Numbers, figures
 from rlrf4rec.committed.findings import entries
@@ -112,7 +113,7 @@ def checked(repository):
 
 def run(*args):
     parser = argparse.ArgumentParser()
-    command.add(parser.add_subparsers())
+    command.add(parser.add_subparsers(), ("split", "evaluate"))
     return command.run(parser.parse_args(["check", *args]))
 
 
@@ -172,3 +173,20 @@ def test_a_readme_without_marks_is_an_error(checked):
     Path("README.md").write_text("# A\n")
     with pytest.raises(InputError, match=r"README.md: the marks <!-- run: .* are missing; put them on lines"):
         run()
+
+
+def test_the_page_that_the_report_shows_says_the_same_or_nothing(checked, capsys):
+    """A run writes it without the sentence; one that was written before the code changed is found."""
+    cost.PAGE.parent.mkdir()
+    cost.write_page(("evaluate",))
+    assert line.TITLE not in cost.PAGE.read_text()
+    assert run() == 0
+    Path(SOURCE).write_text("other\n")
+    assert run("--write") == 0
+    assert "<p>Committed run: older than code or params of evaluate.</p>" in cost.PAGE.read_text()
+    write()
+    line.write(line.README, line.FITS)
+    capsys.readouterr()
+    assert run() == 1
+    assert "FAULT: metrics/cost/index.html: its sentence on the run is not true" in capsys.readouterr().out
+    assert run("--write") == 0

@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     guess = commands.add_parser("estimate", help="time, memory and disk of the LLM's stages against what there is here")
     guess.add_argument("--recipe", help="with the changes of a recipe")
     comparison.add(commands)
-    checking.add(commands)
+    checking.add(commands, STAGES)
     reproducing.add(commands)
     return parser
 

@@ -1,11 +1,13 @@
 """Everything that `rlrf4rec check` looks at, in sentences."""
 
+import html
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ruamel.yaml import YAML
 
+from rlrf4rec import cost
 from rlrf4rec.committed import findings, line, locks, reproduced
 from rlrf4rec.committed.figures import Numbers, figures
 from rlrf4rec.errors import InputError
@@ -34,6 +36,7 @@ def everything(root: Path = Path()) -> Found:
     _docs(root, found)
     _log(root, found)
     _run(root, found)
+    _page(root, found)
     _reproduced(root, found)
     return found
 
@@ -117,6 +120,22 @@ def _run(root: Path, found: Found) -> None:
         found.said.append(("study", f"{study}, run less often, is older than code or params of {', '.join(stages)}"))
     if line.written((root / line.README).read_text(encoding="utf-8")) != readme_line(root):
         found.faults.append(f"{line.README}: its line on the run is not true; `rlrf4rec check --write` mends it")
+
+
+def _page(root: Path, found: Found) -> None:
+    """The page of costs, which the report shows in a frame, has no sentence on the run or the right one."""
+    path, said = root / cost.PAGE, line.plain(readme_line(root))
+    text = html.unescape(path.read_text(encoding="utf-8")) if path.exists() else ""
+    if line.TITLE in text and said not in text:
+        found.faults.append(f"{cost.PAGE}: its sentence on the run is not true; `rlrf4rec check --write` mends it")
+
+
+def write(root: Path, stages: tuple[str, ...]) -> None:
+    """Write what README and the report's page of costs say of the committed run; `stages` in the order of a run."""
+    said = readme_line(root)
+    line.write(root / line.README, said)
+    if (root / cost.PAGE).exists():
+        cost.write_page(stages, line.plain(said))
 
 
 def readme_line(root: Path) -> str:

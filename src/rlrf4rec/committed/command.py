@@ -12,20 +12,22 @@ README.md and docs against metrics files, the locks against code and params. Rea
 behind its code is a warning, on a release (a tag v*) a fault. Exit codes: 0 all is true, 1 a fault."""
 
 
-def add(commands: Any) -> None:
-    """Add `check` to the subcommands of a parser."""
+def add(commands: Any, stages: tuple[str, ...]) -> None:
+    """Add `check` to the subcommands of a parser; `stages` of the default run, in its order."""
     parser = commands.add_parser("check", help="whether the committed numbers are true", description=DESCRIPTION)
-    parser.add_argument("--write", action="store_true", help="first write README.md's line on the committed run")
+    about = "first write what README.md and the report say of the committed run"
+    parser.add_argument("--write", action="store_true", help=about)
+    parser.set_defaults(stages=stages)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print what was found; returns the exit code."""
-    from rlrf4rec.committed import check, line, locks
+    from rlrf4rec.committed import check, locks
 
     if not Path(locks.DEFAULT).is_file():
         raise ParamsError("no dvc.yaml in this folder; run the check where the pipeline's dvc.yaml lies")
     if args.write:
-        line.write(line.README, check.readme_line(Path()))
+        check.write(Path(), args.stages)
     found = check.everything()
     for about, sentence in found.said:
         print(f"{about:10}{sentence}")

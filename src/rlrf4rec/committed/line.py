@@ -10,7 +10,8 @@ from rlrf4rec.files import atomic
 
 README = Path("README.md")
 BEGIN, END = "<!-- run: written by `rlrf4rec check --write` -->", "<!-- /run -->"
-FITS = "**Committed run:** of this code and these params."
+TITLE = "Committed run:"
+FITS = f"**{TITLE}** of this code and these params."
 
 
 def text(behind: Sequence[Behind], reproduced: Mapping[str, Any] | None) -> str:
@@ -19,7 +20,7 @@ def text(behind: Sequence[Behind], reproduced: Mapping[str, Any] | None) -> str:
     It names stages and no commit, so that it changes with the answer alone.
     """
     found = stages(behind)
-    said = f"**Committed run:** older than code or params of {', '.join(f'`{name}`' for name in found)}."
+    said = f"**{TITLE}** older than code or params of {', '.join(f'`{name}`' for name in found)}."
     return f"{said if found else FITS}{f' {again(reproduced)}' if reproduced else ''}"
 
 
@@ -29,6 +30,15 @@ def again(reproduced: Mapping[str, Any]) -> str:
     return (
         f"Run again on {reproduced['date']} on {reproduced['machine']['cpu']}: {counted} (`metrics/reproduced.json`)."
     )
+
+
+def plain(line: str) -> str:
+    """The line without marks of Markdown.
+
+    >>> plain("**Committed run:** older than code or params of `pair`.")
+    'Committed run: older than code or params of pair.'
+    """
+    return line.replace("**", "").replace("`", "")
 
 
 def stages(behind: Sequence[Behind]) -> list[str]:
