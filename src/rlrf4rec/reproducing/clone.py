@@ -51,8 +51,8 @@ def finished(commit: str) -> Iterator[Path]:
 
 def _make(folder: Path, commit: str) -> None:
     """Clone the repository of the working folder; files that were downloaded are taken over, by their hash."""
-    _git("clone", "--quiet", "--shared", "--no-checkout", ".", str(folder))
-    _git("-C", str(folder), "checkout", "--quiet", "--detach", commit)
+    _git(Path(), "clone", "--quiet", "--shared", "--no-checkout", ".", str(folder))
+    _git(folder, "checkout", "--quiet", "--detach", commit)
     (folder / ".dvc").mkdir(exist_ok=True)
     (folder / ".dvc" / "config.local").write_text(CONFIG, encoding="utf-8")
     downloads = store.place() / "downloads"
@@ -60,8 +60,8 @@ def _make(folder: Path, commit: str) -> None:
         shutil.copytree(downloads, folder / ".rlrf4rec" / "downloads")
 
 
-def _git(*words: str) -> None:
-    done = subprocess.run(["git", *words], capture_output=True, text=True)
+def _git(folder: Path, *words: str) -> None:
+    done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True)
     if done.returncode:
         raise ResourceError(f"git {words[0]}: {done.stderr.strip()}")
 
@@ -71,7 +71,7 @@ def _repro(folder: Path) -> int:
     own = {name: value for name, value in os.environ.items() if name != "DVC_ROOT"}
     own["PYTHONPATH"] = str(folder / "src")  # the code of the commit, not that which is installed
     own["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{own.get('PATH', '')}"
-    with subprocess.Popen(REPRO, cwd=folder, env=own, start_new_session=True) as process:
+    with subprocess.Popen([*REPRO], cwd=folder, env=own, start_new_session=True) as process:
         interrupts.wake_on_signals()
         try:
             return process.wait()
