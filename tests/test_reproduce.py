@@ -254,6 +254,7 @@ def test_an_edited_record_is_found(run, capfd):
     run()
     level = "ndcg@5 with base"
     edits = [
+        (lambda found: found.update(commit="0" * 40), "its commit 0000000 is not in this repository"),
         (lambda found: found["classes"].update(equal=5), "its counts are not those of its numbers"),
         (lambda found: found["numbers"].pop(level), "its counts are not those of its numbers"),
         (lambda found: found["numbers"][level]["here"].update(value=0.9), "is said to be equal, but is not reproduced"),
@@ -270,6 +271,20 @@ def test_an_edited_record_is_found(run, capfd):
     Path("metrics/reproduced.json").write_text("{}")
     with pytest.raises(InputError, match="is not as `rlrf4rec reproduce` writes it"):
         check.everything()
+
+
+def test_a_shallow_clone_says_that_it_could_not_look_at_the_commit(run, capfd, monkeypatch):
+    run()
+    line.write(line.README, check.readme_line(Path()))
+    call("add", "-A")
+    call("commit", "-qm", "reproduced")
+    subprocess.run(["git", "clone", "-q", "--depth=1", f"file://{Path.cwd()}", "../shallow"], check=True)
+    monkeypatch.chdir("../shallow")
+    found = check.everything()
+    assert found.faults == []
+    assert found.warnings == [
+        "metrics/reproduced.json: its commit is not in this shallow clone, so it is not looked at"
+    ]
 
 
 def number(value, low=0.01, high=0.03):

@@ -152,6 +152,8 @@ def _reproduced(root: Path, found: Found) -> None:
         found.said.append(("again", "no `rlrf4rec reproduce` of the committed run is in Git"))
         return
     found.faults += reproduced.faults(content)
+    if git.shallow() and git.commit(content["commit"]) is None:
+        found.warnings.append(f"{runs.REPRODUCED}: its commit is not in this shallow clone, so it is not looked at")
     if reproduced.same(content, runs.of_folder(root)):
         found.said.append(("again", line.again(content)))
     else:

@@ -45,6 +45,8 @@ def faults(content: Mapping[str, Any]) -> list[str]:
     if not found and content["classes"] != {kind: kinds.count(kind) for kind in classes.CLASSES}:
         found.append(f"{REPRODUCED}: its counts are not those of its numbers; {MEND}")
     commit = git.commit(str(content["commit"]))
+    if commit is None and not git.shallow():
+        found.append(f"{REPRODUCED}: its commit {content['commit']:.7} is not in this repository; {MEND}")
     if commit and not same(content, runs.of_commit(Revision(str(content["commit"]), commit))):
         found.append(f"{REPRODUCED}: its committed numbers are not those of commit {commit:.7}; {MEND}")
     return found
