@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 
-.PHONY: setup repro report study curve bench exp quick browser test same test-faults audit
+.PHONY: setup repro report study curve bench exp quick browser test check same test-faults audit
 .NOTPARALLEL:
 # The code that runs is this copy's, whatever the shell has set for another one.
 unexport PYTHONPATH
@@ -55,6 +55,10 @@ test: setup browser
 	PATH="$(BIN):$$PATH" pytest
 	@{ git rev-parse 'HEAD^{tree}'; git status --porcelain; } 2>&1 | cmp -s - .venv/testing && [ "$$(wc -l <.venv/testing)" = 1 ] \
 	  && mv .venv/testing .venv/tested || echo "passed, but with changes that are not committed: .venv/tested is not written"
+
+# Are the committed numbers true? Reads files and Git alone; `make test` asks it too.
+check: setup
+	PATH="$(BIN):$$PATH" rlrf4rec check
 
 # For a change that must not change results: make same BASE=<revision>. Equal outputs: dvc.lock gets the new code hashes.
 same: setup

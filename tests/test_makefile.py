@@ -56,6 +56,7 @@ def called(clone, *command):
         ("exp", "bin/rlrf4rec exp smoke"),
         ("quick", "bin/rlrf4rec exp smoke"),
         ("test", "bin/pytest"),
+        ("check", "bin/rlrf4rec check"),
         ("same", "bin/python -m pipeline.same HEAD"),
         ("test-faults", "bin/pytest -m faults"),
     ],

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlrf4rec import cost, interrupts, logs, machine, versions
+from rlrf4rec.committed import command as checking
 from rlrf4rec.errors import ParamsError, RLRFError, explain
 from rlrf4rec.files import sweep
+from rlrf4rec.reproducing import command as reproducing
 from rlrf4rec.revisions import command as comparison
 from rlrf4rec.stages import STAGES, STUDY
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from rlrf4rec.params import Params
 
 BEGUN = time.monotonic()
+# Commands whose exit codes say more than whether it worked.
+OWN_CODES = {"compare": comparison, "check": checking, "reproduce": reproducing}
 FAULT = 70  # exit code of a fault of the program, as in sysexits.h
 
 
@@ -70,12 +74,14 @@ def _parser() -> argparse.ArgumentParser:
     guess = commands.add_parser("estimate", help="time, memory and disk of the LLM's stages against what there is here")
     guess.add_argument("--recipe", help="with the changes of a recipe")
     comparison.add(commands)
+    checking.add(commands, STAGES)
+    reproducing.add(commands)
     return parser
 
 
 def _run(args: argparse.Namespace) -> int:
-    if args.command == "compare":
-        return comparison.run(args)
+    if args.command in OWN_CODES:
+        return OWN_CODES[args.command].run(args)
     if args.command == "rounds":
         from rlrf4rec.params.rounds import write_rounds
 
@@ -98,7 +104,8 @@ def _run(args: argparse.Namespace) -> int:
 def _stopped(command: str, stop: interrupts.Stop) -> int:
     """Say that a signal ended the command; returns the exit code that shells give to it."""
     interrupts.ignore()
-    _last_words(f"rlrf4rec {command}: stopped; finished work is kept, `dvc repro` goes on from it")
+    kept = reproducing.STOPPED if command == "reproduce" else "finished work is kept, `dvc repro` goes on from it"
+    _last_words(f"rlrf4rec {command}: stopped; {kept}")
     return 128 + (stop.signal or signal.SIGINT)
 
 

@@ -13,6 +13,7 @@ from rlrf4rec import machine, paths
 from rlrf4rec.files import atomic, fingerprint, read_json, sha256, write_json
 
 FOLDER = paths.METRICS / "cost"
+PAGE = FOLDER / "index.html"
 MEGA = 1024 * (1024 if sys.platform == "darwin" else 1)  # the largest resident size comes in bytes there, else in kB
 
 
@@ -68,16 +69,19 @@ def identity(stage: str, entry: list[str], params: Any) -> str:
     return fingerprint([{name: str(block) for name, block in params.items()}, found])[:16]
 
 
-def write_page(stages: tuple[str, ...]) -> None:
-    """Write the costs of all stages as a page, which the report shows; a page that can't be written is told."""
+def write_page(stages: tuple[str, ...], state: str = "") -> None:
+    """Write the costs of all stages as a page, which the report shows; a page that can't be written is told.
+
+    state: what `rlrf4rec check --write` says of the committed run; a run knows nothing of it.
+    """
     from rlrf4rec.report.costs import spent_page
 
     try:
-        page = spent_page({path.stem: read_json(path) for path in sorted(FOLDER.glob("*.json"))}, stages)
-        with atomic(FOLDER / "index.html") as temporary:
+        page = spent_page({path.stem: read_json(path) for path in sorted(FOLDER.glob("*.json"))}, stages, state)
+        with atomic(PAGE) as temporary:
             temporary.write_text(page, encoding="utf-8", newline="\n")
     except Exception as error:
-        print(f"{FOLDER / 'index.html'} is not written: {error}", file=sys.stderr, flush=True)
+        print(f"{PAGE} is not written: {error}", file=sys.stderr, flush=True)
 
 
 def seconds(cpu: str, folder: Path = FOLDER) -> dict[str, float]:

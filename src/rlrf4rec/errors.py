@@ -54,6 +54,13 @@ class ResourceError(RLRFError):
     todo = "give the run what it lacks, then run `dvc repro`; it goes on from the work that is finished"
 
 
+class RunError(RLRFError):
+    """A run in a clone of its own has failed; the stage that did has said why."""
+
+    code = 7
+    todo = "mend what the stage says above; `dvc repro` in the clone goes on, or remove the clone and try again"
+
+
 def entry(table: Mapping[str, T], name: str, what: str) -> T:
     """What a table of names has under a name; ParamsError that lists all its names when it has nothing."""
     if name not in table:

@@ -36,10 +36,11 @@ SPENT = (
 )
 
 
-def spent_page(files: Mapping[str, Json], stages: Sequence[str]) -> str:
+def spent_page(files: Mapping[str, Json], stages: Sequence[str], state: str = "") -> str:
     """A page with the table of `metrics/cost`, by the files' names without ending; `stages` in the order of a run.
 
-    A page of its own, as the report is hashed and times are never the same twice.
+    A page of its own, as the report is hashed and times are never the same twice. state: a sentence on the run that
+    becomes another one when the code changes, or none.
     """
     order = {stage: place for place, stage in enumerate(stages)}
     names = sorted(files, key=lambda name: (order.get(name.split("-")[0], len(order)), name))
@@ -55,7 +56,8 @@ def spent_page(files: Mapping[str, Json], stages: Sequence[str]) -> str:
     )
     about += "Worker MB: of the largest one. GFLOP/s: of the LLM's products, and what share of products alone that is."
     table = TableBlock("Cost of each stage", SPENT, tuple(rows), words=2)
-    return page.render("RLRF4Rec: what a run cost", [Section("spent", "Time and memory", (Note(about), table))])
+    notes = (Note(state), Note(about)) if state else (Note(about),)
+    return page.render("RLRF4Rec: what a run cost", [Section("spent", "Time and memory", (*notes, table))])
 
 
 def _spent(name: str, file: Json) -> tuple[str, ...]:

@@ -118,12 +118,32 @@ def last_change(revision: Revision, path: str) -> str:
     return _git("log", "-1", "--format=%h", revision.commit or "HEAD", "--", path, check=False).strip() or "no commit"
 
 
+def time_of_last_change(revision: Revision, path: str) -> float:
+    """When a file was last committed up to a revision, in seconds since 1970; 0 where it never was."""
+    return float(_git("log", "-1", "--format=%ct", revision.commit or "HEAD", "--", path, check=False).strip() or 0)
+
+
+def untracked(folders: Sequence[str]) -> list[str]:
+    """Files below these that Git neither knows nor ignores."""
+    return _git("ls-files", "-z", "--others", "--exclude-standard", "--", *folders).split("\0")[:-1]
+
+
+def shallow() -> bool:
+    """Whether this clone lacks the commits before some point."""
+    return _git("rev-parse", "--is-shallow-repository", check=False).strip() == "true"
+
+
+def tags(of: str = "HEAD") -> list[str]:
+    """Tags of a commit."""
+    return _git("tag", "--points-at", of, check=False).split()
+
+
 def _unknown(name: str, stem: str) -> str:
     refs = _git("for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags", "refs/remotes").splitlines()
     known = [*refs, *(e.name for e in experiments()), WORKSPACE, "HEAD"]
     near = [k for k in known if k.rsplit("/", 1)[-1] == stem] or difflib.get_close_matches(stem, known, n=1)
     advice = f"did you mean {near[0]!r}? " if near else ""
-    fetch = "git fetch --unshallow" if _git("rev-parse", "--is-shallow-repository").strip() == "true" else "git fetch"
+    fetch = "git fetch --unshallow" if shallow() else "git fetch"
     return (
         f"revision {name!r}: no commit, branch, tag or experiment of this name; {advice}"
         f"`{fetch}` brings branches and tags, `dvc exp pull REMOTE NAME` experiments"

@@ -164,7 +164,7 @@ def _entry_alive(name: str, dag: Mapping[str, Any], params: dict[str, Any]) -> b
 def _inserted(value: Any, params: dict[str, Any]) -> Any:
     """`${a.b}` as DVC fills it in from params.yaml."""
     match = re.fullmatch(r"\$\{([\w.]+)\}", value) if isinstance(value, str) else None
-    return _lookup(params, match[1]) if match else value
+    return lookup(params, match[1]) if match else value
 
 
 def _libraries(content: bytes) -> dict[str, str]:
@@ -190,14 +190,15 @@ def _stale(revision: Revision, params: dict[str, Any], stages: dict[str, Stage])
     now = hashes.now(revision, sorted((p, md5) for p, md5 in small.items() if "\n" not in p))
     found = {}
     for name, stage in stages.items():
-        other = [key for key, value in stage.params.items() if _lookup(params, key) != value]
+        other = [key for key, value in stage.params.items() if lookup(params, key) != value]
         other += [path for path, md5 in known[name].items() if path in now and now[path] != md5]
         if other:
             found[name] = other
     return found
 
 
-def _lookup(params: Any, key: str) -> Any:
+def lookup(params: Any, key: str) -> Any:
+    """The value at a dotted key, None where there is none."""
     for part in key.split("."):
         params = params.get(part) if isinstance(params, dict) else None
     return params

@@ -1,0 +1,1 @@
+"""Whether the committed numbers are true: `rlrf4rec check`."""

@@ -1,0 +1,160 @@
+"""Everything that `rlrf4rec check` looks at, in sentences."""
+
+import html
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+from rlrf4rec import cost
+from rlrf4rec.committed import findings, line, locks, reproduced
+from rlrf4rec.committed.figures import Numbers, figures
+from rlrf4rec.errors import InputError
+from rlrf4rec.reproducing import runs
+from rlrf4rec.revisions import git
+from rlrf4rec.revisions.git import Revision
+
+LOG = Path("docs/findings.md")
+RELEASE = "v"  # how a tag of a release begins
+MEND = "`dvc repro` and a commit of its lock mend it"
+
+
+@dataclass
+class Found:
+    """What is well, by what was looked at; warnings; faults."""
+
+    said: list[tuple[str, str]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+
+def everything(root: Path = Path()) -> Found:
+    """Look at all of it; `root` is the top of the repository and the working folder. Nothing is fetched."""
+    found = Found()
+    _metrics(root, found)
+    _docs(root, found)
+    _log(root, found)
+    _run(root, found)
+    _page(root, found)
+    _reproduced(root, found)
+    return found
+
+
+def _metrics(root: Path, found: Found) -> None:
+    faults, known = locks.other_metrics(root), locks.written(root)
+    found.faults += faults
+    if not faults:
+        found.said.append(("metrics", f"{len(known)} files are what a run wrote; metrics/cost DVC does not hash"))
+
+
+def present(root: Path) -> Numbers:
+    """Numbers of all metrics files of the workspace, and of params.yaml."""
+    known = Numbers()
+    for path in (path for path in locks.metrics_files(root) if path.suffix == ".json"):
+        try:
+            known.add(json.loads(path.read_text(encoding="utf-8")))
+        except ValueError as error:
+            raise InputError(f"{path}: not valid JSON ({error})") from None
+    known.add(YAML(typ="safe").load((root / "params.yaml").read_text(encoding="utf-8")))
+    return known
+
+
+def _docs(root: Path, found: Found) -> None:
+    """README and docs but the log quote numbers of the workspace's own files alone."""
+    known, count = present(root), 0
+    for path in [root / line.README, *sorted((root / LOG.parent).glob("*.md"))]:
+        if path.relative_to(root) == LOG:
+            continue
+        quoted = figures(path.read_text(encoding="utf-8"))
+        missing = [figure for figure in quoted if not known.has(figure)]
+        count += len(quoted) - len(missing)
+        if missing:
+            name = path.relative_to(root)
+            found.faults.append(f"{name}: {findings.listed(missing)}: in no metrics file and no param")
+    found.said.append(("docs", f"{count} figures of README.md and docs stand in metrics files or params"))
+
+
+def _log(root: Path, found: Found) -> None:
+    """Each entry of the log of findings."""
+    entries = findings.entries((root / LOG).read_text(encoding="utf-8"), read)
+    found.faults += [f"{LOG}: {entry.title!r}: {fault}" for entry in entries for fault in entry.faults]
+    held = sum(entry.found for entry in entries)
+    found.said.append(("findings", f"{held} figures of {LOG} stand in the files that its entries name"))
+    marked = [entry for entry in entries if entry.marked]
+    if marked:
+        found.said.append(("", f"{sum(e.marked for e in marked)} more are marked `not reproducible`:"))
+    found.said += [("", f"  {entry.marked} in {entry.title!r}") for entry in marked]
+    for entry in (entry for entry in entries if entry.unread):
+        found.warnings.append(
+            f"{LOG}: {entry.title!r} is not looked at: {', '.join(entry.unread)} is not in this shallow clone; "
+            "`git fetch --unshallow` brings it"
+        )
+
+
+def read(commit: str | None, path: str) -> bytes | None:
+    """A file of a commit, or of the workspace; NoCommitError where a shallow clone lacks the commit."""
+    known = git.commit(commit) if commit else None
+    if commit and known is None:
+        if git.shallow():
+            raise findings.NoCommitError(commit)
+        return None
+    return git.read(Revision(commit or git.WORKSPACE, known), [path])[path]
+
+
+def _run(root: Path, found: Found) -> None:
+    """Locks against code and params, and what the README says of it."""
+    behind = locks.behind(root)
+    old = line.stages(behind)
+    releases = [tag for tag in git.tags() if tag.startswith(RELEASE)]
+    if old and releases:
+        first = next(one for one in behind if one.pipeline == locks.DEFAULT)
+        found.faults.append(f"dvc.lock: release {releases[0]} holds a run of other code or params: {first}; {MEND}")
+    elif old:
+        found.warnings.append(f"dvc.lock is older than code or params of {', '.join(old)}; {MEND}")
+    else:
+        found.said.append(("run", "dvc.lock is of this code and these params"))
+    for name in dict.fromkeys(one.pipeline for one in behind if one.pipeline != locks.DEFAULT):
+        stages = dict.fromkeys(one.stage.partition("@")[0] for one in behind if one.pipeline == name)
+        study = Path(name).parent.name
+        found.said.append(("study", f"{study}, run less often, is older than code or params of {', '.join(stages)}"))
+    if line.written((root / line.README).read_text(encoding="utf-8")) != readme_line(root):
+        found.faults.append(f"{line.README}: its line on the run is not true; `rlrf4rec check --write` mends it")
+
+
+def _page(root: Path, found: Found) -> None:
+    """The page of costs, which the report shows in a frame, has no sentence on the run or the right one."""
+    path, said = root / cost.PAGE, line.plain(readme_line(root))
+    text = html.unescape(path.read_text(encoding="utf-8")) if path.exists() else ""
+    if line.TITLE in text and said not in text:
+        found.faults.append(f"{cost.PAGE}: its sentence on the run is not true; `rlrf4rec check --write` mends it")
+
+
+def write(root: Path, stages: tuple[str, ...]) -> None:
+    """Write what README and the report's page of costs say of the committed run; `stages` in the order of a run."""
+    said = readme_line(root)
+    line.write(root / line.README, said)
+    if (root / cost.PAGE).exists():
+        cost.write_page(stages, line.plain(said))
+
+
+def readme_line(root: Path) -> str:
+    """What the README's line has to be."""
+    content = reproduced.read(root)
+    of_it = content if content and reproduced.same(content, runs.of_folder(root)) else None
+    return line.text(locks.behind(root), of_it)
+
+
+def _reproduced(root: Path, found: Found) -> None:
+    """The last `rlrf4rec reproduce`, where it is in Git."""
+    content = reproduced.read(root)
+    if content is None:
+        found.said.append(("again", "no `rlrf4rec reproduce` of the committed run is in Git"))
+        return
+    found.faults += reproduced.faults(content)
+    if git.shallow() and git.commit(content["commit"]) is None:
+        found.warnings.append(f"{runs.REPRODUCED}: its commit is not in this shallow clone, so it is not looked at")
+    if reproduced.same(content, runs.of_folder(root)):
+        found.said.append(("again", line.again(content)))
+    else:
+        found.warnings.append(f"{runs.REPRODUCED} is of an older run than that which is committed")

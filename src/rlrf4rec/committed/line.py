@@ -1,0 +1,64 @@
+"""The line of the README that says whether the committed run is that of the code and params beside it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rlrf4rec.committed.locks import DEFAULT, Behind
+from rlrf4rec.errors import InputError
+from rlrf4rec.files import atomic
+
+README = Path("README.md")
+BEGIN, END = "<!-- run: written by `rlrf4rec check --write` -->", "<!-- /run -->"
+TITLE = "Committed run:"
+FITS = f"**{TITLE}** of this code and these params."
+
+
+def text(behind: Sequence[Behind], reproduced: Mapping[str, Any] | None) -> str:
+    """The line. `behind`: what the locks do not know; `reproduced`: metrics/reproduced.json, where it is of this run.
+
+    It names stages and no commit, so that it changes with the answer alone.
+    """
+    found = stages(behind)
+    said = f"**{TITLE}** older than code or params of {', '.join(f'`{name}`' for name in found)}."
+    return f"{said if found else FITS}{f' {again(reproduced)}' if reproduced else ''}"
+
+
+def again(reproduced: Mapping[str, Any]) -> str:
+    """The last `rlrf4rec reproduce` in a sentence."""
+    counted = ", ".join(f"{count} {kind}" for kind, count in reproduced["classes"].items())
+    return (
+        f"Run again on {reproduced['date']} on {reproduced['machine']['cpu']}: {counted} (`metrics/reproduced.json`)."
+    )
+
+
+def plain(line: str) -> str:
+    """The line without marks of Markdown.
+
+    >>> plain("**Committed run:** older than code or params of `pair`.")
+    'Committed run: older than code or params of pair.'
+    """
+    return line.replace("**", "").replace("`", "")
+
+
+def stages(behind: Sequence[Behind]) -> list[str]:
+    """Stages of the default run that are behind, without their entries, in the order of the lock."""
+    return list(dict.fromkeys(one.stage.partition("@")[0] for one in behind if one.pipeline == DEFAULT))
+
+
+def written(readme: str) -> str:
+    """The line as it stands in a README; InputError where its marks are missing."""
+    _, begin, rest = readme.partition(BEGIN)
+    line, end, _ = rest.partition(END)
+    if not begin or not end:
+        raise InputError(f"{README}: the marks {BEGIN} and {END} are missing; put them on lines of their own")
+    return line.strip()
+
+
+def write(path: Path, line: str) -> None:
+    """Put the line between its marks."""
+    readme = path.read_text(encoding="utf-8")
+    written(readme)
+    head, _, rest = readme.partition(BEGIN)
+    with atomic(path) as temporary:
+        temporary.write_text(f"{head}{BEGIN}\n{line}\n{END}{rest.partition(END)[2]}", encoding="utf-8")

@@ -1,0 +1,88 @@
+"""What the lock files of DVC say of the code, params and metrics files that lie beside them in the workspace."""
+
+import functools
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from rlrf4rec.files import contents, dvc_hash
+from rlrf4rec.revisions.state import lookup
+
+DEFAULT = "dvc.yaml"
+PIPELINES = (DEFAULT, "studies/controls/dvc.yaml", "studies/learning_curve/dvc.yaml", "studies/bench/dvc.yaml")
+# Written by no stage, or outside of what DVC hashes: what a run cost differs from run to run.
+UNHASHED = ("metrics/cost/", "metrics/reproduced.json")
+
+
+@dataclass(frozen=True)
+class Behind:
+    """Code or a block of params that is not what a stage of a pipeline has run with."""
+
+    pipeline: str
+    stage: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.what} is not what {self.stage} of {self.pipeline} ran with"
+
+
+def locks(root: Path) -> dict[str, dict[str, Any]]:
+    """The stages in the lock of each pipeline that has been run, by the path of its dvc.yaml."""
+    found = {name: (root / name).with_suffix(".lock") for name in PIPELINES}
+    return {name: _stages(path.read_text(encoding="utf-8")) for name, path in found.items() if path.exists()}
+
+
+@functools.cache
+def _stages(text: str) -> dict[str, Any]:
+    return dict(YAML(typ="safe").load(io.StringIO(text))["stages"])
+
+
+def behind(root: Path) -> list[Behind]:
+    """Code and params that are not what a lock says they were."""
+    params = YAML(typ="safe").load((root / "params.yaml").read_text(encoding="utf-8"))
+    hashed = functools.cache(lambda path: dvc_hash(contents(root / path)))
+    found = []
+    for name, stages in locks(root).items():
+        for stage, entry in stages.items():
+            code = [dep for dep in entry.get("deps", []) if dep["path"].startswith("src/")]
+            found += [Behind(name, stage, dep["path"]) for dep in code if hashed(dep["path"]) != dep["md5"]]
+            ran = entry.get("params", {}).get("params.yaml", {})
+            found += [Behind(name, stage, f"params.yaml: {key}") for key in ran if lookup(params, key) != ran[key]]
+    return found
+
+
+def metrics_files(root: Path) -> list[Path]:
+    """All files below the folders of metrics, those that DVC does not hash too."""
+    folders = [root / "metrics", *sorted((root / "studies").glob("*/metrics"))]
+    return sorted(p for folder in folders for p in folder.rglob("*") if p.is_file() and p.name != ".gitignore")
+
+
+def written(root: Path) -> dict[str, tuple[str, str, str]]:
+    """Hash, stage and pipeline of every metrics file that a lock knows, by its path."""
+    return {
+        out["path"]: (out["md5"], stage, name)
+        for name, stages in locks(root).items()
+        for stage, entry in stages.items()
+        for out in entry.get("outs", [])
+        if "metrics/" in out["path"]
+    }
+
+
+def other_metrics(root: Path) -> list[str]:
+    """Sentences on metrics files that no lock knows, or knows with another content, or that are missing."""
+    faults, known = [], written(root)
+    for place, (expected, stage, name) in known.items():
+        if not (root / place).exists():
+            faults.append(f"{place}: missing; {stage} of {name} has written it")
+        elif (found := dvc_hash(contents(root / place))) != expected:
+            faults.append(
+                f"{place}: edited, its content is {found:.8}, but {stage} of {name} wrote {expected:.8}: "
+                f"`git checkout {place}`, or `dvc repro {stage}`"
+            )
+    for path in metrics_files(root):
+        if (place := path.relative_to(root).as_posix()) not in known and not place.startswith(UNHASHED):
+            faults.append(f"{place}: no stage of any dvc.lock has written it")
+    return faults

@@ -1,0 +1,63 @@
+"""Whether metrics/reproduced.json, which no stage writes, is what `rlrf4rec reproduce` has found of the run."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rlrf4rec.errors import InputError
+from rlrf4rec.files import read_json
+from rlrf4rec.reproducing import classes, runs
+from rlrf4rec.reproducing.headlines import Headline
+from rlrf4rec.reproducing.runs import REPRODUCED
+from rlrf4rec.revisions import git
+from rlrf4rec.revisions.git import Revision
+
+MEND = "`rlrf4rec reproduce` writes it anew, or delete it"
+
+
+def read(root: Path) -> dict[str, Any] | None:
+    """Its content, None where there is none; InputError where it is not of the form that the command writes."""
+    if not (root / REPRODUCED).exists():
+        return None
+    content = read_json(root / REPRODUCED)
+    try:
+        for row in content["numbers"].values():
+            _headline(row["committed"], row["tolerance"])
+        _ = content["classes"].items(), content["date"], content["machine"]["cpu"], content["commit"]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        message = f"{REPRODUCED} is not as `rlrf4rec reproduce` writes it ({error!r}); {MEND}"
+        raise InputError(message) from None
+    return content
+
+
+def _headline(row: Mapping[str, Any], tolerance: float) -> Headline:
+    return Headline(float(row["value"]), float(tolerance), row.get("low"), row.get("high"), row.get("claimed"))
+
+
+def faults(content: Mapping[str, Any]) -> list[str]:
+    """Sentences on what it says of itself that does not follow from its numbers, or is not in its commit."""
+    found, kinds = [], []
+    for name, row in content["numbers"].items():
+        here = _headline(row["here"], row["tolerance"]) if row["here"] else None
+        kinds.append(classes.classify(_headline(row["committed"], row["tolerance"]), here))
+        if kinds[-1] != row["class"]:
+            found.append(f"{REPRODUCED}: {name!r} is said to be {row['class']}, but is {kinds[-1]}; {MEND}")
+    if not found and content["classes"] != {kind: kinds.count(kind) for kind in classes.CLASSES}:
+        found.append(f"{REPRODUCED}: its counts are not those of its numbers; {MEND}")
+    commit = git.commit(str(content["commit"]))
+    if commit is None and not git.shallow():
+        found.append(f"{REPRODUCED}: its commit {content['commit']:.7} is not in this repository; {MEND}")
+    if commit and not same(content, runs.of_commit(Revision(str(content["commit"]), commit))):
+        found.append(f"{REPRODUCED}: its committed numbers are not those of commit {commit:.7}; {MEND}")
+    return found
+
+
+def same(content: Mapping[str, Any], run: runs.Run) -> bool:
+    """Whether these are the headline numbers of a run."""
+    said = {name: _shown(_headline(row["committed"], row["tolerance"])) for name, row in content["numbers"].items()}
+    return said == {name: _shown(one) for name, one in run.numbers.items()}
+
+
+def _shown(one: Headline) -> tuple[float | bool | None, ...]:
+    """What has to agree; files hold ten digits, so the tolerance, which is computed, is rounded."""
+    return one.value, one.low, one.high, one.claimed, round(one.tolerance, 9)

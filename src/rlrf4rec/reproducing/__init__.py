@@ -1,0 +1,1 @@
+"""Whether a commit's headline numbers come out again: `rlrf4rec reproduce`."""

@@ -1,0 +1,67 @@
+"""Metrics of a finished run: of a commit, or of a folder in which one was made."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rlrf4rec import machine, paths
+from rlrf4rec.errors import InputError
+from rlrf4rec.files import locked
+from rlrf4rec.reproducing.headlines import Headline, headlines
+from rlrf4rec.revisions import git
+from rlrf4rec.revisions.git import Revision
+
+LOCK = "dvc.lock"
+EVALUATE, SUMMARY = paths.EVALUATE.as_posix(), paths.SUMMARY.as_posix()
+REPRODUCED = paths.METRICS / "reproduced.json"  # written by no stage
+OUTPUTS = ("data/", "models/", "metrics/")
+
+
+@dataclass(frozen=True)
+class Run:
+    """Headline numbers by name; what its stages computed in, each once; hashes of outputs by path."""
+
+    numbers: dict[str, Headline]
+    arithmetic: list[str]
+    outputs: dict[str, set[str]]
+
+
+def of_commit(revision: Revision) -> Run:
+    """The committed run; InputError where a file of it is missing or broken."""
+    names = [name for name in git.files(revision, "metrics") if _of_a_stage(name)]
+    return _run(git.read(revision, [*names, LOCK]), revision.label)
+
+
+def of_folder(folder: Path) -> Run:
+    """The run whose metrics lie in a folder."""
+    names = [path for path in sorted((folder / "metrics").rglob("*")) if path.is_file()]
+    there = {path.relative_to(folder).as_posix(): path.read_bytes() for path in [*names, folder / LOCK]}
+    return _run({name: there[name] for name in there if _of_a_stage(name) or name == LOCK}, str(folder))
+
+
+def _of_a_stage(name: str) -> bool:
+    return name.endswith(".json") and not name.startswith(("metrics/cost/", REPRODUCED.as_posix()))
+
+
+def _run(files: Mapping[str, bytes | None], label: str) -> Run:
+    if missing := [name for name in (EVALUATE, SUMMARY, LOCK) if files.get(name) is None]:
+        raise InputError(f"{label}: {missing[0]} is missing, so there is no finished run to hold numbers against")
+    found: dict[str, dict[str, Any]] = {}
+    for name, content in files.items():
+        if content is not None and name != LOCK:
+            try:
+                found[name] = json.loads(content)
+            except ValueError as error:
+                raise InputError(f"{label}: {name} is not valid JSON: {error}") from None
+    lock = locked((files[LOCK] or b"").decode(errors="replace"))
+    try:
+        numbers = headlines(found[EVALUATE], found[SUMMARY])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{label}: {EVALUATE} has not the form that `evaluate` writes ({error!r})") from None
+    if not numbers:
+        raise InputError(f"{label}: {EVALUATE} holds no headline number")
+    said = {machine.said(content) for content in found.values()} - {None}
+    outputs = {path: hashes for path, hashes in lock.items() if path.startswith(OUTPUTS)}
+    return Run(numbers, sorted(word for word in said if word), outputs)
