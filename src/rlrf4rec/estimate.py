@@ -16,6 +16,7 @@ LIBRARIES = 1.5 * GB  # of memory, before any model
 WORKER = 0.6 * GB  # the same in a process that trains a re-ranker
 CONTEXT = 1.0 * GB  # of a GPU's memory, before any model
 BYTES = {"float32": 4, "bfloat16": 2}
+KEPT = {"float32": 4, "bfloat16": 3}  # the same of what DPO keeps for the way back: norms and adapters stay in float32
 STORED = 2  # bytes of a parameter in models/pretrained/llm, bfloat16
 FOUR_BIT = 0.55  # bytes of a parameter, scales of the blocks included
 ACTIVATIONS = 40  # numbers of the hidden size that a token of DPO keeps in a layer for the way back
@@ -159,7 +160,7 @@ def _dpo(p: Params, llm: LlmSize, work: Work) -> tuple[float, float, float]:
     own, new = work.tokens - work.shared, p.sample.max_tokens
     forward = 2 * llm.parameters * (own + 2 * new + work.shared / p.dpo.batch)
     row = work.shared + p.dpo.batch * (own + 2 * new)
-    kept = 1.0 * row * llm.layers * ACTIVATIONS * llm.hidden * BYTES[p.dpo.precision]
+    kept = 1.0 * row * llm.layers * ACTIVATIONS * llm.hidden * KEPT[p.dpo.precision]
     logits = 3.0 * 128 * llm.vocabulary * 4
     adapter = 4.0 * p.dpo.lora_rank * llm.layers * 14 * llm.hidden
     return forward, _weights(p, llm, p.dpo.precision) + kept + logits + 4 * adapter, adapter
