@@ -184,11 +184,11 @@ def sample_texts(sampler: Sampler, batch_users: int, what: str) -> pl.DataFrame:
 
 def _planned(sampler: Sampler, wanted: pl.DataFrame, batch_users: int) -> pl.DataFrame:
     """The batch in which a run that finds nothing in the store draws each text: prompt, sample, planned."""
-    batches = batches_of(sampler.prompts, _missing(wanted), batch_users)
-    rows = [
-        (sampler.names[r], i, sampler.name((rows, samples))) for rows, samples in batches for r in rows for i in samples
-    ]
-    return pl.DataFrame(rows, {"prompt": pl.String, "sample": pl.Int64, "planned": pl.String}, orient="row")
+    planned = []
+    for batch in batches_of(sampler.prompts, _missing(wanted), batch_users):
+        name = sampler.name(batch)
+        planned += [(sampler.names[row], sample, name) for row in batch[0] for sample in batch[1]]
+    return pl.DataFrame(planned, {"prompt": pl.String, "sample": pl.Int64, "planned": pl.String}, orient="row")
 
 
 def _tokens(sampler: Sampler, rows: list[int]) -> tuple[int, int]:
