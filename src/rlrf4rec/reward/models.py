@@ -47,6 +47,7 @@ def text_bank(llm: Tensor, template: Tensor, which: str) -> Tensor:
     return torch.cat([llm, template.expand(-1, llm.shape[1], -1)], dim=1)
 
 
+@one_thread()
 def new(
     net: str, item_features: ItemFeatures, seen: Tensor, length: int, dropout: float, width: int, seed: int
 ) -> nn.Module:
@@ -101,6 +102,7 @@ def save(path: Path, models: dict[str, nn.Module], net: str, width: int) -> None
     save_tensors(path, tensors, {"net": net, "width": str(width), "models": ",".join(models)})
 
 
+@one_thread()
 def load(path: Path, item_features: ItemFeatures, length: int) -> dict[str, nn.Module]:
     """Read the reward models of a round and a duty, frozen, by `half-seed`."""
     tensors, metadata = load_tensors(path)
