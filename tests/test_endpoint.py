@@ -259,7 +259,7 @@ def test_the_stage_writes_texts_and_answers_of_a_policy_that_is_served(server, t
     assert texts.filter(user="v", sample=0)["tokens"].to_list() == [[1, 2]]
     assert texts["stop"].to_list() == ["stop", "stop", "length", "length"]
     line = sample.run(5, sampling(), llm, client(server).endpoint, "of_v", "base", "evaluated")
-    assert "2 texts of 1 users, 0 sampled now" in line
+    assert "2 texts of 1 users, 0 sampled now, 2 kept from before; 0 redrawn" in line
     assert pl.read_parquet(paths.texts("of_v")).equals(texts.filter(user="v"))
     answers = pl.read_parquet(paths.answers("base"))
     assert answers.select("user", "sample").rows() == [("u", 0), ("u", 1), ("v", 0), ("v", 1)]

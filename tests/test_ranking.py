@@ -132,7 +132,7 @@ def test_trained_rerankers_are_taken_from_the_store(monkeypatch):
     jobs = [Job("prm", material(item_features, texts, lists), HOW, seed, OTHERS) for seed in (1, 2, 3)]
     first = train_all(jobs[:2], "test")
     trained, real = [], parallel._numpy_train
-    monkeypatch.setattr(parallel, "_numpy_train", lambda job: trained.append(job.seed) or real(job))
+    monkeypatch.setattr(parallel, "_numpy_train", lambda named: trained.append(named[1].seed) or real(named))
     again = train_all(jobs, "test")
     assert trained == [3]
     for kept, new in zip(first, again, strict=False):
@@ -147,7 +147,7 @@ def test_trained_rerankers_are_taken_from_the_store(monkeypatch):
 def test_a_kind_is_every_backbone_with_every_seed_and_a_new_backbone_trains_itself_alone(monkeypatch, tmp_path):
     item_features, texts, lists = world()
     given, trained, real = material(item_features, texts, lists), [], parallel._numpy_train
-    monkeypatch.setattr(parallel, "_numpy_train", lambda job: trained.append(job.backbone) or real(job))
+    monkeypatch.setattr(parallel, "_numpy_train", lambda named: trained.append(named[1].backbone) or real(named))
     one = retrain("x", given, ["prm"], 2, HOW, 7, "test")
     two = retrain("x", given, ["dlcm", "prm"], 2, HOW, 7, "test")
     assert trained == ["prm", "prm", "dlcm", "dlcm"]

@@ -189,7 +189,7 @@ def test_a_killed_sampling_goes_on_with_the_batches_that_are_missing(llama, monk
     monkeypatch.setattr(Sampler, "sample", real)
     again = sampler(llama(NAME), identity="killed")
     assert sample_texts(again, 1, "test").equals(whole)
-    assert again.fresh == 6
+    assert (again.fresh, again.kept, again.other_batches) == (6, 6, 0)
     assert len(drawn) == 4  # four prompts, none of them twice
 
 

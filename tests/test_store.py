@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -100,6 +101,125 @@ def test_the_command_shows_and_cleans(state, monkeypatch, capsys):
     assert cli.main() == 0
     assert "removed 1 pieces of work" in capsys.readouterr().out
     assert pieces(state) == []
+
+
+def test_a_piece_is_on_the_disk_before_it_has_its_name(state, monkeypatch):
+    seen, real = [], store.sync
+
+    def watch(path):
+        seen.append((path.is_dir(), [piece.name.endswith(".parquet") for piece in pieces(state)]))
+        real(path)
+
+    monkeypatch.setattr(store, "sync", watch)
+    put("kind", "key", 1)
+    assert seen == [(False, [False]), (True, [True])]
+
+
+def put(kind, key, number):
+    rows = store.Rows(kind, key, ["number"])
+    rows.add(table(number))
+    rows.flush()
+
+
+@pytest.mark.parametrize("gone", ["the piece", "the shelf"])
+def test_what_another_run_cleans_away_while_it_is_read_is_not_there(state, monkeypatch, gone):
+    for number in (1, 2):
+        put("rows", "key", number)
+    store.save_tensors("tensors", "key", {"x": torch.ones(1)}, {})
+    shelf, real, first = state / ".rlrf4rec" / "store", store.sha256, []
+
+    def hashed(path):
+        found = real(path)
+        first.append(path)
+        if gone == "the shelf":
+            shutil.rmtree(shelf / path.parent.parent.name)
+        elif len(first) == 1 or path.suffix == ".safetensors":
+            path.unlink()
+        return found
+
+    monkeypatch.setattr(store, "sha256", hashed)
+    found = store.Rows("rows", "key", ["number"]).load()
+    assert (found is None) if gone == "the shelf" else (found.height == 1)
+    assert store.load_tensors("tensors", "key") is None
+
+
+def test_a_shelf_that_another_run_cleans_away_while_it_is_filled_is_filled_again(state, monkeypatch):
+    real, seen = store.sync, []
+
+    def cleaned(path):
+        if not seen:
+            store.clean(0)
+        seen.append(path)
+        if path.exists():
+            real(path)
+
+    monkeypatch.setattr(store, "sync", cleaned)
+    put("kind", "key", 1)
+    assert store.Rows("kind", "key", ["number"]).load().equals(table(1))
+    assert len(seen) == 3  # the first try, then piece and shelf
+
+
+KNOWN, OTHER = "9c" * 32, "0f" * 32
+
+
+@pytest.fixture
+def kept(state, monkeypatch):
+    """A piece of work, a journal and two downloads, 10 bytes each, the downloads used last."""
+    monkeypatch.setattr(store, "GB", 1)
+    folder = state / ".rlrf4rec"
+    files = ["store/kind/key/1-x.parquet", "studies/tune_dpo-1.log", f"downloads/{KNOWN}", f"downloads/{OTHER}"]
+    for age, name in enumerate(reversed(files)):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"0123456789")
+        for path in (folder / name, (folder / name).parent):
+            os.utime(path, (time.time() - age, time.time() - age))
+    return folder
+
+
+def left():
+    return [(shelf.kind, shelf.path.name) for shelf in store.shelves()]
+
+
+def test_journals_and_downloads_are_bounded_too(kept):
+    every = [("downloads", OTHER), ("downloads", KNOWN), ("studies", "tune_dpo-1.log"), ("kind", "key")]
+    assert left() == every
+    assert store.clean(40) == (0, 0)
+    assert store.clean(39) == (1, 10)
+    assert left() == every[:3]
+    assert store.clean(20) == (1, 10)
+    assert left() == every[:2]
+    assert store.clean(0) == (2, 20)
+
+
+def test_a_download_that_no_params_name_goes_first(kept):
+    assert store.clean(40, {KNOWN}) == (1, 10)
+    assert ("downloads", OTHER) not in left()
+    assert store.clean(30, set()) == (1, 10)
+    assert [kind for kind, _ in left()] == ["studies", "kind"]
+
+
+def test_what_a_run_is_at_stays(kept):
+    with store.alone(KNOWN), store.alone("tune_dpo-1"):
+        assert store.clean(0, set()) == (2, 20)
+    assert left() == [("downloads", KNOWN), ("studies", "tune_dpo-1.log")]
+
+
+def test_gc_keeps_downloads_of_params_and_recipes(kept, tmp_path, monkeypatch, capsys):
+    root = closure.PACKAGE.parent.parent
+    text = (root / "params.yaml").read_text()
+    (tmp_path / "params.yaml").write_text(re.sub(r"sha256: 9c\w+", f"sha256: {KNOWN}", text))
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "a.yaml").write_text(f"about: x\nset:\n  fetch_dataset.sha256: {'ab' * 32}\n")
+    named = kept / "downloads" / ("ab" * 32)
+    named.write_bytes(b"0123456789")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["rlrf4rec", "store", "--gc", "--max-gb", "99"])
+    assert cli.main() == 0
+    out = capsys.readouterr().out
+    assert "removed 1 pieces of work" in out
+    assert re.search(r"downloads +2 pieces of work", out)
+    assert re.search(r"studies +1 pieces of work", out)
+    assert sorted(path.name for path in named.parent.iterdir()) == sorted([KNOWN, "ab" * 32])
 
 
 def test_digest_tells_contents_apart():

@@ -64,8 +64,12 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("entry", nargs="*", help="round, policy, backbone ... as in dvc.yaml")
     rounds = commands.add_parser("rounds", help="write the loop of T feedback rounds into params.yaml")
     rounds.add_argument("t", type=int)
-    kept = commands.add_parser("store", help="show the finished pieces of long work that killed runs go on from")
-    kept.add_argument("--gc", action="store_true", help="remove what was used longest ago, down to --max-gb")
+    kept = commands.add_parser(
+        "store", help="show what killed runs go on from: finished pieces of work, searches, downloads"
+    )
+    kept.add_argument(
+        "--gc", action="store_true", help="remove what was used longest ago, down to --max-gb, and unnamed downloads"
+    )
     kept.add_argument("--max-gb", type=float, help="default: store.max_gb of params.yaml; 0 removes everything")
     shown = commands.add_parser("show-prompt", help="print exactly what the LLM gets about a user, and what was cut")
     shown.add_argument("user")
@@ -181,13 +185,15 @@ def estimate_before(stage: str, entry: list[str], params: "Params") -> str:
 
 
 def show_store(args: argparse.Namespace) -> None:
-    """Print what lies in the store by kind, after cleaning it if that is asked."""
+    """Print what lies in the state folder by kind of work, after cleaning it if that is asked."""
     from rlrf4rec import store
-    from rlrf4rec.params import load
+    from rlrf4rec.params import load, recipes
 
     if args.gc:
-        max_gb = args.max_gb if args.max_gb is not None else load().store.max_gb
-        removed, freed = store.clean(max_gb)
+        params, given = load(), recipes.plain()
+        known = [params, *(recipes.resolve(recipes.read(name), given)[1] for name in recipes.names())]
+        named = {each.fetch_dataset.sha256 for each in known if each.fetch_dataset.sha256}
+        removed, freed = store.clean(params.store.max_gb if args.max_gb is None else args.max_gb, named)
         print(f"removed {removed} pieces of work, {freed / store.GB:.3f} GB")
     shelves = store.shelves()
     for kind in sorted({shelf.kind for shelf in shelves}):
@@ -195,7 +201,7 @@ def show_store(args: argparse.Namespace) -> None:
         last = time.strftime("%Y-%m-%d %H:%M", time.localtime(own[0].used))
         size = sum(shelf.size for shelf in own) / store.GB
         print(f"{kind:14} {len(own):5} pieces of work, {size:8.3f} GB, last used {last}")
-    print(f"{store.place() / 'store'}: {sum(shelf.size for shelf in shelves) / store.GB:.3f} GB")
+    print(f"{store.place()}: {sum(shelf.size for shelf in shelves) / store.GB:.3f} GB")
 
 
 def show_prompt(user: str) -> None:

@@ -45,9 +45,9 @@ def atomic(path: Path) -> Iterator[Path]:
     try:
         with partial(path) as temporary:
             yield temporary
-            _sync(temporary)
+            sync(temporary)
             temporary.replace(path)
-            _sync(path.parent)
+            sync(path.parent)
     except Exception as error:
         if fault := explain(error, path):
             raise fault from error
@@ -66,7 +66,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         temporary.mkdir()
         yield temporary
         for inner in [*temporary.rglob("*"), temporary]:
-            _sync(inner)
+            sync(inner)
         try:
             with suppress(FileNotFoundError):
                 path.rename(former)
@@ -74,7 +74,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         except BaseException:
             _give_back(former, path)
             raise
-        _sync(path.parent)
+        sync(path.parent)
     _remove(former)
 
 
@@ -93,7 +93,7 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Have a file, or the names in a folder, on the disk; some file systems can't do it for a folder."""
     with suppress(OSError) if path.is_dir() else nullcontext():
         number = os.open(path, os.O_RDONLY)

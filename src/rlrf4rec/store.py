@@ -3,6 +3,8 @@
 DVC deletes a stage's outputs before it runs, so what a killed stage had finished lies elsewhere: in `.rlrf4rec/`
 under the repository (`DVC_ROOT`, shared by queued and temporary runs), ignored by Git.
 
+Searches keep their journals there and downloads what has come so far; `clean` bounds all of it.
+
 A shelf holds what belongs to one piece of work; its key names everything that decides the content (model, adapter,
 settings, code). A piece on it is a file named by its rank and the SHA-256 of its content: two runs can fill a shelf
 at once, and a piece that was damaged is seen, thrown away and made again.
@@ -14,23 +16,26 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, is_dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import polars as pl
 
 from rlrf4rec import closure, machine
-from rlrf4rec.files import fingerprint, partial, sha256
+from rlrf4rec.errors import InputError
+from rlrf4rec.files import fingerprint, partial, sha256, sync
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 EVERY = 20.0  # seconds of work that a killed run may lose, apart from the batch that it was in; `store.seconds`
 GB = 10**9
+STUDIES, DOWNLOADS = "studies", "downloads"  # folders beside the store
+Read = TypeVar("Read")
 LIBRARIES = (
     "torch",
     "transformers",
@@ -69,7 +74,7 @@ class Rows:
 
     def load(self) -> pl.DataFrame | None:
         """All rows on the shelf, each once, in no particular order; None when there are none."""
-        pieces = [pl.read_parquet(path) for path in _whole(_shelf(self.kind, self.key), ".parquet")]
+        pieces = list(_pieces(_shelf(self.kind, self.key), ".parquet", pl.read_parquet))
         return pl.concat(pieces).unique(self.by, keep="first", maintain_order=True) if pieces else None
 
     def add(self, rows: pl.DataFrame) -> None:
@@ -90,8 +95,7 @@ def load_tensors(kind: str, key: str) -> "tuple[dict[str, Tensor], dict[str, str
     """Tensors and metadata of the highest rank on a shelf, or None."""
     from rlrf4rec.tables.vectors import load_tensors as load
 
-    pieces = _whole(_shelf(kind, key), ".safetensors")
-    return load(pieces[-1]) if pieces else None
+    return next(_pieces(_shelf(kind, key), ".safetensors", load), None)
 
 
 def save_tensors(kind: str, key: str, tensors: "dict[str, Tensor]", metadata: dict[str, str], rank: int = 0) -> None:
@@ -105,77 +109,121 @@ def save_tensors(kind: str, key: str, tensors: "dict[str, Tensor]", metadata: di
             path.unlink(missing_ok=True)
 
 
+def remove(kind: str, key: str) -> None:
+    """Clear a shelf whose work has become part of something larger."""
+    shutil.rmtree(_shelf(kind, key), ignore_errors=True)
+
+
 def _put(shelf: Path, suffix: str, rank: int, write: Callable[[Path], Any]) -> Path:
-    shelf.mkdir(parents=True, exist_ok=True)
-    with partial(shelf / suffix[1:]) as temporary:
-        write(temporary)
-        return temporary.replace(shelf / f"{rank:08d}-{sha256(temporary)}{suffix}")
+    """Write a piece, on the disk before it has its name; once more where another run has cleaned the shelf away."""
+    for last in (False, True):
+        shelf.mkdir(parents=True, exist_ok=True)
+        try:
+            with partial(shelf / suffix[1:]) as temporary:
+                write(temporary)
+                sync(temporary)
+                written = temporary.replace(shelf / f"{rank:08d}-{sha256(temporary)}{suffix}")
+                sync(shelf)
+                return written
+        except FileNotFoundError:
+            if last:
+                raise
+    raise AssertionError("not reached")
 
 
-def _whole(shelf: Path, suffix: str) -> list[Path]:
-    """Pieces whose content is what their name says, by rising rank; the others are thrown away."""
-    whole = []
-    for path in sorted(shelf.glob(f"[0-9]*{suffix}")):
+def _pieces(shelf: Path, suffix: str, read: Callable[[Path], Read]) -> Iterator[Read]:
+    """What is in the pieces whose content is what their name says, the highest rank first.
+
+    The others are thrown away; those that another run cleans away in the meantime are not there.
+    """
+    with suppress(FileNotFoundError):
+        os.utime(shelf)  # when it was last used
+    for path in sorted(shelf.glob(f"[0-9]*{suffix}"), reverse=True):
         try:
             if sha256(path) == path.stem.split("-")[1]:
-                whole.append(path)
-            else:
-                print(f"{path}: damaged; thrown away, its work is done again", file=sys.stderr, flush=True)
-                path.unlink(missing_ok=True)
-        except FileNotFoundError:  # cleaned up by another run
-            continue
-    if whole:
-        os.utime(shelf)  # when it was last used
-    return whole
+                yield read(path)
+                continue
+            print(f"{path}: damaged; thrown away, its work is done again", file=sys.stderr, flush=True)
+            path.unlink(missing_ok=True)
+        except (FileNotFoundError, InputError):
+            if path.exists():
+                raise
 
 
 @dataclass(frozen=True)
 class Shelf:
-    """What lies on a shelf: kind of work, bytes, number of pieces, when it was last used (seconds since 1970)."""
+    """What is kept together: kind of work, bytes, number of pieces, when it was last used (seconds since 1970).
+
+    `lock`: of the run that is at it, see `alone`; None where pieces may go at any time.
+    """
 
     path: Path
     kind: str
     size: int
     pieces: int
     used: float
+    lock: str | None = None
 
 
 def shelves() -> list[Shelf]:
-    """All shelves, the one used last first."""
+    """All shelves of the store, the journals of searches and the downloads, the one used last first."""
     found = []
-    for path in (place() / "store").glob("*/*"):
+    for path in [*place().glob("store/*/*"), *place().glob(f"{STUDIES}/*.log"), *place().glob(f"{DOWNLOADS}/*")]:
+        kind, lock = path.parent.name, path.stem if path.parent.name in (STUDIES, DOWNLOADS) else None
         try:
-            sizes = [file.stat().st_size for file in path.iterdir()]
-            found.append(Shelf(path, path.parent.name, sum(sizes), len(sizes), path.stat().st_mtime))
+            sizes = [file.stat().st_size for file in (path.iterdir() if path.is_dir() else [path])]
+            found.append(Shelf(path, kind, sum(sizes), len(sizes), path.stat().st_mtime, lock))
         except FileNotFoundError:  # cleaned up by another run
             continue
     return sorted(found, key=lambda shelf: (-shelf.used, shelf.path))
 
 
-def clean(max_gb: float) -> tuple[int, int]:
-    """Remove the shelves that were used longest ago until at most `max_gb` are left; returns their number and bytes."""
+def clean(max_gb: float, named: Collection[str] | None = None) -> tuple[int, int]:
+    """Remove the shelves that were used longest ago until at most `max_gb` are left; returns their number and bytes.
+
+    `named`: the SHA-256 that params name; downloads of any other go as well. None: they are as good as the rest. A
+    journal or a download that another run is at stays.
+    """
     kept = removed = freed = 0
     for shelf in shelves():
+        unnamed = named is not None and shelf.path.parent.name == DOWNLOADS and shelf.path.name not in named
         kept += shelf.size
-        if kept > max_gb * GB:
+        if (unnamed or kept > max_gb * GB) and _removed(shelf):
             kept -= shelf.size
-            shutil.rmtree(shelf.path, ignore_errors=True)
             removed, freed = removed + 1, freed + shelf.size
     return removed, freed
+
+
+def _removed(shelf: Shelf) -> bool:
+    """Remove a shelf; False where a run is at it."""
+    if shelf.lock is None:
+        shutil.rmtree(shelf.path, ignore_errors=True)
+        return True
+    with _lock(shelf.lock) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        shelf.path.unlink(missing_ok=True)
+        return True
 
 
 @contextmanager
 def alone(name: str) -> Iterator[None]:
     """Wait until no other process is in the same block; the system frees the lock of a process that is killed."""
-    path = folder() / "locks" / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
+    with _lock(name) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             print(f"{name}: another run is at it, waiting for its end", file=sys.stderr, flush=True)
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def _lock(name: str) -> IO[str]:
+    path = folder() / "locks" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("w")
 
 
 def digest(*values: Any) -> str:

@@ -16,9 +16,10 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedModel
 
 from rlrf4rec import store, trainers
-from rlrf4rec.alignment.checkpoint import Checkpoint, Step
 from rlrf4rec.alignment.loss import LogProbs, dpo_loss
 from rlrf4rec.alignment.packed import TokenPair, completion_log_probs, pack
+from rlrf4rec.alignment.steps import Step
+from rlrf4rec.checkpoints import STEPS, Checkpoint
 from rlrf4rec.progress import Progress
 
 LOG_PROBS = {"pair": pl.Int64, "chosen": pl.Float32, "rejected": pl.Float32}
@@ -131,18 +132,27 @@ class DpoModule(L.LightningModule):
         losses, margins = dpo_loss(policy, reference, self.settings.beta)
         return Judged(losses, margins, policy.chosen - reference.chosen, policy.rejected - reference.rejected)
 
-    def on_train_batch_start(self, *args: object) -> None:
-        """Bring the random generator to where it was, after the loader has drawn its own numbers from it."""
+    def on_train_start(self) -> None:
+        """Bring the random generators to where they were, after the loader has drawn its own numbers from it."""
         if self.checkpoint:
-            self.checkpoint.restore_generator()
+            for name, generator in self._generators().items():
+                self.checkpoint.restore_generator(name, generator)
 
     def on_train_batch_end(self, *args: object) -> None:
         """Keep a checkpoint and call `halfway` when it is time."""
         if self.checkpoint and len(self.steps) < self.total:
-            self.checkpoint.keep(self.policy, self.optimizers().optimizer, self.steps)  # type: ignore[union-attr]
+            optimizer = self.optimizers().optimizer  # type: ignore[union-attr]
+            notes = [vars(step) for step in self.steps]
+            self.checkpoint.keep(self.policy, optimizer, self._generators(), notes, len(notes))
         if self.halfway and len(self.steps) == self.total // 2:
             self.halfway()
             self.policy.train()
+
+    def _generators(self) -> dict[str, torch.Generator]:
+        """Those that dropout may draw from: of a policy on a GPU, that GPU's."""
+        device = self.policy.device
+        gpu = {"gpu": torch.cuda.default_generators[device.index or 0]} if device.type == "cuda" else {}
+        return {"torch": torch.default_generator, **gpu}
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW with linear warm-up and decay."""
@@ -219,8 +229,8 @@ def train(module: DpoModule, what: str, identity: str | None) -> list[Step]:
         kind = type(module).__name__
         begin = [p for p in module.policy.parameters() if p.requires_grad]
         key = store.digest(store.code("alignment.module"), identity, kind, begin, module.pairs, module.reference, s)
-        module.checkpoint = Checkpoint(key)
-        module.steps = module.checkpoint.steps()
+        module.checkpoint = Checkpoint(STEPS, key)
+        module.steps = [Step(**step) for step in module.checkpoint.notes() or []]
     data = PairData(len(module.pairs), s.step_pairs, s.epochs, s.seed, len(module.steps))
     module.progress = Progress(sum(len(rows) for rows in data.batches), what)
     module.policy.train()

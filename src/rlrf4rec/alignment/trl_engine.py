@@ -7,10 +7,10 @@ from datasets import Dataset
 from peft import PeftModel
 from trl import DPOConfig, DPOTrainer  # type: ignore[attr-defined]
 
-from rlrf4rec.alignment.checkpoint import Step
 from rlrf4rec.alignment.loss import LogProbs
 from rlrf4rec.alignment.module import DpoSettings
 from rlrf4rec.alignment.packed import TokenPair
+from rlrf4rec.alignment.steps import Step
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.trainers import alone
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from rlrf4rec.alignment import module
-from rlrf4rec.alignment.checkpoint import Step
 from rlrf4rec.alignment.module import DpoModule, DpoSettings
+from rlrf4rec.alignment.steps import Step
 from rlrf4rec.errors import ParamsError, entry
 from rlrf4rec.params import Dpo
 

@@ -26,9 +26,9 @@ def from_url(url: str, expected: str) -> Path:
 
     FetchError when it can't be had or its SHA-256 is not `expected`; the file is then thrown away.
     """
-    path = store.folder() / "downloads" / expected
+    path = store.folder() / store.DOWNLOADS / expected
     path.parent.mkdir(parents=True, exist_ok=True)
-    with store.alone(f"download-{expected[:16]}"):
+    with store.alone(path.stem):
         for left in reversed(range(TRIES)):
             try:
                 _continue(url, path)

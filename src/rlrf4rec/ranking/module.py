@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from rlrf4rec import trainers
+from rlrf4rec.checkpoints import Checkpoint
 from rlrf4rec.metrics.ranking import log_likelihood, ndcg, ranked_labels
 from rlrf4rec.ranking import nets
 from rlrf4rec.ranking.lists import Lists
@@ -19,13 +20,13 @@ class ListData(L.LightningDataModule):
 
     def __init__(self, rows: int, batch: int, seed: int) -> None:
         super().__init__()
-        self.rows, self.batch, self.seed = rows, batch, seed
+        self.rows, self.batch = rows, batch
+        self.shuffle = torch.Generator().manual_seed(seed)
 
     def train_dataloader(self) -> DataLoader[Tensor]:
         """Batches of row numbers."""
-        generator = torch.Generator().manual_seed(self.seed)
         rows: Dataset[Tensor] = torch.arange(self.rows)  # type: ignore[assignment]
-        return DataLoader(rows, self.batch, shuffle=True, generator=generator)
+        return DataLoader(rows, self.batch, shuffle=True, generator=self.shuffle)
 
 
 class Ranker(L.LightningModule):
@@ -34,6 +35,7 @@ class Ranker(L.LightningModule):
     `texts` [U, S, W]: with S > 1 the net meets all of a user's texts equally often and can't favour one.
     `name`: of the net in `nets.NETS`, whose loss it is trained by.
     `steps`: the learning rate falls linearly to 0 over so many steps; None keeps it constant.
+    `losses`, the mean of each epoch, and `validation`, what is measured between epochs, are kept with a checkpoint.
     """
 
     def __init__(
@@ -54,7 +56,20 @@ class Ranker(L.LightningModule):
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
         self.draw = torch.Generator().manual_seed(seed)
         self.losses: list[float] = []
+        self.validation: list[float] = []
         self.epoch_losses: list[Tensor] = []
+        self.done = 0  # steps that a killed training has made
+        self.checkpoint: Checkpoint | None = None
+        self.generators = {"torch": torch.default_generator, "draw": self.draw}
+
+    def go_on(self, checkpoint: Checkpoint, data: ListData) -> None:
+        """Begin where the checkpoint was made, and make others; at the beginning where there is none."""
+        self.checkpoint = checkpoint
+        self.generators["shuffle"] = data.shuffle
+        if notes := checkpoint.notes():
+            self.losses, self.validation = notes["losses"], notes["validation"]
+            self.done = len(self.losses) * -(-data.rows // data.batch)
+            checkpoint.restore_generator("shuffle", data.shuffle)
 
     def training_step(self, rows: Tensor) -> Tensor:
         """Loss of a batch of list rows."""
@@ -64,43 +79,65 @@ class Ranker(L.LightningModule):
         self.epoch_losses.append(loss.detach())
         return loss
 
+    def on_train_start(self) -> None:
+        """Bring the random generators to where they were; that of the loader, which has begun, is there."""
+        for name in ("torch", "draw"):
+            if self.checkpoint:
+                self.checkpoint.restore_generator(name, self.generators[name])
+
     def on_train_epoch_end(self) -> None:
-        """Keep the epoch's mean loss."""
+        """Keep the epoch's mean loss, and a checkpoint when it is time."""
         self.losses.append(float(torch.stack(self.epoch_losses).mean()))
         self.epoch_losses.clear()
+        if self.checkpoint and self.current_epoch + 1 < (self.trainer.max_epochs or 0):
+            optimizer = self.optimizers().optimizer  # type: ignore[union-attr]
+            notes = {"losses": self.losses, "validation": self.validation}
+            self.checkpoint.keep(self.net, optimizer, self.generators, notes, len(self.losses))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW."""
         optimizer = torch.optim.AdamW(self.net.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
-        steps = self.steps
-        factor = (lambda step: max(0.0, 1 - step / steps)) if steps else (lambda step: 1.0)
+        if self.checkpoint:
+            self.checkpoint.restore(self.net, optimizer)
+        steps, done = self.steps, self.done
+        factor = (lambda step: max(0.0, 1 - (done + step) / steps)) if steps else (lambda step: 1.0)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 class _EachEpoch(L.Callback):
-    def __init__(self, call: Callable[[int], bool]) -> None:
-        self.call = call
+    def __init__(self, call: Callable[[int], bool], done: int) -> None:
+        self.call, self.done = call, done
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Call with the epoch's number, the net as it is when it predicts."""
         pl_module.eval()
-        if self.call(trainer.current_epoch):
+        if self.call(self.done + trainer.current_epoch):
             trainer.should_stop = True
         pl_module.train()
 
 
 def fit(
-    ranker: Ranker, epochs: int, batch: int, seed: int, each_epoch: Callable[[int], bool] | None = None
+    ranker: Ranker,
+    epochs: int,
+    batch: int,
+    seed: int,
+    each_epoch: Callable[[int], bool] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> list[float]:
     """Train for `epochs`; `each_epoch(epoch)` is called after each and may end the training by True.
 
-    Returns the mean loss of each epoch. Trains on the CPU: the nets are small and results stay byte-equal.
+    With a `checkpoint` a killed training goes on from it. Returns the mean loss of each epoch. Trains on the CPU: the
+    nets are small and results stay byte-equal.
     """
-    callbacks: list[L.Callback] = [_EachEpoch(each_epoch)] if each_epoch else []
-    trainer = trainers.trainer(max_epochs=epochs, accelerator="cpu", callbacks=callbacks)
+    data = ListData(len(ranker.lists), batch, seed)
+    if checkpoint:
+        ranker.go_on(checkpoint, data)
+    done = len(ranker.losses)
+    callbacks: list[L.Callback] = [_EachEpoch(each_epoch, done)] if each_epoch else []
+    trainer = trainers.trainer(max_epochs=epochs - done, accelerator="cpu", callbacks=callbacks)
     ranker.train()
-    trainer.fit(ranker, datamodule=ListData(len(ranker.lists), batch, seed))
+    trainer.fit(ranker, datamodule=data)
     ranker.eval()
     return ranker.losses
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from rlrf4rec import store, workers
+from rlrf4rec.checkpoints import EPOCHS, Checkpoint
 from rlrf4rec.params import TrainRanker
 from rlrf4rec.progress import Progress
 from rlrf4rec.retraining.material import Material
@@ -63,8 +64,11 @@ class Trained:
     scores: dict[str, Tensor]
 
 
-def train(job: Job) -> Trained:
-    """Train one re-ranker to the last epoch: no early stopping, validation is only recorded."""
+def train(job: Job, key: str | None = None) -> Trained:
+    """Train one re-ranker to the last epoch: no early stopping, validation is only recorded.
+
+    `key` names it in the store, where a killed training goes on from its last checkpoint; None keeps none.
+    """
     from rlrf4rec.ranking import nets
     from rlrf4rec.ranking.module import Ranker, fit, mean_ndcg, predict
 
@@ -74,36 +78,40 @@ def train(job: Job) -> Trained:
         net = nets.build(job.backbone, m.item_features, texts[m.seen], length, s.dropout, s.shared, s.private, 0)
         steps = -(-len(m.lists) // s.batch) * s.epochs
         ranker = Ranker(net, job.backbone, m.lists, texts, s.learning_rate, s.weight_decay, job.seed, steps)
-        curve: list[float] = []
 
         def record(epoch: int) -> bool:
             """Add a point to the curve of validation; never ends the training."""
             if (s.epochs - epoch) % 2 == 0 and epoch > 0:  # every second epoch, the last one among them
                 return False
-            curve.append(mean_ndcg(net, m.validation, texts, 5))
+            ranker.validation.append(mean_ndcg(net, m.validation, texts, 5))
             return False
 
-        losses = fit(ranker, s.epochs, s.batch, job.seed, record)
+        checkpoint = Checkpoint(EPOCHS, key) if key else None
+        losses = fit(ranker, s.epochs, s.batch, job.seed, record, checkpoint)
     scores = {
         "own": predict(net, m.candidates, m.texts[m.candidates.user]),
         "permuted": predict(net, m.candidates, m.texts[job.others][m.candidates.user]),
         "validation": predict(net, m.validation, m.texts[m.validation.user]),
     }
-    return Trained({k: v.detach().clone() for k, v in net.state_dict().items()}, losses, curve, scores)
+    return Trained({k: v.detach().clone() for k, v in net.state_dict().items()}, losses, ranker.validation, scores)
 
 
 def train_all(jobs: list[Job], what: str) -> list[Trained]:
-    """Train all jobs that are not in the store, as many at once as this process has threads."""
+    """Train all jobs that are not in the store, as many at once as this process has threads.
+
+    One whose training was killed goes on from its last checkpoint there, which goes when it is trained.
+    """
     code = store.code("retraining.parallel", threads=1)
     keys = [store.digest(code, job) for job in jobs]
     done = {key: found for key in keys if (found := _load(key))}
     missing = {key: job for key, job in zip(keys, jobs, strict=True) if key not in done}
     if missing:
         progress = Progress(len(missing), what)
-        made = workers.spread(_numpy_train, list(missing.values()))
+        made = workers.spread(_numpy_train, list(missing.items()))
         for key, (weights, losses, validation, scores) in zip(missing, made, strict=True):
             done[key] = Trained(_tensors(weights), losses, validation, _tensors(scores))
             _save(key, done[key])
+            store.remove(EPOCHS, key)
             progress.advance(1, f"loss {losses[-1]:.3f}")
         progress.close()
     return [done[key] for key in keys]
@@ -131,9 +139,10 @@ def _load(key: str) -> Trained | None:
 Arrays = dict[str, np.ndarray]
 
 
-def _numpy_train(job: Job) -> tuple[Arrays, list[float], list[float], Arrays]:
+def _numpy_train(named: tuple[str, Job]) -> tuple[Arrays, list[float], list[float], Arrays]:
     """As numpy arrays, results travel by value: no shared memory that can run out."""
-    done = train(job)
+    key, job = named
+    done = train(job, key)
     arrays = [{name: tensor.numpy() for name, tensor in part.items()} for part in (done.weights, done.scores)]
     return arrays[0], done.losses, done.validation, arrays[1]
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from rlrf4rec import store, workers
+from rlrf4rec.checkpoints import EPOCHS, Checkpoint
 from rlrf4rec.errors import InputError, entry
 from rlrf4rec.progress import Progress
 from rlrf4rec.ranking import nets
@@ -61,6 +62,7 @@ def text_bank(llm: Tensor, template: Tensor, which: str) -> Tensor:
     return entry(TEXTS, which, "reward_model.texts")(llm, template)
 
 
+@one_thread()
 def new(
     net: str, item_features: ItemFeatures, seen: Tensor, length: int, dropout: float, width: int, seed: int
 ) -> nn.Module:
@@ -72,15 +74,19 @@ def new(
 def train(
     net: nn.Module, name: str, lists: Lists, texts: Tensor, h: Hyperparameters, batch: int, seed: int
 ) -> list[float]:
-    """Train one reward model, or take the trained one from the store; returns the losses by epoch."""
+    """Train one reward model, or take the trained one from the store; returns the losses by epoch.
+
+    A killed training goes on from its last checkpoint there, which goes when the model is trained.
+    """
     code = store.code("reward.models", threads=1)
     key = store.digest(code, net.state_dict(), name, lists, texts, h, batch, seed)
     if found := store.load_tensors("train_reward", key):
         net.load_state_dict(found[0])
         net.eval()
         return list(json.loads(found[1]["losses"]))
-    losses = train_anew(net, name, lists, texts, h, batch, seed)
+    losses = train_anew(net, name, lists, texts, h, batch, seed, checkpoint=Checkpoint(EPOCHS, key))
     store.save_tensors("train_reward", key, net.state_dict(), {"losses": json.dumps(losses)})
+    store.remove(EPOCHS, key)
     return losses
 
 
@@ -132,14 +138,15 @@ def train_anew(
     batch: int,
     seed: int,
     each_epoch: Callable[[int], bool] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> list[float]:
-    """Train one reward model; returns the losses by epoch. `each_epoch` may end the training, see `ranking.module.fit`.
+    """Train one reward model; returns the losses by epoch. See `ranking.module.fit` for `each_epoch` and `checkpoint`.
 
     With one thread: with two, sums of gradients come in another order from run to run.
     """
     with seeded(derive(seed, "dropout")):
         ranker = Ranker(net, name, lists, texts, h.learning_rate, h.weight_decay, derive(seed, "text"))
-        return fit(ranker, h.epochs, batch, derive(seed, "shuffle"), each_epoch)
+        return fit(ranker, h.epochs, batch, derive(seed, "shuffle"), each_epoch, checkpoint)
 
 
 def save(path: Path, models: dict[str, nn.Module], net: str, width: int) -> None:
@@ -148,6 +155,7 @@ def save(path: Path, models: dict[str, nn.Module], net: str, width: int) -> None
     save_tensors(path, tensors, {"net": net, "width": str(width), "models": ",".join(models)})
 
 
+@one_thread()
 def load(path: Path, item_features: ItemFeatures, length: int) -> dict[str, nn.Module]:
     """Read the reward models of a round and a duty, frozen, by `half-seed`."""
     tensors, metadata = load_tensors(path)

@@ -3,6 +3,10 @@
 A text depends on the policy, its prompt, the settings, the seed and its sample index: its random numbers
 come from a key of these alone. Texts are kept in the store as batches finish and are named by the same key,
 so a killed stage goes on where it was, and more samples, more users or changed prompts cost only what is new.
+
+The last bits of what the LLM computes go with the batch, in bfloat16 enough for another token now and then. So each
+text is kept with the batch that it was drawn in: those of a grown run that another batch of a fresh run would have
+drawn are counted. A run that was killed has the batches of a fresh one.
 """
 
 import hashlib
@@ -28,9 +32,10 @@ SCHEMA: dict[str, Any] = {
     "tokens": pl.List(pl.Int64),
     "redraws": pl.Int64,
     "log_prob": pl.Float64,
+    "batch": pl.String,
 }
 Batch = tuple[list[int], list[int]]  # rows of the prompts, and the sample indices that each of them gets
-Row = tuple[str, int, list[int], int, float]  # of SCHEMA
+Row = tuple[str, int, list[int], int, float, str]  # of SCHEMA
 
 
 def batches_of(prompts: list[list[int]], missing: dict[int, tuple[int, ...]], batch_users: int) -> list[Batch]:
@@ -72,7 +77,7 @@ class Sampler:
         self.prefix: SharedCache | None = None
         self.progress: Progress | None = None
         self.drawn: list[pl.DataFrame] = []
-        self.fresh = 0
+        self.fresh = self.kept = self.other_batches = 0
 
     def take(self, rows: list[Row]) -> None:
         """Keep and count what was sampled."""
@@ -106,11 +111,17 @@ class Sampler:
                 for place, text in enumerate(user):
                     if self._is_blank(texts[i][place].tokens):
                         texts[i][place], redraws[i][place] = text, attempt
+        name = self.name(batch)
         return [
-            (self.names[row], sample, texts[i][place].tokens, redraws[i][place], texts[i][place].log_prob)
+            (self.names[row], sample, texts[i][place].tokens, redraws[i][place], texts[i][place].log_prob, name)
             for i, row in enumerate(rows)
             for place, sample in enumerate(samples)
         ]
+
+    def name(self, batch: Batch) -> str:
+        """Names a batch by all that goes through the LLM at once: other prompts or samples, another name."""
+        rows, samples = batch
+        return fingerprint([self.prefix_length, [self.names[row] for row in rows], samples])[:16]
 
     def _draw(self, prompts: list[list[int]], samples: list[int], attempt: int) -> list[list[Drawn]]:
         assert self.prefix is not None
@@ -136,15 +147,17 @@ def _name(prompt: list[int]) -> str:
 def sample_texts(sampler: Sampler, batch_users: int, what: str) -> pl.DataFrame:
     """Run the sampler over all its prompts; returns row, sample, tokens, redraws, log_prob, ordered by row and sample.
 
-    Only what is not in the store is sampled; `sampler.fresh` counts it. RLRFError when an answer stays blank after
-    all redraws.
+    Only what is not in the store is sampled. Then `sampler.fresh` counts the texts that were drawn, `kept` the rows
+    that were there before, and `other_batches` the rows whose text was drawn in another batch than that of a fresh
+    run, now or before. RLRFError when an answer stays blank after all redraws.
     """
     wanted = pl.DataFrame({"row": range(len(sampler.names)), "prompt": sampler.names}).join(
         pl.DataFrame({"sample": range(sampler.n)}), how="cross"
     )
     known = sampler.shelf.load() if sampler.shelf else None
     known = pl.DataFrame(schema=SCHEMA) if known is None else known
-    missing = _missing(wanted.join(known, on=["prompt", "sample"], how="anti", maintain_order="left"))
+    lacking = wanted.join(known, on=["prompt", "sample"], how="anti", maintain_order="left")
+    sampler.kept, missing = wanted.height - lacking.height, _missing(lacking)
     pieces = [known]
     if missing:
         sampler.progress = Progress(sum(len(samples) for samples in missing.values()), what)
@@ -156,7 +169,10 @@ def sample_texts(sampler: Sampler, batch_users: int, what: str) -> pl.DataFrame:
         machine.count(operations(sampler.model, *_tokens(sampler, list(missing))))
     if sampler.shelf:
         sampler.shelf.flush()
-    texts = wanted.join(pl.concat(pieces), on=["prompt", "sample"], how="left", maintain_order="left").drop("prompt")
+    texts = wanted.join(pl.concat(pieces), on=["prompt", "sample"], how="left", maintain_order="left")
+    planned = texts.join(_planned(sampler, wanted, batch_users), on=["prompt", "sample"], maintain_order="left")
+    sampler.other_batches = int((planned["batch"] != planned["planned"]).sum())
+    texts = texts.drop("prompt", "batch")
     blank = [t["row"] for t in texts.iter_rows(named=True) if sampler._is_blank(t["tokens"])]
     if blank:
         raise RLRFError(
@@ -164,6 +180,15 @@ def sample_texts(sampler: Sampler, batch_users: int, what: str) -> pl.DataFrame:
             "look at the prompt, or raise sample.redraws or sample.temperature"
         )
     return texts
+
+
+def _planned(sampler: Sampler, wanted: pl.DataFrame, batch_users: int) -> pl.DataFrame:
+    """The batch in which a run that finds nothing in the store draws each text: prompt, sample, planned."""
+    planned = []
+    for batch in batches_of(sampler.prompts, _missing(wanted), batch_users):
+        name = sampler.name(batch)
+        planned += [(sampler.names[row], sample, name) for row in batch[0] for sample in batch[1]]
+    return pl.DataFrame(planned, {"prompt": pl.String, "sample": pl.Int64, "planned": pl.String}, orient="row")
 
 
 def _tokens(sampler: Sampler, rows: list[int]) -> tuple[int, int]:

@@ -40,7 +40,7 @@ def run(
     Pruning (by the median) starts after `startup` trials and, within a trial, after `warmup` reports.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    folder = store.folder() / "studies"
+    folder = store.folder() / store.STUDIES
     folder.mkdir(exist_ok=True)
     journal = folder / f"{name}-{key[:16]}.log"
     pruner = optuna.pruners.MedianPruner(n_startup_trials=startup, n_warmup_steps=warmup)

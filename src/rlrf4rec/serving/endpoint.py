@@ -55,6 +55,7 @@ class Client:
     sample: Sample
     seed: int
     session: requests.Session = field(init=False)
+    kept: int = field(init=False, default=0)  # texts of the last `sample_texts` that were there before
 
     def __post_init__(self) -> None:
         retry = Retry(
@@ -142,7 +143,7 @@ def cost(endpoint: Endpoint, prompt_tokens: int, texts: int, max_tokens: int) ->
 
 
 def sample_texts(client: Client, prompts: pl.DataFrame, what: str) -> tuple[pl.DataFrame, int]:
-    """N texts of each prompt, and how many of them were asked for now; the others were in the store.
+    """N texts of each prompt, and how many answers were asked for now; `client.kept` texts were in the store.
 
     prompts: table with `prompt` and `tokens`. The result has row, sample, text, stop, redraws, answer (the server's
     JSON), ordered by row and sample. ParamsError when it would cost more than `endpoint.max_cost`.
@@ -157,6 +158,7 @@ def sample_texts(client: Client, prompts: pl.DataFrame, what: str) -> tuple[pl.D
     ]
     missing = [task for task in wanted if (_name(task.prompt), task.sample, 0) not in found]
     tokens = dict(prompts.select("prompt", pl.col("tokens").list.len()).iter_rows())
+    there = set(found)
     _tell_cost(client, sum(tokens[task.prompt] for task in missing), len(missing), what)
     asked = 0
     progress = Progress(len(missing), what)
@@ -184,6 +186,7 @@ def sample_texts(client: Client, prompts: pl.DataFrame, what: str) -> tuple[pl.D
         for row, prompt in enumerate(prompts["prompt"])
         for i in range(client.sample.n)
     ]
+    client.kept = sum((row["prompt"], row["sample"], row["redraws"]) in there for row in rows)
     return pl.DataFrame(rows, schema={"row": pl.Int64, **ANSWERS}).drop("prompt"), asked
 
 

@@ -1,5 +1,7 @@
 """Stage sample: N texts per user from a policy (the LLM with the adapter of a round, or none)."""
 
+from dataclasses import dataclass
+
 import polars as pl
 
 from rlrf4rec import machine, paths, store
@@ -19,6 +21,23 @@ from rlrf4rec.tables.split import FOLD_USERS, USERS
 from rlrf4rec.tables.texts import PROMPTS, TEXTS
 
 
+@dataclass(frozen=True)
+class Reused:
+    """How many texts were asked for now (those drawn again among them), and how many were kept from before.
+
+    `other_batches`: texts that were drawn in another batch than that of a fresh run, whose last bits may differ; None
+    where a server makes the batches.
+    """
+
+    fresh: int
+    kept: int
+    other_batches: int | None
+
+    def note(self) -> str:
+        """What the closing line says of texts that a fresh run might not give."""
+        return f", {self.other_batches} drawn in other batches than a fresh run's" if self.other_batches else ""
+
+
 def run(seed: int, sample: Sample, llm: Llm, endpoint: Endpoint, name: str, policy: str, users: str) -> str:
     """Sample the texts `name` of `policy` for `users` (of `tables.split.USERS`); returns the closing line."""
     wanted = FOLD_USERS.read(paths.FOLD_USERS).filter(USERS[users]).select("user")
@@ -26,10 +45,10 @@ def run(seed: int, sample: Sample, llm: Llm, endpoint: Endpoint, name: str, poli
     own_seed = derive(seed, "sample")
     if policy in endpoint.policies:
         computed = "of the endpoint"
-        drawn, fresh = _from_endpoint(prompts, sample, llm, endpoint, name, policy, own_seed)
+        drawn, reused = _from_endpoint(prompts, sample, llm, endpoint, name, policy, own_seed)
     else:
         computed = machine.arithmetic(sample.dtype, machine.device(llm.device), threads=1)
-        drawn, fresh = _from_here(prompts, sample, llm, policy, own_seed)
+        drawn, reused = _from_here(prompts, sample, llm, policy, own_seed)
     texts = drawn.select(
         prompts["user"].gather(drawn["row"]).alias("user"),
         "sample",
@@ -54,17 +73,18 @@ def run(seed: int, sample: Sample, llm: Llm, endpoint: Endpoint, name: str, poli
         "characters_mean": texts["text"].str.len_chars().mean(),
         "stopped_share": float((texts["stop"] == "stop").mean()),  # type: ignore[arg-type]
         "distinct_share": texts["text"].n_unique() / texts.height,
+        "other_batches": reused.other_batches,
         "arithmetic": computed,
     }
     write_json(paths.metrics("sample", name), report)
     return (
-        f"wrote {paths.texts(name)}, {texts.height} texts of {prompts.height} users, "
-        f"{fresh} sampled now, the others from the store; {report['redrawn']} redrawn; {computed}"
+        f"wrote {paths.texts(name)}, {texts.height} texts of {prompts.height} users, {reused.fresh} sampled now, "
+        f"{reused.kept} kept from before{reused.note()}; {report['redrawn']} redrawn; {computed}"
     )
 
 
-def _from_here(prompts: pl.DataFrame, sample: Sample, llm: Llm, policy: str, seed: int) -> tuple[pl.DataFrame, int]:
-    """Texts sampled on this machine (row, sample, text, tokens, stop, redraws, log_prob), and how many are new."""
+def _from_here(prompts: pl.DataFrame, sample: Sample, llm: Llm, policy: str, seed: int) -> tuple[pl.DataFrame, Reused]:
+    """Texts sampled on this machine: row, sample, text, tokens, stop, redraws, log_prob."""
     where = Place.of(llm.device, llm.quantization, llm.trust_remote_code)
     tokenizer = load_tokenizer(paths.LLM, where.trusted)
     model = load_policy(paths.LLM, paths.policy(policy), DTYPES[sample.dtype], NAME, where)
@@ -92,16 +112,17 @@ def _from_here(prompts: pl.DataFrame, sample: Sample, llm: Llm, policy: str, see
     drawn = sample_texts(sampler, sample.batch_users, f"sample {policy}")
     texts = [to_text(tokenizer, own, sample.stop) for own in drawn["tokens"].to_list()]
     stops = ["stop" if own[-1] in settings.stop else "length" for own in drawn["tokens"].to_list()]
-    return drawn.with_columns(pl.Series("text", texts), pl.Series("stop", stops)), sampler.fresh
+    reused = Reused(sampler.fresh, sampler.kept, sampler.other_batches)
+    return drawn.with_columns(pl.Series("text", texts), pl.Series("stop", stops)), reused
 
 
 def _from_endpoint(
     prompts: pl.DataFrame, sample: Sample, llm: Llm, endpoint: Endpoint, name: str, policy: str, seed: int
-) -> tuple[pl.DataFrame, int]:
+) -> tuple[pl.DataFrame, Reused]:
     """The same from a server, whose answers are written beside the texts; tokens are those of the local LLM."""
     tokenizer = load_tokenizer(paths.LLM, llm.trust_remote_code is not None)
     client = Client(endpoint, endpoint.policies[policy], sample, seed)
-    drawn, fresh = ask_texts(client, prompts, f"sample {policy}")
+    drawn, asked = ask_texts(client, prompts, f"sample {policy}")
     answers = drawn.select(prompts["user"].gather(drawn["row"]).alias("user"), "sample", "answer")
     ANSWERS.write(answers, paths.answers(name))
     ending = tokenizer.encode(sample.stop[0], add_special_tokens=False)
@@ -110,4 +131,5 @@ def _from_endpoint(
         for text, stop in drawn.select("text", "stop").iter_rows()
     ]
     unknown = pl.lit(None, pl.Float64).alias("log_prob")  # a server does not tell it of the tokens as they are here
-    return drawn.with_columns(pl.Series("tokens", tokens, dtype=pl.List(pl.Int64)), unknown), fresh
+    texts = drawn.with_columns(pl.Series("tokens", tokens, dtype=pl.List(pl.Int64)), unknown)
+    return texts, Reused(asked, client.kept, None)

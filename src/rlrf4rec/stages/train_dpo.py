@@ -4,11 +4,11 @@ from contextlib import nullcontext
 
 from rlrf4rec import machine, paths, store
 from rlrf4rec.alignment import packed
-from rlrf4rec.alignment.checkpoint import Step
 from rlrf4rec.alignment.module import DpoModule
 from rlrf4rec.alignment.pairs import token_pairs
 from rlrf4rec.alignment.policy import check_settings, load_policy_for_training, new_policy, save_adapter
 from rlrf4rec.alignment.reference import reference
+from rlrf4rec.alignment.steps import Step
 from rlrf4rec.alignment.tune import DEFAULTS, settings_of, tune
 from rlrf4rec.files import fingerprint, read_json, sha256, write_csv, write_json
 from rlrf4rec.llm.models import DTYPES, Place, context, load_llm
