@@ -1,18 +1,12 @@
 """Files and names that mean harm: nothing of them is run, nothing leaves its folder, nothing unchecked is opened."""
 
-import contextlib
-import itertools
 import stat
 import subprocess
 import zipfile
-from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 
 import dataset
-import polars as pl
-import pyarrow as pa
-import pyarrow.parquet
 import pytest
 from scan import scan, unsafe_models
 
@@ -26,7 +20,6 @@ from rlrf4rec.prompting.template import Template
 from rlrf4rec.report import page
 from rlrf4rec.report.blocks import Heading, ListPlace, Note, Person, Rated, Section, ShownText, TableBlock
 from rlrf4rec.stages import fetch_dataset
-from rlrf4rec.tables.interactions import USERS
 
 ROOT = Path(__file__).parent.parent
 
@@ -294,67 +287,3 @@ def test_a_title_goes_into_prompt_and_template_as_plain_text(tmp_path, monkeypat
     assert prompt == f"Example\n\nDisliked: -\nLiked: {title} (1995)\nTaste:"
     assert template_text([{**row, "genres": title}], {}, Domain("films")) == f"likes {title.lower()} films of 1995"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["x.inter", "x.item"]
-
-
-# Tables
-
-
-def test_a_table_file_is_refused_where_polars_would_end_the_process_or_lose_its_rows(tmp_path):
-    path = tmp_path / "users.parquet"
-    USERS.write(pl.DataFrame({"user": ["u", "v"], "interactions": [1, 2]}), path)
-    good = path.read_bytes()
-    places = [place for place, byte in enumerate(good) if not chr(byte).isalnum()]  # names and the like apart
-    for place, bit in itertools.product(places, (2, 5)):
-        path.write_bytes(good[:place] + bytes([good[place] ^ 1 << bit]) + good[place + 1 :])
-        with contextlib.suppress(RLRFError):
-            assert USERS.read(path).height == 2
-
-
-def odd_list_name(path):
-    """A list whose elements have a name that is no UTF-8."""
-    frame = pl.DataFrame({"user": [["u"]], "interactions": [1]})
-    frame.write_parquet(path, statistics=False)
-    path.write_bytes(path.read_bytes().replace(b"element", b"\xff" * 7))
-
-
-def of_type(value):
-    """Writes a table whose column of users has values of another type."""
-
-    def write(path):
-        USERS_FRAME.with_columns(value.alias("user")).write_parquet(path)
-
-    return write
-
-
-def of_long_decimals(path):
-    users = pa.array([1, 2]).cast(pa.decimal256(40, 0))
-    pyarrow.parquet.write_table(pa.table({"user": users, "interactions": [1, 2]}), path)
-
-
-USERS_FRAME = pl.DataFrame({"user": ["u", "v"], "interactions": [1, 2]})
-ODD = {
-    "bytes": (of_type(pl.lit(b"x")), r"no table here has such columns: user: large_binary"),
-    "times": (of_type(pl.lit(timedelta(1))), r"no table here has such columns: user: duration\[us\]"),
-    "record": (
-        of_type(pl.struct(pl.lit(b"x").alias("a"))),
-        r"no table here has such columns: user: struct<a: large_bi",
-    ),
-    "decimals": (of_long_decimals, r"no table here has such columns: user: decimal256"),
-    "name": (odd_list_name, "not a readable Parquet file"),
-}
-
-
-@pytest.mark.parametrize("kind", ODD)
-def test_a_column_at_which_polars_panics_is_refused_before_polars_gets_it(tmp_path, capfd, kind):
-    path, (write, words) = tmp_path / "users.parquet", ODD[kind]
-    write(path)
-    with pytest.raises(RLRFError, match=words):
-        USERS.read(path)
-    assert capfd.readouterr() == ("", "")
-
-
-def test_a_frame_whose_failures_cannot_be_shown_is_refused(tmp_path):
-    frame = USERS_FRAME.with_columns(pl.lit(timedelta(1)).alias("user"))
-    with pytest.raises(RLRFError, match="can't be checked"):
-        USERS.write(frame, tmp_path / "users.parquet")
-    assert not list(tmp_path.iterdir())
