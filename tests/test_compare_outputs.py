@@ -151,7 +151,7 @@ def test_full_tables_come_from_dvc(capsys, monkeypatch):
     monkeypatch.setattr("dvc.api.open", opened)
     content = io.BytesIO()
     full_table(0.0).write_parquet(content)
-    with pytest.raises(RLRFError, match=r"workspace: data/evaluate/per_user.parquet is missing; `dvc pull data/eval"):
+    with pytest.raises(RLRFError, match=r"workspace: data/evaluate/per_user.parquet is missing; `dvc repro evaluate`"):
         compare("first", "--full")
     Path("data/evaluate").mkdir(parents=True)
     full_table(0.02).sample(fraction=1, shuffle=True, seed=1).write_parquet("data/evaluate/per_user.parquet")
@@ -169,7 +169,7 @@ def test_full_tables_come_from_dvc(capsys, monkeypatch):
         raise FileMissingError("data/evaluate")
 
     monkeypatch.setattr("dvc.api.open", missing)
-    with pytest.raises(RLRFError, match=rf"neither in DVC's cache.*git checkout {head[:7]} && dvc pull data/evaluate"):
+    with pytest.raises(RLRFError, match=rf"not in DVC's cache.*git checkout {head[:7]} && dvc pull --allow-missing"):
         compare("first", "--full")
     with pytest.raises(RLRFError, match="--full compares two revisions"):
         compare("--full", "--all-experiments")

@@ -4,6 +4,7 @@ import ast
 import importlib
 import inspect
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -29,6 +30,14 @@ NAMES = [f"{'' if dag is DAG else 'study-'}{stage}" for dag, stage in ALL]
 
 def body(dag, stage):
     return dag[stage].get("do", dag[stage])
+
+
+def outs(dag, stage):
+    """Outputs of a stage by path, with their options."""
+    found = {}
+    for out in body(dag, stage).get("outs", []):
+        found |= out if isinstance(out, dict) else {out: {}}
+    return found
 
 
 def test_stages_are_those_of_the_command_line():
@@ -118,8 +127,63 @@ def test_metrics_and_plots_are_in_git_and_keep_the_run_cache():
         for kind in ("metrics", "plots"):
             for entry in body(dag, stage).get(kind, []):
                 assert all(options["cache"] is False for options in entry.values())
-        in_git = [o for o in body(dag, stage).get("outs", []) if isinstance(o, dict)]
-        assert all(name.endswith("per_user.csv") for out in in_git for name in out)
+        in_git = [path for path, options in outs(dag, stage).items() if options.get("cache") is False]
+        assert all(path.endswith("per_user.csv") for path in in_git)
+
+
+# What a remote may hold. A new output must be put into one of the two; a pattern has * for the entry.
+HOLDS_RATINGS = {
+    "data/raw/dataset": "the data set itself",
+    "data/interactions": "its ratings, users and titles as tables",
+    "data/split/people": "histories: what each user rated, and how",
+    "data/split/lists": "lists with labels, which are ratings",
+    "data/split/test": "lists with labels",
+    "data/prompt": "prompts name the titles that a user liked and disliked",
+    "data/texts/template": "says of each user the genres and titles of the history, without an LLM between",
+    "data/pair/*": "has the prompts",
+    "data/evaluate": "examples show lists with labels",
+    "data/report": "shows the history and lists of some users",
+    "data/controls/protocol/*": "lists with labels",
+}
+HOLDS_NONE = {
+    "models/pretrained/llm": "fetched weights",
+    "models/pretrained/encoder": "fetched weights",
+    "models/policy/base": "an adapter without weights",
+    "models/policy/*": "weights of an adapter",
+    "models/train_reward/*": "weights, and numbers of the lists that they were trained on",
+    "models/train_ranker/*": "weights, scores without items, losses",
+    "models/controls/policy/*": "weights of an adapter",
+    "data/texts/items": "texts about items",
+    "data/texts/none": "the same word for everyone",
+    "data/texts/*": "texts that an LLM wrote",
+    "data/controls/texts/*": "texts that an LLM wrote",
+    "data/encode/*": "vectors of texts",
+    "data/controls/encode/*": "vectors",
+    "data/score/*": "a reward for each text",
+    "data/tune_reward": "trials of a search",
+    "data/tune_dpo": "trials of a search",
+    "data/controls/train_ranker/*": "scores without items",
+}
+
+
+def cached():
+    """Every output in DVC's cache: its pattern, whether it is pushed, and the stage that writes it."""
+    for dag, stage in ALL:
+        for path, options in outs(dag, stage).items():
+            if options.get("cache", True):
+                yield re.sub(r"\$\{\w+\}", "*", path), options.get("push", True), stage
+
+
+def test_what_holds_ratings_is_never_pushed_and_all_else_is():
+    pushed = {path: push for path, push, _ in cached()}
+    assert pushed == dict.fromkeys(HOLDS_RATINGS, False) | dict.fromkeys(HOLDS_NONE, True)
+
+
+def test_what_is_not_pushed_is_made_again_by_stages_without_kept_work():
+    again = {stage for _, push, stage in cached() if not push}
+    assert again == {"fetch_dataset", "interactions", "split", "prompt", "pair", "evaluate", "report", "protocol"}
+    for stage in again:
+        assert "store" not in (ROOT / "src" / "rlrf4rec" / "stages" / f"{stage}.py").read_text(), stage
 
 
 def test_the_loss_and_the_margins_of_every_round_are_plotted(tmp_path, monkeypatch):
@@ -178,5 +242,4 @@ def test_the_report_waits_for_no_study():
     """Its dependency on the study is the lock file, which no stage writes: `dvc repro` must not start the study."""
     deps = body(DAG, "report")["deps"]
     assert "studies/controls/dvc.lock" in deps
-    outs = {o for s in CONTROLS for o in body(CONTROLS, s).get("outs", []) if isinstance(o, str)}
-    assert not set(deps) & outs
+    assert not set(deps) & {path for stage in CONTROLS for path in outs(CONTROLS, stage)}

@@ -1,7 +1,5 @@
 """Files and names that mean harm: nothing of them is run, nothing leaves its folder, nothing unchecked is opened."""
 
-import contextlib
-import itertools
 import stat
 import subprocess
 import zipfile
@@ -9,7 +7,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import dataset
-import polars as pl
 import pytest
 from scan import scan, unsafe_models
 
@@ -23,7 +20,6 @@ from rlrf4rec.prompting.template import Template
 from rlrf4rec.report import page
 from rlrf4rec.report.blocks import Heading, ListPlace, Note, Person, Rated, Section, ShownText, TableBlock
 from rlrf4rec.stages import fetch_dataset
-from rlrf4rec.tables.interactions import USERS
 
 ROOT = Path(__file__).parent.parent
 
@@ -291,17 +287,3 @@ def test_a_title_goes_into_prompt_and_template_as_plain_text(tmp_path, monkeypat
     assert prompt == f"Example\n\nDisliked: -\nLiked: {title} (1995)\nTaste:"
     assert template_text([{**row, "genres": title}], {}, Domain("films")) == f"likes {title.lower()} films of 1995"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["x.inter", "x.item"]
-
-
-# Tables
-
-
-def test_a_table_file_is_refused_where_polars_would_end_the_process_or_lose_its_rows(tmp_path):
-    path = tmp_path / "users.parquet"
-    USERS.write(pl.DataFrame({"user": ["u", "v"], "interactions": [1, 2]}), path)
-    good = path.read_bytes()
-    places = [place for place, byte in enumerate(good) if not chr(byte).isalnum()]  # names and the like apart
-    for place, bit in itertools.product(places, (2, 5)):
-        path.write_bytes(good[:place] + bytes([good[place] ^ 1 << bit]) + good[place + 1 :])
-        with contextlib.suppress(RLRFError):
-            assert USERS.read(path).height == 2

@@ -188,3 +188,24 @@ def test_parquet_with_nested_columns_times_and_lists(tmp_path):
     wrong = {**mapped, "columns": columns(**{**names, "user": "who.name"}, year=None)}
     with pytest.raises(InputError, match=r"log.parquet: column 'who' has no part 'name' \(who.name\)"):
         tables(tmp_path, format="table", **wrong)
+
+
+def test_of_a_broken_nested_parquet_polars_gets_nothing(tmp_path, capfd):
+    """It ends the whole process on some of these, and tells a panic on the terminal at others."""
+    path = tmp_path / "log.parquet"
+    who = [{"id": number % 2, "name": None} for number in range(4)]
+    log = pl.DataFrame({"who": who, "what": [1, 2, 2, 1], "stars": [4] * 4, "at": list(range(4))})
+    log.write_parquet(path, statistics=False, compression="uncompressed")
+    pl.DataFrame({"what": [1, 2], "name": ["Tea", "Cup"]}).write_parquet(tmp_path / "items.parquet")
+    names = {"user": "who.id", "item": "what", "rating": "stars", "timestamp": "at", "title": "name"}
+    mapped = {"columns": columns(**names, year=None, genres=None)}
+    mapped |= {"format": "table", "files": files(interactions="log.parquet", items="items.parquet")}
+    good, refused = path.read_bytes(), 0
+    for place in range(150, 200):
+        path.write_bytes(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
+        try:
+            assert tables(tmp_path, 1, **mapped).counts["interactions_read"] == 4
+        except InputError as error:
+            refused += str(error).startswith(f"{path}: ")
+    assert refused > 10
+    assert capfd.readouterr().err == ""

@@ -23,6 +23,7 @@ PLUMBING = {
     "progress",
     "store",
     "tables.contract",
+    "tables.parquet",
     "trainers",
     "versions",
 }

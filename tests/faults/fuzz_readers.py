@@ -99,6 +99,19 @@ def readers(folder: Path) -> dict[str, Reader]:
         ITEMS.check(found.items, path)
         return found
 
+    def mapped(path: Path) -> Raw:
+        names = {"user": "who.id", "item": "what", "rating": "stars", "timestamp": "at", "title": "name"}
+        p = DEFAULT.model_copy(
+            update={
+                "format": "table",
+                "columns": DEFAULT.columns.model_copy(update={**names, "year": None, "genres": None}),
+                "files": DEFAULT.files.model_copy(update={"interactions": path.name, "items": "items.parquet"}),
+            }
+        )
+        return clean(read(path.parent, p), p, seed=1)
+
+    (folder / "mapped").mkdir()
+    pl.DataFrame({"what": [1, 2], "name": ["Tea", "Cup"]}).write_parquet(folder / "mapped" / "items.parquet")
     for kind, other in (("inter", "x.item"), ("item", "x.inter")):
         (folder / kind).mkdir()
         (folder / kind / other).write_bytes(ITEM if other == "x.item" else INTER)
@@ -108,6 +121,7 @@ def readers(folder: Path) -> dict[str, Reader]:
         "params": Reader((ROOT / "params.yaml").read_bytes(), at("params.yaml", params.load)),
         "interactions table": Reader(_parquet(_interactions()), at("interactions.parquet", INTERACTIONS.read)),
         "texts table": Reader(_parquet(_texts()), at("texts.parquet", TEXTS.read)),
+        "mapped table": Reader(_parquet(_nested()), at("mapped/log.parquet", mapped)),
         "tensors": Reader(
             save({"a": torch.ones(2, 3), "b": torch.zeros(4)}), at("x.safetensors", vectors.load_tensors)
         ),
@@ -128,6 +142,11 @@ def _interactions() -> pl.DataFrame:
     users = [str(i // 4) for i in range(40)]
     rows = {"user": users, "item": [str(i) for i in range(40)], "rating": [1.0 + i % 5 for i in range(40)]}
     return pl.DataFrame({**rows, "timestamp": list(range(40))})
+
+
+def _nested() -> pl.DataFrame:
+    who = [{"id": number % 2, "name": None} for number in range(4)]
+    return pl.DataFrame({"who": who, "what": [1, 2, 2, 1], "stars": [4] * 4, "at": list(range(4))})
 
 
 def _texts() -> pl.DataFrame:

@@ -15,7 +15,7 @@ from rlrf4rec.errors import RLRFError
 from .fuzz_readers import BYTES, KINDS, Edit, edited, readers
 
 pytestmark = pytest.mark.faults
-NAMES = ["inter", "item", "params", "interactions table", "texts table", "tensors", "json", "wheel"]
+NAMES = ["inter", "item", "params", "interactions table", "texts table", "mapped table", "tensors", "json", "wheel"]
 
 
 def edits(rng):
@@ -34,7 +34,8 @@ def edits(rng):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_reader_of_broken_bytes_raises_nothing_but_our_own_error(tmp_path, name):
+def test_a_reader_of_broken_bytes_raises_nothing_but_our_own_error(tmp_path, name, capfd):
+    """Nor does a library tell its panics on the terminal."""
     seconds = float(os.environ.get("FUZZ_SECONDS", "60")) / len(NAMES)
     seed = int(os.environ.get("FUZZ_SEED") or random.SystemRandom().randrange(2**32))
     reader = readers(tmp_path)[name]
@@ -52,6 +53,8 @@ def test_a_reader_of_broken_bytes_raises_nothing_but_our_own_error(tmp_path, nam
             path = tmp_path / "failing"
             path.write_bytes(content)
             pytest.fail(f"{name}, FUZZ_SEED={seed}, after {counts.total()} inputs: {error!r}; the input is in {path}")
+    told = capfd.readouterr().err
+    assert told == ""
     print(f"{name}: {counts.total()} inputs, {counts['refused']} refused, {counts['read']} read (FUZZ_SEED={seed})")
     assert counts["refused"] > counts["read"]
 

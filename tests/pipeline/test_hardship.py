@@ -33,7 +33,9 @@ def disk(clones, tmp_path):
     """A copy of the run's data on a disk of its own with about 30 kB left; the models lie elsewhere."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    run(tmp_path, "mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", str(folder))
+    mounted = run(tmp_path, "mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", str(folder), check=False)
+    if mounted.returncode:  # root of a container may not
+        pytest.skip(f"a small disk can't be mounted: {mounted.stderr.strip()}")
     whole = clones[0][0]
     for name in ("interactions", "split", "prompt", "texts", "encode"):
         shutil.copytree(whole / "data" / name, folder / "data" / name)

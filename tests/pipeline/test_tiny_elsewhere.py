@@ -10,7 +10,10 @@ import polars as pl
 import psutil
 import pytest
 
+from rlrf4rec.files import contents, dvc_hash
+
 from .conftest import LONG, environment, hashes, pieces_of, planted, ran, restore, run, set_params
+from .remotes import in_folder, on_s3
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -34,6 +37,45 @@ def test_a_second_round_leaves_the_first_alone(clones, tmp_path):
     assert list(gains) == ["round1", "round2"]
     page = (folder / "data" / "report" / "index.html").read_text()
     assert "round2" in page
+
+
+AGAIN = {"fetch_dataset", "interactions", "split", "prompt", "pair@round1", "evaluate", "report"}  # they read ratings
+
+
+@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.faults)])
+def remote(request, tmp_path):
+    if request.param == "folder":
+        yield in_folder(tmp_path / "remote")
+    else:
+        with on_s3() as found:
+            yield found
+
+
+def test_a_pushed_run_is_pulled_and_what_holds_ratings_alone_is_made_again(clones, remote, tmp_path):
+    """Equal to the byte, so that nothing after it runs. No study has run here."""
+    folder, clone = clones[0][1], tmp_path / "clone"
+    remote.join(folder)
+    run(folder, "dvc", "push")
+    run(folder, "dvc", "remote", "remove", "--local", "there")
+    stored = {name.replace("/", "").removeprefix("filesmd5") for name in remote.stored()}
+    unpushed = {path for stage, path in hashes(folder) if stage in AGAIN and path.startswith("data/")}
+    unpushed -= {"data/texts/none"}  # says nothing of anyone
+    held = {dvc_hash({"": content}) for path in unpushed for content in contents(folder / path).values()}
+    assert len(held) > 15
+    assert not held & stored
+    assert {md5 for (_, path), md5 in hashes(folder).items() if path in unpushed}.isdisjoint(stored)
+
+    run(tmp_path, "git", "clone", "-q", str(folder), str(clone))
+    remote.join(clone)
+    run(clone, "dvc", "pull", "--allow-missing")
+    assert not any((clone / path).exists() for path in unpushed)
+    lock = (clone / "dvc.lock").read_bytes()
+    assert ran(run(clone, "dvc", "repro").stdout) == AGAIN
+    assert (clone / "dvc.lock").read_bytes() == lock
+    changed = run(clone, "git", "status", "--porcelain").stdout.splitlines()
+    assert [line for line in changed if "metrics/cost/" not in line] == []
+    run(clone, "dvc", "checkout", "--allow-missing")
+    assert ran(run(clone, "dvc", "repro").stdout) == set()
 
 
 def test_a_planted_token_is_in_no_file_of_a_run_with_kills(clones):

@@ -42,7 +42,7 @@ def reading(path: Path, kind: str) -> Iterator[None]:
     """Name the file in whatever goes wrong while it is read."""
     try:
         yield
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         why = str(error).splitlines()[0]  # further lines are about options of the reader
         raise InputError(f"{path}: not {kind}: {why}") from None
     except UnicodeDecodeError as error:

@@ -5,8 +5,9 @@ from pathlib import Path
 import polars as pl
 
 from rlrf4rec.datasets.found import INTERACTIONS, ITEMS, Found, pick, reading, scan
-from rlrf4rec.errors import InputError
+from rlrf4rec.errors import InputError, explain
 from rlrf4rec.params import Interactions
+from rlrf4rec.tables import parquet
 
 
 def read(folder: Path, p: Interactions) -> Found:
@@ -28,6 +29,12 @@ def _scan(folder: Path, pattern: str, key: str, separator: str) -> tuple[pl.Lazy
     if not paths:
         raise InputError(f"{folder}: no file fits {pattern!r}; look at interactions.files.{key}")
     if paths[0].suffix == ".parquet":
+        for path in paths:
+            try:
+                parquet.check(path)
+            except Exception as error:  # readers of broken files raise anything
+                broken = InputError(f"{path}: not a readable Parquet file ({error})")
+                raise explain(error, path) or broken from None
         with reading(paths[0], "Parquet"):
             frame = pl.scan_parquet(paths, row_index_name="line", row_index_offset=1)
             frame.collect_schema()

@@ -37,7 +37,7 @@ def add(commands: Any) -> None:
         metavar="METRIC",
         help="exit with 1 when a knowledge's interval lies wholly below 0, for example ndcg@5",
     )
-    parser.add_argument("--full", action="store_true", help="all metrics, from the tables in DVC's cache or remote")
+    parser.add_argument("--full", action="store_true", help="all metrics, from the tables in DVC's cache")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON")
     form.add_argument("--md", action="store_true", help="print Markdown, for a pull request")

@@ -1,4 +1,4 @@
-"""The full per-user table of a revision (all metrics), out of DVC's cache or remote."""
+"""The full per-user table of a revision (all metrics), out of DVC's cache."""
 
 import io
 from dataclasses import replace
@@ -28,7 +28,7 @@ def with_all_metrics(state: State) -> State:
 def _read(revision: Revision) -> bytes:
     if revision.commit is None:
         if not paths.PER_USER.is_file():
-            raise InputError(f"{revision.name}: {TABLE} is missing; `dvc pull data/evaluate` or `dvc repro` brings it")
+            raise InputError(f"{revision.name}: {TABLE} is missing; `dvc repro evaluate` makes it")
         return paths.PER_USER.read_bytes()
     import dvc.api
     from dvc.exceptions import DvcException
@@ -38,9 +38,8 @@ def _read(revision: Revision) -> bytes:
             content: bytes = file.read()
     except (DvcException, OSError):
         raise InputError(
-            f"{revision.label}: {TABLE} is neither in DVC's cache nor in a remote; where it was made, run "
-            f"`dvc push data/evaluate`; here `git checkout {revision.commit:.7} && dvc pull data/evaluate` brings it "
-            "(an experiment: `dvc exp pull REMOTE NAME`)"
+            f"{revision.label}: {TABLE} is not in DVC's cache, and no remote has it; `git checkout "
+            f"{revision.commit:.7} && dvc pull --allow-missing && dvc repro evaluate` makes it again"
         ) from None
     return content
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pandera.polars as pa
 import polars as pl
-import pyarrow.parquet
 from pandera.errors import SchemaErrors
 
 from rlrf4rec.errors import InputError, explain
 from rlrf4rec.files import atomic
+from rlrf4rec.tables import parquet
 
 SHOWN = 3  # rows shown of a violated rule
 
@@ -47,7 +47,10 @@ class Table:
             self.schema.validate(frame, lazy=True)
         except SchemaErrors as error:
             raise ContractError(_explain(error, path, self.stage)) from None
-        except pl.exceptions.PanicException as error:  # of the reader of failures, at types that it can't show
+        except (
+            pl.exceptions.PolarsError,
+            pl.exceptions.PanicException,
+        ) as error:  # of the reader of failures, at types that it can't show
             types = ", ".join(f"{name} {kind}" for name, kind in frame.schema.items())
             raise ContractError(f"{path}: columns {types} can't be checked ({error}); {_advice(self.stage)}") from None
         for rule in self.rules:
@@ -63,23 +66,13 @@ class Table:
     def read(self, path: Path) -> pl.DataFrame:
         """Read Parquet and check."""
         try:
-            _check_file(path)
-            frame = pl.read_parquet(path)
+            frame = parquet.whole(path)
         except FileNotFoundError:
             raise InputError(f"{path}: missing; run `dvc repro {self.stage}` (or `dvc pull`)") from None
         except (Exception, pl.exceptions.PanicException) as error:  # readers of broken files raise anything
             broken = InputError(f"{path}: not a readable Parquet file ({error}); run `dvc repro {self.stage}`")
             raise explain(error, path) or broken from None
         return self.check(frame, path)
-
-
-def _check_file(path: Path) -> None:
-    """Raise on a broken file; Polars ends the whole process on some, and takes others for empty tables."""
-    with pyarrow.parquet.ParquetFile(path) as file:
-        rows = file.read(use_threads=False)
-        rows.validate(full=True)
-        if file.metadata.num_rows != rows.num_rows:
-            raise ValueError(f"it holds {rows.num_rows} rows, but says {file.metadata.num_rows}")
 
 
 def table(model: type[pa.DataFrameModel], stage: str, *rules: Rule) -> Table:
