@@ -12,6 +12,7 @@ import torch
 from test_dpo import PAIRS, SETTINGS
 from test_dpo import words as trl_words
 from test_estimate import params as some_params
+from test_ranking import HOW, OTHERS, material, world
 from test_sampling import PROMPTS, plain_nucleus, sampler
 from test_whole_loop import as_it_was_told, metrics, place, run_loop, write_params  # noqa: F401
 from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM
@@ -27,6 +28,7 @@ from rlrf4rec.encoding.encoder import encode_texts
 from rlrf4rec.estimate import LlmSize, Work
 from rlrf4rec.llm.models import Place, load_llm, load_policy
 from rlrf4rec.params.rounds import write_rounds
+from rlrf4rec.retraining.parallel import Job, train_all
 from rlrf4rec.sampling import nucleus
 from rlrf4rec.sampling.generate import SamplingSettings
 from rlrf4rec.sampling.sampler import Sampler, sample_texts
@@ -272,6 +274,19 @@ def test_a_gpu_holds_at_most_what_the_estimate_says_and_not_much_less(kind):
         peak = held(call)
         print(f"{stage} {kind}: {peak / 1e6:.0f} MB held, {needs[stage] / 1e6:.0f} MB estimated")
         assert needs[stage] / 6 < peak < needs[stage], stage
+
+
+@gpu
+def test_re_rankers_are_trained_in_processes_of_a_program_that_has_used_the_gpu():
+    torch.ones(1, device="cuda").sum().item()
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        jobs = [Job("prm", material(*world()), replace(HOW, epochs=2), seed, OTHERS) for seed in (3, 4)]
+        trained = train_all(jobs, "test")
+    finally:
+        torch.set_num_threads(before)
+    assert all(len(each.losses) == 2 for each in trained)
 
 
 @gpu

@@ -74,6 +74,12 @@ def train_dpo(llama, folder):
 KINDS = {work.__name__: work for work in (sample, encode, train_reward, train_ranker, train_dpo)}
 
 
+@pytest.fixture(autouse=True)
+def no_gpu(monkeypatch):
+    """Threads are a CPU's."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+
+
 @pytest.fixture
 def computed(tmp_path, monkeypatch):
     """What a kind of work gives with so many threads, and the numbers of threads that its nets have run with.

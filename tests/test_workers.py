@@ -46,6 +46,15 @@ def test_where_a_fork_is_not_safe_processes_begin_anew(monkeypatch):
     assert list(workers.spread(abs, [-3, 2, -1])) == [3, 2, 1]
 
 
+def test_a_worker_sees_no_gpu_of_its_parent(monkeypatch):
+    """One that did would ask it for its random generator, which fails in a fork."""
+    monkeypatch.setattr("torch.get_num_threads", lambda: 2)
+    monkeypatch.setattr("torch.set_num_threads", lambda number: None)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert list(workers.spread(lambda number: torch.cuda.is_available(), [1, 2, 3])) == [False] * 3
+    assert torch.cuda.is_available()
+
+
 def test_an_error_of_a_batch_ends_the_work_with_its_words(threads):
     def step(number):
         if number == 2:

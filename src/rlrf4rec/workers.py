@@ -73,7 +73,10 @@ def _as_it_is(made: Any) -> Any:
 
 
 def _start(number: int) -> None:
-    """A worker leaves Ctrl-C to its parent, and is as quiet."""
+    """A worker leaves Ctrl-C to its parent, is as quiet, and has no GPU.
+
+    CUDA does not outlive a fork: libraries that only look for a GPU, as Lightning does for its generator, would fail.
+    """
     import signal
 
     from rlrf4rec import logs
@@ -81,6 +84,7 @@ def _start(number: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     logs.quiet()
+    torch.cuda.is_available = lambda: False  # type: ignore[assignment, unused-ignore]
 
 
 @contextmanager
