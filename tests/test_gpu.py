@@ -4,6 +4,9 @@ A test of `device` runs on the CPU as well, where no other test does the same; t
 """
 
 import math
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +15,7 @@ import torch
 from test_dpo import PAIRS, SETTINGS
 from test_dpo import words as trl_words
 from test_estimate import params as some_params
-from test_ranking import HOW, OTHERS, material, world
+from test_ranking import HOW
 from test_sampling import PROMPTS, plain_nucleus, sampler
 from test_whole_loop import as_it_was_told, metrics, place, run_loop, write_params  # noqa: F401
 from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM
@@ -28,7 +31,6 @@ from rlrf4rec.encoding.encoder import encode_texts
 from rlrf4rec.estimate import LlmSize, Work
 from rlrf4rec.llm.models import Place, load_llm, load_policy
 from rlrf4rec.params.rounds import write_rounds
-from rlrf4rec.retraining.parallel import Job, train_all
 from rlrf4rec.sampling import nucleus
 from rlrf4rec.sampling.generate import SamplingSettings
 from rlrf4rec.sampling.sampler import Sampler, sample_texts
@@ -276,17 +278,24 @@ def test_a_gpu_holds_at_most_what_the_estimate_says_and_not_much_less(kind):
         assert needs[stage] / 6 < peak < needs[stage], stage
 
 
+RANKERS = """
+import torch
+from test_ranking import HOW, OTHERS, material, world
+from rlrf4rec.retraining.parallel import Job, train_all
+torch.ones(1, device="cuda").sum().item()
+torch.set_num_threads(2)
+jobs = [Job("prm", material(*world()), HOW, seed, OTHERS) for seed in (3, 4)]
+print([len(each.losses) for each in train_all(jobs, "test")])
+"""
+
+
 @gpu
 def test_re_rankers_are_trained_in_processes_of_a_program_that_has_used_the_gpu():
-    torch.ones(1, device="cuda").sum().item()
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        jobs = [Job("prm", material(*world()), replace(HOW, epochs=2), seed, OTHERS) for seed in (3, 4)]
-        trained = train_all(jobs, "test")
-    finally:
-        torch.set_num_threads(before)
-    assert all(len(each.losses) == 2 for each in trained)
+    """A program of its own: after training on the GPU, as other tests do, no process of it could train."""
+    tests = {"PYTHONPATH": f"{Path(__file__).parent}:{os.environ.get('PYTHONPATH', '')}"}
+    done = subprocess.run([sys.executable, "-c", RANKERS], env=os.environ | tests, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == f"[{HOW.epochs}, {HOW.epochs}]"
 
 
 @gpu
