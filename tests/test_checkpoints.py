@@ -83,7 +83,8 @@ def test_a_killed_reward_model_goes_on(training, monkeypatch, name, kill):
 
     def train():
         net = models.new(name, item_features, texts, LENGTH, 0.3, 16, 1)
-        return net, models.train(net, name, lists, texts, Hyperparameters(0.01, 0.1, 16, EPOCHS), 80, 5)
+        job = models.Job(net, name, lists, texts, Hyperparameters(0.01, 0.1, 16, EPOCHS), 80, 5)
+        return net, models.train_all([job], lists, "test")[0]
 
     (net, losses), (resumed, again) = trained_in_two(training, monkeypatch, train, kill)
     assert same(resumed.state_dict(), net.state_dict())

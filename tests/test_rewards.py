@@ -71,9 +71,10 @@ def test_reward_models_train_and_score_with_one_thread_whatever_there_is(threads
 
     torch.set_num_threads(threads)
     try:
-        monkeypatch.setattr(models, "fit", see)
+        monkeypatch.setattr(models, "fit", see), monkeypatch.setattr(models, "mean_ndcg", lambda *args: see()[0])
         how = models.Hyperparameters(0.1, 0.1, 4, 1)
-        assert models.train(nn.Linear(2, 2), "match", lists(), TEXTS, how, 2, 0) == [0.0]
+        job = models.Job(nn.Linear(2, 2), "match", lists(), TEXTS, how, 2, 0)
+        assert models.train_all([job], lists(), "test") == ([[0.0]], [0.0])
         monkeypatch.setattr(Dot, "forward", alone)
         run()
         assert torch.get_num_threads() == threads
@@ -292,7 +293,7 @@ def test_every_net_can_be_the_reward_model(name, tmp_path):
     h = models.Hyperparameters(learning_rate=0.01, weight_decay=0.0, width=8, epochs=1)
     net = models.new(name, item_features, texts, LENGTH, 0.0, h.width, 3)
     before = {key: value.detach().clone() for key, value in net.named_parameters()}
-    losses = models.train(net, name, of, texts, h, len(of), 3)
+    (losses,), _ = models.train_all([models.Job(net, name, of, texts, h, len(of), 3)], of, "test")
     assert len(losses) == 1
     assert np.isfinite(losses[0])
     assert [key for key, value in net.named_parameters() if torch.equal(before[key], value)] == []
@@ -322,7 +323,7 @@ def test_all_models_are_trained_as_each_would_be_alone(threads, monkeypatch):
     finally:
         torch.set_num_threads(before)
     monkeypatch.setattr("rlrf4rec.store.code", lambda *modules, **threads: f"of another time, {threads}")
-    assert losses == [models.train(*vars(job).values()) for job in apart]
+    assert losses == [models.train_all([job], of, "test")[0][0] for job in apart]
     for job, alone, ndcg in zip(together, apart, reached, strict=True):
         assert not job.net.training
         assert ndcg == mean_ndcg(alone.net, of, texts, 5)

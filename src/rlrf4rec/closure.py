@@ -8,6 +8,7 @@ PACKAGE = Path(__file__).parent
 # Plumbing that decides how outputs are named, written and reported, never what is in them; `machine` does decide on the
 # arithmetic, but by the machine, which DVC can't see: metrics files tell it.
 PLUMBING = {
+    "checkpoints",
     "cli",
     "closure",
     "cost",

@@ -237,7 +237,8 @@ def _others(p: Params, llm: LlmSize, work: Work, machine: Machine) -> Need:
     watched = 2 * (policies - 1) * min(work.users, p.watch.kl_users) * forward
     seconds = entries * machine.start + (encoded + learned) / (SMALL_SHARE * machine.cpu_flops)
     seconds += machine.seconds(watched, machine.cpu_flops)
-    return Need("others", seconds, 0.0, LIBRARIES + 4.0 * texts * work.width, 0.0)
+    workers = min(machine.cores, 2 * seeds)
+    return Need("others", seconds, 0.0, LIBRARIES + workers * WORKER + 4.0 * texts * work.width, 0.0)
 
 
 def refuse(found: list[Need], machine: Machine) -> None:

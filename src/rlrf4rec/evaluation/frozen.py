@@ -31,18 +31,17 @@ def policy_rewards(
     the models has a permutation of the users of its own.
     """
     group = rewards.groups(users, lists)
-    keys: list[dict[str, Any]] = []
-    scorings = []
+    frames = []
     for duty, of_duty in nets.items():
         for number, of_seed in enumerate(models.by_seed(dict(of_duty))):
             other = permutation(group, users.height, derive(seed, "permuted", number))
-            for policy, own in texts.items():
-                keys.append({"policy": policy, "duty": duty, "seed": number})
-                scorings += [
-                    rewards.scoring(of_seed, lists, of_policy, group, reward, seed) for of_policy in (own, own[other])
-                ]
-    done = iter(rewards.score(scorings, "evaluate"))
-    return pl.concat(_frame(key, users, own, permuted) for key, own, permuted in zip(keys, done, done, strict=True))
+            # One seed at a time: permuted texts are copies.
+            both = [each for own_texts in texts.values() for each in (own_texts, own_texts[other])]
+            scorings = [rewards.scoring(of_seed, lists, each, group, reward, seed) for each in both]
+            done = iter(rewards.score(scorings, f"evaluate {duty} {number}"))
+            for policy, own, permuted in zip(texts, done, done, strict=True):
+                frames.append(_frame({"policy": policy, "duty": duty, "seed": number}, users, own, permuted))
+    return pl.concat(frames)
 
 
 def _frame(

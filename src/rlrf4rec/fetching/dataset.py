@@ -37,10 +37,10 @@ def from_url(url: str, expected: str) -> Path:
                 if not left:
                     kept = path.stat().st_size if path.exists() else 0
                     raise FetchError(f"{url}: {error}; {kept} bytes are kept, the next run goes on from them") from None
-    found = sha256(path)
-    if found != expected:
-        path.unlink()
-        raise FetchError(f"{url}: SHA-256 is {found}, but fetch_dataset.sha256 says {expected}; it was thrown away")
+        found = sha256(path)
+        if found != expected:
+            path.unlink()
+            raise FetchError(f"{url}: SHA-256 is {found}, but fetch_dataset.sha256 says {expected}; it was thrown away")
     return path
 
 

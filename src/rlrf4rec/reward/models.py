@@ -71,25 +71,6 @@ def new(
         return nets.build(net, item_features, seen, length, dropout, *EXPERTS, width)
 
 
-def train(
-    net: nn.Module, name: str, lists: Lists, texts: Tensor, h: Hyperparameters, batch: int, seed: int
-) -> list[float]:
-    """Train one reward model, or take the trained one from the store; returns the losses by epoch.
-
-    A killed training goes on from its last checkpoint there, which goes when the model is trained.
-    """
-    code = store.code("reward.models", threads=1)
-    key = store.digest(code, net.state_dict(), name, lists, texts, h, batch, seed)
-    if found := store.load_tensors("train_reward", key):
-        net.load_state_dict(found[0])
-        net.eval()
-        return list(json.loads(found[1]["losses"]))
-    losses = train_anew(net, name, lists, texts, h, batch, seed, checkpoint=Checkpoint(EPOCHS, key))
-    store.save_tensors("train_reward", key, net.state_dict(), {"losses": json.dumps(losses)})
-    store.remove(EPOCHS, key)
-    return losses
-
-
 @dataclass(frozen=True)
 class Job:
     """A reward model to train in place: the net, its name, its lists, all users' texts, how, and the seed."""
@@ -104,13 +85,19 @@ class Job:
 
 
 def train_all(jobs: Sequence[Job], validation: Lists, what: str) -> tuple[list[list[float]], list[float]]:
-    """Train all jobs' nets, as many at once as this process has threads; each is computed with one.
+    """Train all jobs' nets, or take them from the store; as many at once as this process has threads, each with one.
 
-    Returns the losses by epoch of each, and NDCG@5 of its scores of the validation lists.
+    Returns the losses by epoch of each, and NDCG@5 of its scores of the validation lists. A killed training goes on
+    from its last checkpoint in the store, which goes when the net is trained.
     """
+    code = store.code("reward.models", threads=1)
+    keys = [
+        store.digest(code, job.net.state_dict(), job.name, job.lists, job.texts, job.h, job.batch, job.seed)
+        for job in jobs
+    ]
     losses, reached = [], []
     progress = Progress(len(jobs), what)
-    made = workers.spread(functools.partial(_train, validation), jobs)
+    made = workers.spread(functools.partial(_train, validation), list(zip(keys, jobs, strict=True)))
     for job, (own, ndcg, weights) in zip(jobs, made, strict=True):
         job.net.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
         job.net.eval()
@@ -121,9 +108,18 @@ def train_all(jobs: Sequence[Job], validation: Lists, what: str) -> tuple[list[l
     return losses, reached
 
 
-def _train(validation: Lists, job: Job) -> tuple[list[float], float, dict[str, np.ndarray]]:
+def _train(validation: Lists, work: tuple[str, Job]) -> tuple[list[float], float, dict[str, np.ndarray]]:
     """Weights as arrays, which travel by value."""
-    losses = train(job.net, job.name, job.lists, job.texts, job.h, job.batch, job.seed)
+    key, job = work
+    if found := store.load_tensors("train_reward", key):
+        job.net.load_state_dict(found[0])
+        job.net.eval()
+        losses = list(json.loads(found[1]["losses"]))
+    else:
+        resumed = Checkpoint(EPOCHS, key)
+        losses = train_anew(job.net, job.name, job.lists, job.texts, job.h, job.batch, job.seed, checkpoint=resumed)
+        store.save_tensors("train_reward", key, job.net.state_dict(), {"losses": json.dumps(losses)})
+        store.remove(EPOCHS, key)
     ndcg = mean_ndcg(job.net, validation, job.texts, 5)
     return losses, ndcg, {name: tensor.numpy() for name, tensor in job.net.state_dict().items()}
 

@@ -52,7 +52,7 @@ def _source(model: Model, temporary: Path, key: str, trusted: bool = False) -> t
 
 def _alone(path: Path, temporary: Path) -> Path:
     """The file in a folder of its own: a tokenizer's files beside it would be read too, and are in no hash of it."""
-    link = temporary / path.parent.name / path.name
+    link = temporary / path.resolve().parent.name / path.name
     link.parent.mkdir(exist_ok=True)
     link.symlink_to(path.resolve())
     return link
