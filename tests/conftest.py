@@ -16,6 +16,23 @@ torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
+def one_thread_is_left():
+    """A test that leaves another number behind makes those after it go other ways."""
+    yield
+    left = torch.get_num_threads()
+    torch.set_num_threads(1)
+    assert left == 1
+
+
+@pytest.fixture(params=[1, 2])
+def threads(request):
+    """This process has so many threads."""
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
 def state(tmp_path_factory, monkeypatch):
     """The store of a test is its own."""
     folder = tmp_path_factory.mktemp("state")

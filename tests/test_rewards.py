@@ -55,10 +55,9 @@ def test_rewards_by_hand():
     assert first.reward("ndcg").tolist() == pytest.approx([(1 + log2) / 2, log2 / 2])
 
 
-@pytest.mark.parametrize("threads", [1, 2])
 def test_reward_models_train_and_score_with_one_thread_whatever_there_is(threads, monkeypatch):
     """With two, sums of gradients come in another order from run to run, and rewards differ in their last digits."""
-    before, seen = torch.get_num_threads(), []
+    seen = []
 
     def see(*args):
         seen.append(torch.get_num_threads())
@@ -69,17 +68,14 @@ def test_reward_models_train_and_score_with_one_thread_whatever_there_is(threads
         assert torch.get_num_threads() == 1
         return self.sign * text.gather(1, lists.item)
 
-    torch.set_num_threads(threads)
-    try:
-        monkeypatch.setattr(models, "fit", see), monkeypatch.setattr(models, "mean_ndcg", lambda *args: see()[0])
-        how = models.Hyperparameters(0.1, 0.1, 4, 1)
-        job = models.Job(nn.Linear(2, 2), "match", lists(), TEXTS, how, 2, 0)
-        assert models.train_all([job], lists(), "test") == ([[0.0]], [0.0])
-        monkeypatch.setattr(Dot, "forward", alone)
-        run()
-        assert torch.get_num_threads() == threads
-    finally:
-        torch.set_num_threads(before)
+    monkeypatch.setattr(models, "fit", see)
+    monkeypatch.setattr(models, "mean_ndcg", lambda *args: see()[0])
+    how = models.Hyperparameters(0.1, 0.1, 4, 1)
+    job = models.Job(nn.Linear(2, 2), "match", lists(), TEXTS, how, 2, 0)
+    assert models.train_all([job], lists(), "test") == ([[0.0]], [0.0])
+    monkeypatch.setattr(Dot, "forward", alone)
+    run()
+    assert torch.get_num_threads() == threads
     assert set(seen) == {1}
 
 
@@ -111,10 +107,8 @@ def test_killed_scoring_goes_on_with_the_users_that_are_missing(monkeypatch):
     assert torch.equal(run()[0].smooth, whole[0].smooth)
 
 
-@pytest.mark.parametrize("threads", [1, 2])
 def test_several_scorings_at_once_give_what_each_gives_alone(threads, monkeypatch):
     """Each keeps its own users in the store: one that is there already is not scored again, nor taken for another's."""
-    monkeypatch.setattr("torch.get_num_threads", lambda: threads)
     work = [tasks(lists(), TEXTS, {0: "A", 1: "A"}, 8, 0) for _ in range(2)]
     scorers = [RewardScorer([Dot(sign)], {0: [0], 1: [0]}, lists(), k=2) for sign in (1.0, -1.0)]
     alone = [score([Scoring(scorer, own)], "test")[0] for scorer, own in zip(scorers, work, strict=True)]
@@ -305,12 +299,8 @@ def test_every_net_can_be_the_reward_model(name, tmp_path):
     assert not any(value.requires_grad for value in read.parameters())
 
 
-@pytest.mark.parametrize("threads", [1, 2])
 def test_all_models_are_trained_as_each_would_be_alone(threads, monkeypatch):
-    """The number of threads is really set: a worker that believes in more than it has would wait for them forever."""
     item_features, texts, of = world()
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
     h = models.Hyperparameters(learning_rate=0.01, weight_decay=0.0, width=8, epochs=2)
 
     def jobs():
@@ -318,10 +308,7 @@ def test_all_models_are_trained_as_each_would_be_alone(threads, monkeypatch):
         return [models.Job(net, "match", of, texts, h, len(of), seed) for seed, net in of_seed.items()]
 
     together, apart = jobs(), jobs()
-    try:
-        losses, reached = models.train_all(together, of, "test")
-    finally:
-        torch.set_num_threads(before)
+    losses, reached = models.train_all(together, of, "test")
     monkeypatch.setattr("rlrf4rec.store.code", lambda *modules, **threads: f"of another time, {threads}")
     assert losses == [models.train_all([job], of, "test")[0][0] for job in apart]
     for job, alone, ndcg in zip(together, apart, reached, strict=True):
