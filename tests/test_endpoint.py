@@ -233,7 +233,10 @@ def test_the_cost_is_told_and_too_much_is_refused_before_anything_is_asked(serve
     assert server.asked == []
     endpoint.sample_texts(client(server, price=price, max_cost=38.0), PROMPTS, "s")
     told = "s: 4 texts of m, 60 prompt tokens and at most 32 new ones, at most 38.00 by endpoint.price"
-    assert told in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert told in printed
+    assert "s: a server gives no log-probabilities of the policy, so `pair` refuses to tune on these texts" in printed
+    assert "need not keep to a seed" in printed
 
 
 def test_the_stage_writes_texts_and_answers_of_a_policy_that_is_served(server, tmp_path, monkeypatch):

@@ -1,6 +1,13 @@
 import polars as pl
+import pytest
+from good_tables import SAMPLED
 
+from rlrf4rec import paths
+from rlrf4rec.errors import ParamsError
 from rlrf4rec.pairing.pairs import make
+from rlrf4rec.params import Pair
+from rlrf4rec.stages import pair
+from rlrf4rec.tables.texts import TEXTS
 
 
 def table(rewards, texts=None):
@@ -52,3 +59,17 @@ def test_only_rewarded_users_count():
     frame = table([0.1, 0.9])
     pairs, _ = make(frame.select("user", "sample", "reward", "judged").head(0), frame.drop("reward", "judged"), 0.0, 5)
     assert pairs.is_empty()
+
+
+def test_tuning_on_texts_of_a_server_is_refused_by_the_policy_s_name_before_anything_else_is_read(
+    tmp_path, monkeypatch
+):
+    """Rewards, users and prompts of the round are not there: the texts alone decide."""
+    monkeypatch.chdir(tmp_path)
+    words = r"endpoint\.policies\.round1: round2 would be tuned on texts of 'round1'"
+    for log_probs in ([None, None], [-1.5, None]):
+        served = SAMPLED.with_columns(log_prob=pl.Series(log_probs, dtype=pl.Float64), policy=pl.lit("round1"))
+        TEXTS.write(served, paths.texts("round1_tuning"))
+        with pytest.raises(ParamsError, match=words):
+            pair.run(Pair(max_pairs=4, min_gap=0.0), "round2", "round1_tuning")
+    assert not paths.pairs("round2").exists()

@@ -15,7 +15,7 @@ from rlrf4rec.errors import ParamsError, ResourceError
 from rlrf4rec.params import load, recipes
 
 ROOT = Path(__file__).parent.parent
-NAMES = ["default", "full", "paper-amazon-books", "paper-ml1m", "single-gpu-1b", "smoke"]
+NAMES = ["default", "full", "ml-1m", "paper-amazon-books", "paper-ml1m", "single-gpu-1b", "smoke"]
 
 
 @pytest.fixture(autouse=True)
@@ -91,6 +91,15 @@ def test_a_recipe_has_its_estimate(name):
             estimate.refuse(small, notebook)
     else:
         estimate.refuse(small, notebook)
+
+
+def test_the_recipe_for_movielens_1m_takes_a_day_at_most_on_two_cores_and_differs_in_the_data_alone():
+    recipe, p = recipes.read("ml-1m"), machine.resolve(resolved("ml-1m")[1])
+    slow = estimate.Machine(2, 1e11, 1e11, 16e9, 20e9, per_number=5e-11)
+    found = estimate.needs(p, estimate.LlmSize(**recipe.model), estimate.Work(**recipe.work, fetched=False), slow)
+    estimate.refuse(found, slow)
+    assert 3600 < sum(need.seconds for need in found) < 86_400
+    assert {key.split(".")[0] for key in recipe.changes} == {"fetch_dataset", "interactions"}
 
 
 def test_the_recipe_for_a_gpu_of_16_gb_fits_one():

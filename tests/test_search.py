@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import optuna
 import pytest
 
@@ -24,6 +27,58 @@ def test_equal_name_and_seed_give_equal_trials(tmp_path, monkeypatch):
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "elsewhere"))
     (tmp_path / "elsewhere").mkdir()
     assert study.rows(study.run("a", "key1", objective, 6, 5, 3, 0)) == study.rows(first)
+
+
+TWO = """
+import pathlib, sys, time
+from rlrf4rec.search import study
+state, own = pathlib.Path(sys.argv[1]), sys.argv[2]
+
+def objective(trial):
+    deadline = time.monotonic() + 60
+    while len(list(state.glob("began-*"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    with (state / "done").open("a") as file:
+        file.write(f"{trial.number}\\n")
+    return -((trial.suggest_float("x", -1.0, 1.0) - 0.3) ** 2)
+
+(state / f"began-{own}").touch()
+print(study.rows(study.run("a", "key1", objective, 6, 5, 3, 0)))
+"""
+
+
+def test_two_experiments_that_search_the_same_at_once_share_the_trials_of_one(tmp_path, monkeypatch):
+    """The second waits: sampler seeds go by the number of finished trials, so in turns both would draw each point."""
+    alone = study.rows(study.run("a", "key1", objective, 6, 5, 3, 0))
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    command = [sys.executable, "-c", TWO, str(tmp_path)]
+    both = [subprocess.Popen([*command, own], stdout=subprocess.PIPE, text=True) for own in "ab"]
+    said = [process.communicate(timeout=120)[0].splitlines()[-1] for process in both]
+    assert said == [repr(alone)] * 2
+    assert (tmp_path / "done").read_text().split() == list("012345")
+
+
+def test_a_journal_that_was_cut_anywhere_goes_on_with_what_is_whole(state):
+    """A kill or a full disk ends it in the middle of a line; what was told by whole lines is not done again."""
+    whole = study.rows(study.run("a", "key1", objective, 3, 5, 3, 0))
+    (journal,) = (state / ".rlrf4rec" / "studies").glob("a-*.log")
+    content = journal.read_bytes()
+    tried = []
+
+    def remembered(trial):
+        """The objective, which tells that it was called."""
+        tried.append(trial.number)
+        return objective(trial)
+
+    cuts = [*range(0, len(content), len(content) // 12), len(content) - 1, len(content)]
+    for cut in cuts:
+        journal.write_bytes(content[:cut])
+        tried.clear()
+        assert study.rows(study.run("a", "key1", remembered, 3, 5, 3, 0)) == whole
+        told = content[: content.rfind(b"\n", 0, cut) + 1].count(b'"state":1')  # complete
+        assert len(tried) == 3 - told
+    journal.write_bytes(content + content[:25])  # the shape of a line that was begun
+    assert study.rows(study.run("a", "key1", objective, 3, 5, 3, 0)) == whole
 
 
 class Killed(BaseException):

@@ -9,11 +9,9 @@ from rlrf4rec.alignment.loss import LogProbs
 from rlrf4rec.alignment.packed import TokenPair
 
 
-def sampler_log_probs(frame: pl.DataFrame) -> LogProbs | None:
-    """What the sampler said of the texts under the policy that wrote them, [pairs]; None where a server wrote one."""
+def sampler_log_probs(frame: pl.DataFrame) -> LogProbs:
+    """What the sampler said of the texts under the policy that wrote them, [pairs]."""
     columns = frame["chosen_log_prob"], frame["rejected_log_prob"]
-    if any(column.null_count() for column in columns):
-        return None
     return LogProbs(*(torch.tensor(column.to_list(), dtype=torch.float32) for column in columns))
 
 
@@ -33,5 +31,6 @@ def reference(
     values are taken then, and nothing is computed again. In bfloat16 they are not: a forward of another shape rounds
     elsewhere, by tenths of a nat over a text, and DPO would begin with margins where policy and reference are equal.
     """
-    known = sampler_log_probs(frame) if wrote and precision == "float32" else None
-    return known or module.reference_log_probs(policy, pairs, batch, precision, what, identity)
+    if wrote and precision == "float32":
+        return sampler_log_probs(frame)
+    return module.reference_log_probs(policy, pairs, batch, precision, what, identity)

@@ -27,6 +27,10 @@ KEY = "ENDPOINT_API_KEY"  # environment variable; never a param, never in a log
 BACKOFF = 0.5  # seconds before the second try; doubled each time, unless the server names a time itself
 BUSY = (408, 409, 429, 500, 502, 503, 504)
 MILLION = 1e6
+LACKS = (
+    "a server gives no log-probabilities of the policy, so `pair` refuses to tune on these texts, and need not keep to "
+    "a seed, so only the answers that are kept repeat"
+)
 ANSWERS: dict[str, Any] = {
     "prompt": pl.String,
     "sample": pl.Int64,
@@ -201,10 +205,11 @@ def _answers(client: Client, tasks: list[Request]) -> Iterable[dict[str, Any]]:
 
 
 def _tell_cost(client: Client, prompt_tokens: int, texts: int, what: str) -> None:
-    """Print what will be asked and at most paid; ParamsError above `endpoint.max_cost`."""
+    """Print what will be asked and at most paid, and what no server gives; ParamsError above `endpoint.max_cost`."""
     endpoint, most = client.endpoint, client.sample.max_tokens
     price = cost(endpoint, prompt_tokens, texts, most)
     work = f"{texts} texts of {client.model}, {prompt_tokens} prompt tokens and at most {texts * most} new ones"
     print(f"{what}: {work}, at most {price:.2f} by endpoint.price", flush=True)
+    print(f"{what}: {LACKS}", flush=True)
     if endpoint.max_cost is not None and price > endpoint.max_cost:
         raise ParamsError(f"{what}: {work} cost up to {price:.2f}, more than endpoint.max_cost = {endpoint.max_cost}")

@@ -3,7 +3,7 @@
 import polars as pl
 
 from rlrf4rec import paths
-from rlrf4rec.errors import RLRFError
+from rlrf4rec.errors import ParamsError, RLRFError
 from rlrf4rec.files import write_json
 from rlrf4rec.pairing import pairs
 from rlrf4rec.params import Pair
@@ -13,10 +13,12 @@ from rlrf4rec.tables.texts import PROMPTS, TEXTS
 
 
 def run(pair: Pair, round_name: str, texts_name: str) -> str:
-    """Make the preference pairs of a round; returns the closing line."""
+    """Make the preference pairs of a round; returns the closing line. ParamsError when a server wrote the texts."""
+    texts = TEXTS.read(paths.texts(texts_name))
+    _sampled_here(texts, round_name)
     users = FOLD_USERS.read(paths.FOLD_USERS)
     rewards = REWARDS.read(paths.rewards(round_name)).join(users.filter(TUNING).select("user", "half"), on="user")
-    texts, prompts = TEXTS.read(paths.texts(texts_name)), PROMPTS.read(paths.PROMPTS)
+    prompts = PROMPTS.read(paths.PROMPTS)
     made, skipped = pairs.make(rewards, texts, pair.min_gap, pair.max_pairs)
     reasons = dict(sorted(skipped["reason"].value_counts().iter_rows()))
     if not made.height:
@@ -41,6 +43,18 @@ def run(pair: Pair, round_name: str, texts_name: str) -> str:
         f"wrote {path}, {made.height} pairs, {skipped.height} users without: {reasons}; the judges order "
         f"{report['judges_agree']:.0%} of them alike"
     )
+
+
+def _sampled_here(texts: pl.DataFrame, round_name: str) -> None:
+    """ParamsError that names the policy whose texts lack the log-probabilities that tuning is about."""
+    served = texts.filter(pl.col("log_prob").is_null())["policy"].unique(maintain_order=True).to_list()
+    if served:
+        name = served[0]
+        raise ParamsError(
+            f"endpoint.policies.{name}: {round_name} would be tuned on texts of {name!r} that a server wrote, which "
+            f"gives no log-probabilities of the policy; take {name} out of endpoint.policies, so that it is sampled "
+            "here, or name only policies there whose texts no round of loop.rounds is tuned on"
+        )
 
 
 def _judged(made: pl.DataFrame) -> dict[str, float]:

@@ -55,8 +55,8 @@ class PairRow(pa.DataFrameModel):
     rejected: str = pa.Field(str_length={"min_value": 1})
     chosen_tokens: pl.List(pl.Int64)  # type: ignore[valid-type]
     rejected_tokens: pl.List(pl.Int64)  # type: ignore[valid-type]
-    chosen_log_prob: float = pa.Field(in_range=LOG_PROB, nullable=True)
-    rejected_log_prob: float = pa.Field(in_range=LOG_PROB, nullable=True)
+    chosen_log_prob: float = pa.Field(in_range=LOG_PROB)
+    rejected_log_prob: float = pa.Field(in_range=LOG_PROB)
     chosen_reward: float = pa.Field(in_range=FINITE)
     rejected_reward: float = pa.Field(in_range=FINITE)
     gap: float = pa.Field(gt=0)
