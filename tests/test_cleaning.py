@@ -1,11 +1,12 @@
 """What is kept of a data set, and what each kind of bad input ends in."""
 
 import gzip
+import random
 from pathlib import Path
 
 import polars as pl
 import pytest
-from dataset import DEFAULT, LOG, REVIEW_2014, json_lines, shop, tables, write
+from dataset import DEFAULT, LOG, REVIEW_2014, SHOP, columns, json_lines, shop, tables, write
 
 from rlrf4rec import paths
 from rlrf4rec.datasets.clean import clean
@@ -159,11 +160,24 @@ def test_control_characters_are_mended_and_counted_and_emoji_kept(tmp_path):
     assert raw.counts["titles_with_control_characters"] == 1
 
 
-def test_ids_keep_their_leading_zeros_and_repeated_ratings_the_last(tmp_path):
+def test_ids_keep_their_leading_zeros_and_repeated_ratings_the_last_line(tmp_path):
     ratings = RATINGS.replace("1,11", "001,11") + "001,12,1.0,300\n001,12,5.0,400\n001,11,2.0,50\n"
     raw = tables(write(tmp_path, {"ratings.csv": ratings, "movies.csv": MOVIES}), format="ml-csv", min_interactions=2)
-    assert raw.interactions.rows() == [("001", "11", 3.0, 100), ("001", "12", 5.0, 400)]
+    assert raw.interactions.rows() == [("001", "11", 2.0, 50), ("001", "12", 5.0, 400)]
     assert raw.counts["interactions_rated_again"] == 2
+
+
+def test_of_many_ratings_in_one_second_the_last_line_of_the_files_counts(tmp_path):
+    lines = [(f"u{i % 40}", f"i{i // 40 % 60}", i % 997) for i in range(300_000)]
+    random.Random(1).shuffle(lines)
+    last = {(user, item): float(rating) for user, item, rating in lines}
+    rows = [f"{user};{item};{rating};9\n" for user, item, rating in lines]
+    head = "customer;sku;stars;at\n"
+    items = "sku;name;tags\n" + "".join(f"i{i};T{i};\n" for i in range(60))
+    log = {"log/a.csv": head + "".join(rows[:100_000]), "log/b.csv": head + "".join(rows[100_000:]), "items.csv": items}
+    raw = tables(write(tmp_path, log), **shop(separator=";", columns=columns(**{**SHOP, "rating": "stars"})))
+    assert {(user, item): rating for user, item, rating, _ in raw.interactions.rows()} == last
+    assert raw.counts["interactions_rated_again"] == 300_000 - 2400
 
 
 def test_files_of_unlike_columns_are_not_read_as_one(tmp_path):

@@ -1,9 +1,9 @@
 """From a data set as found to the tables of the stage `interactions`. Every row left out or mended is counted.
 
-In this order: items without title or text of their own go, and interactions with unknown items; then earlier ratings
-of an item that a user rated again; then ratings below `min_rating`; then, until nothing more goes, users and items of
-fewer than `user_core` and `item_core` interactions; then users with fewer than `min_interactions`; last, all but
-`users` users, drawn by the seed: a larger number draws the same users and more.
+In this order: items without title or text of their own go, and interactions with unknown items; then, where a user
+rated an item again, all but the last line in the files; then ratings below `min_rating`; then, until nothing more goes,
+users and items of fewer than `user_core` and `item_core` interactions; then users with fewer than `min_interactions`;
+last, all but `users` users, drawn by the seed: a larger number draws the same users and more.
 """
 
 import hashlib
@@ -41,11 +41,11 @@ def clean(found: Found, p: Interactions, seed: int) -> Raw:
     counts = {"interactions_read": more.pop("interactions_read"), **counts}
     titled = items.filter(pl.col("title") != "")
     counts["items_without_title"] = items.height - titled.height
-    kept = kept.join(titled, on="item", how="semi")
+    kept = kept.join(titled, on="item", how="semi", maintain_order="left")
     counts["interactions_with_unknown_item"] = counts["interactions_read"] - kept.height
     known = kept.height
+    kept = kept.unique(["user", "item"], keep="last", maintain_order=True)  # rows are still in the files' order
     kept = kept.sort("user", "timestamp", "item")
-    kept = kept.unique(["user", "item"], keep="last", maintain_order=True)
     counts["interactions_rated_again"] = known - kept.height
     if p.min_rating is not None:
         repeated = kept.height
