@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from rlrf4rec.datasets import utf8
 from rlrf4rec.datasets.found import Found, one, reading
 from rlrf4rec.errors import InputError
 from rlrf4rec.params import Interactions
@@ -18,7 +19,8 @@ def read_2014(folder: Path, _: Interactions) -> Found:
     """`reviews_*.json` and `meta_*.json`, whose lines are Python literals."""
     reviews, meta = one(folder, "reviews_*.json"), one(folder, "meta_*.json")
     rows = []
-    with reading(meta, "a UTF-8 file"), meta.open(encoding="utf-8") as file:
+    with reading(meta, "a UTF-8 file"), meta.open(encoding="utf-8-sig") as file:
+        utf8.check(meta)
         for number, line in enumerate(file, 1):
             if line.strip():
                 rows.append({"line": number, **_product(line, number, meta)})
@@ -40,14 +42,16 @@ def read_2018(folder: Path, _: Interactions) -> Found:
     """Reviews (every file but the metadata) and `meta_*.json`, both JSON lines."""
     meta = one(folder, "meta_*.json")
     reviews = _other(folder, meta, ".json")
-    return Found(_scan(reviews, OLD), _catalogue(meta, {"asin": "item"}, "category"), reviews, meta)
+    items, repeated = _catalogue(meta, {"asin": "item"}, "category")
+    return Found(_scan(reviews, OLD), items.lazy(), reviews, meta, items_repeated=repeated)
 
 
 def read_2023(folder: Path, _: Interactions) -> Found:
     """Reviews and `meta_*.jsonl`; an item is its `parent_asin`, which its variants share."""
     meta = one(folder, "meta_*.jsonl")
     reviews = _other(folder, meta, ".jsonl")
-    return Found(_scan(reviews, NEW), _catalogue(meta, {"parent_asin": "item"}, "categories"), reviews, meta)
+    items, repeated = _catalogue(meta, {"parent_asin": "item"}, "categories")
+    return Found(_scan(reviews, NEW), items.lazy(), reviews, meta, items_repeated=repeated)
 
 
 def _other(folder: Path, meta: Path, suffix: str) -> Path:
@@ -62,18 +66,22 @@ def _scan(path: Path, names: dict[str, str]) -> pl.LazyFrame:
     return frame.select("line", *(pl.col(name).alias(alias) for name, alias in names.items()))
 
 
-def _catalogue(path: Path, names: dict[str, str], groups: str) -> pl.LazyFrame:
-    """Categories without repeats; of equal lines for an item the first."""
+def _catalogue(path: Path, names: dict[str, str], groups: str) -> tuple[pl.DataFrame, int]:
+    """Categories without repeats; of the lines for an item the first, and how many others there are."""
     kinds = {**dict.fromkeys((*names, "title"), pl.String), groups: pl.List(pl.String)}
     frame = _json(path, kinds).rename(names)
     year = pl.lit(None, pl.String).alias("year")
     genres = pl.col(groups).list.unique(maintain_order=True).list.join("|").alias("genres")
-    return frame.select("line", "item", "title", year, genres).unique("item", keep="first", maintain_order=True)
+    with reading(path, "JSON lines"):
+        lines = frame.select("line", "item", "title", year, genres).collect()
+    items = lines.unique("item", keep="first", maintain_order=True)
+    return items, lines.height - items.height
 
 
 def _json(path: Path, schema: dict[str, Any]) -> pl.LazyFrame:
     """Columns of JSON lines; a name that no line has is null everywhere and told later by its column."""
-    frame = pl.scan_ndjson(path, schema=schema, row_index_name="line", row_index_offset=1)
     with reading(path, "JSON lines"):
+        utf8.check(path, markable=False)
+        frame = pl.scan_ndjson(path, schema=schema, row_index_name="line", row_index_offset=1)
         frame.collect_schema()
     return frame

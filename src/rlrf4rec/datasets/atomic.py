@@ -4,7 +4,8 @@ from pathlib import Path
 
 import polars as pl
 
-from rlrf4rec.datasets.found import INTERACTIONS, ITEMS, Found, one, pick, scan
+from rlrf4rec.datasets.found import INTERACTIONS, ITEMS, Found, one, pick
+from rlrf4rec.datasets.separated import scan
 from rlrf4rec.params import Interactions
 
 

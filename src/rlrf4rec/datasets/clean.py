@@ -18,8 +18,16 @@ from rlrf4rec.params import Interactions
 from rlrf4rec.tables.interactions import RATING_RANGE
 
 YEAR_RANGE = (1800, 2200)  # as the contract of items has it
-MILLISECONDS = 100_000_000_000  # seconds of a year beyond 5000, milliseconds of 1973
+UNITS = {  # how many make a second; the first has numbers below 1e11: years up to 5138, as of 1973 in each unit
+    "seconds": 1,
+    "milliseconds": 1_000,
+    "microseconds": 1_000_000,
+    "nanoseconds": 1_000_000_000,
+}
+LONGEST = 100_000_000_000  # seconds; a larger number is of the next unit
 TIMES = "%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d"
+NO_TIME = "is no time: neither seconds since 1970 nor 2024-05-01, 2024-05-01 10:00:00 or 2024-05-01T10:00:00Z"
+SHOWN = r"[^\p{Cc}\p{Cf}\p{Z}\s]"  # a character that can be seen
 CONTROL = r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+"
 IMPLICIT = 1.0  # the rating of every interaction where the data set has none
 
@@ -39,7 +47,7 @@ def clean(found: Found, p: Interactions, seed: int) -> Raw:
     items, counts = _items(found)
     kept, more = _typed(found)  # one name for what is left: a large data set is not held twice
     counts = {"interactions_read": more.pop("interactions_read"), **counts}
-    titled = items.filter(pl.col("title") != "")
+    titled = items.filter(pl.col("title").str.contains(SHOWN))
     counts["items_without_title"] = items.height - titled.height
     kept = kept.join(titled, on="item", how="semi", maintain_order="left")
     counts["interactions_with_unknown_item"] = counts["interactions_read"] - kept.height
@@ -88,17 +96,28 @@ def _core(frame: pl.DataFrame, user_core: int, item_core: int) -> pl.DataFrame:
 
 def _items(found: Found) -> tuple[pl.DataFrame, dict[str, int]]:
     path = found.items_file
-    with reading(path, "a file of items that can be read"):
+    with reading(path, "a file of items that can be read", *found.more_files):
         catalogue = found.items.collect()
     plain = [pl.col(name).fill_null("").str.replace_all(CONTROL, " ").str.strip_chars() for name in ("title", "genres")]
-    titled = catalogue.filter(pl.col("title").str.strip_chars() != "")  # others are left out: they may hold anything
+    titled = catalogue.filter(pl.col("title").str.contains(SHOWN))  # others are left out: they may hold anything
     _refuse(titled, path, "item", pl.col("item").is_null())
     _refuse(titled, path, "item", pl.col("item").is_duplicated(), "is there more than once")
     _refuse(titled, path, "year", ~pl.col("year").cast(pl.Int64, strict=False).is_between(*YEAR_RANGE))
     items = catalogue.select("item", plain[0], pl.col("year").cast(pl.Int64, strict=False), plain[1])
-    counts = {"items_read": catalogue.height, "items_without_year": items["year"].null_count()}
-    mended = catalogue.filter(pl.col("title").str.strip_chars().str.contains(CONTROL)).height
-    return items, counts | ({"titles_with_control_characters": mended} if mended else {})
+    read = catalogue.height + found.items_repeated
+    counts = {"items_read": read, "items_without_year": items["year"].null_count()}
+    return items, counts | _mended(catalogue) | (
+        {"items_repeated": found.items_repeated} if read > items.height else {}
+    )
+
+
+def _mended(catalogue: pl.DataFrame) -> dict[str, int]:
+    """How many titles and genres have control characters inside, of those that have any."""
+    found = {
+        f"{name}_with_control_characters": catalogue.filter(pl.col(column).str.strip_chars().str.contains(CONTROL))
+        for column, name in (("title", "titles"), ("genres", "genres"))
+    }
+    return {name: frame.height for name, frame in found.items() if frame.height}
 
 
 def _typed(found: Found) -> tuple[pl.DataFrame, dict[str, int]]:
@@ -107,7 +126,7 @@ def _typed(found: Found) -> tuple[pl.DataFrame, dict[str, int]]:
     rating = pl.col("rating").cast(pl.Float64, strict=False)
     written = pl.coalesce([_seconds(form) for form in TIMES])
     number = pl.col("timestamp").cast(pl.Float64, strict=False)
-    with reading(path, "a file of interactions that can be read"):
+    with reading(path, "a file of interactions that can be read", *found.more_files):
         typed = found.interactions.with_columns(number=rating, time=number.cast(pl.Int64, strict=False))
         frame = typed.collect(engine="streaming")
     for column in ("user", "item"):
@@ -119,16 +138,33 @@ def _typed(found: Found) -> tuple[pl.DataFrame, dict[str, int]]:
     _refuse(frame, path, "rating", pl.col("number").is_null() | ~pl.col("number").is_between(*RATING_RANGE))
     if frame["time"].null_count():
         textual = frame.filter(pl.col("time").is_null()).with_columns(time=written)
-        _refuse(textual, path, "timestamp", pl.col("time").is_null())
+        _refuse(textual, path, "timestamp", pl.col("time").is_null(), NO_TIME)
         counts["timestamps_as_text"] = textual.height
         frame = frame.with_columns(time=pl.coalesce("time", written))
-    late = frame.filter(pl.col("time") > MILLISECONDS).height
-    if late and late == frame.height:
-        frame = frame.with_columns(time=pl.col("time") // 1000)
-        counts["timestamps_in_milliseconds"] = late
-    _refuse(frame, path, "timestamp", pl.col("time") > MILLISECONDS, "is in milliseconds, others are in seconds")
-    _refuse(frame, path, "timestamp", pl.col("time") < 0)
+    _refuse(frame, path, "timestamp", pl.col("time") < 0, "is before 1970")
+    frame, unit = _in_seconds(frame, path)
+    if unit != "seconds":
+        counts[f"timestamps_in_{unit}"] = frame.height
     return frame.select("user", "item", rating=pl.col("number"), timestamp=pl.col("time")), counts
+
+
+def _in_seconds(frame: pl.DataFrame, path: Path) -> tuple[pl.DataFrame, str]:
+    """Times in seconds, and the unit they were in, told by their size; InputError where they are in several."""
+    least, most = frame.select(pl.min("time").fill_null(0), most=pl.max("time").fill_null(0)).row(0)
+    unit, other = _unit(most), _unit(least)
+    if unit != other:
+        larger = pl.col("time") > LONGEST * UNITS[unit] // 1000
+        few = frame.filter(larger).height * 2 <= frame.height
+        bad, named, rest = (larger, unit, other) if few else (~larger, other, unit)
+        _refuse(frame, path, "timestamp", bad, f"is in {named}, others are in {rest}")
+    if UNITS[unit] > 1:
+        frame = frame.with_columns(time=pl.col("time") // UNITS[unit])
+    return frame, unit
+
+
+def _unit(time: int) -> str:
+    """The unit in which a number is a time of our age."""
+    return next(unit for unit, parts in UNITS.items() if time <= LONGEST * parts)
 
 
 def _seconds(form: str) -> pl.Expr:

@@ -1,5 +1,6 @@
-"""What a reader of a data set gives, and what readers share: scanning, picking columns, naming what is broken."""
+"""What a reader of a data set gives, and what readers share: picking columns, naming what is broken."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
+from rlrf4rec.datasets import utf8
 from rlrf4rec.errors import InputError, explain
 
 INTERACTIONS = "user", "item", "rating", "timestamp"
@@ -18,7 +20,8 @@ class Found:
     """A data set as its files have it, nothing left out or mended yet; every value is text.
 
     interactions: user, item, rating, timestamp and `line`; items: item, title, year, genres joined by "|", and `line`.
-    A rating is null where the data set has none for anybody. `more_files` go on where the two leave off.
+    A rating is null where the data set has none for anybody. `more_files` go on where the two leave off;
+    `items_repeated` rows of items are left out, since an earlier one tells the same item.
     """
 
     interactions: pl.LazyFrame
@@ -26,6 +29,7 @@ class Found:
     interactions_file: Path
     items_file: Path
     more_files: tuple[Path, ...] = ()
+    items_repeated: int = 0
 
 
 def one(folder: Path, pattern: str) -> Path:
@@ -38,49 +42,29 @@ def one(folder: Path, pattern: str) -> Path:
 
 
 @contextmanager
-def reading(path: Path, kind: str) -> Iterator[None]:
-    """Name the file in whatever goes wrong while it is read."""
+def reading(path: Path, kind: str, *more: Path) -> Iterator[None]:
+    """Name the file in whatever goes wrong while it is read, and the place of a byte that is no UTF-8.
+
+    `more`: files that are read along with it.
+    """
     try:
         yield
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         why = str(error).splitlines()[0]  # further lines are about options of the reader
+        if re.search("utf-?8", why, re.IGNORECASE):
+            _refuse_bytes((path, *more))
         raise InputError(f"{path}: not {kind}: {why}") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not {kind}: byte {error.start} is no {error.encoding}") from None
+    except UnicodeError as error:
+        _refuse_bytes((path, *more))
+        raise InputError(f"{path}: not {kind}: {error}") from None
     except OSError as error:
         raise explain(error, path) or InputError(f"{path}: not readable: {error}") from None
 
 
-def scan(path: Path, separator: str, names: tuple[str, ...] | None = None, quote: str | None = None) -> pl.LazyFrame:
-    """Columns of a separated UTF-8 file as text, with the `line` of each row; `names` where it has no header."""
-    frame = pl.scan_csv(
-        path,
-        separator=separator,
-        quote_char=quote,
-        infer_schema=False,
-        has_header=names is None,
-        new_columns=list(names) if names else None,
-        row_index_name="line",
-        row_index_offset=1 if names else 2,
-    )
-    with reading(path, "a separated UTF-8 file"):
-        frame.collect_schema()
-    return frame
-
-
-def lines(path: Path, encoding: str, separator: str, names: tuple[str, ...]) -> pl.DataFrame:
-    """A small file whose separator has more than one character or whose encoding is not UTF-8, split line by line."""
-    with reading(path, f"a text file in {encoding}"):
-        text = path.read_text(encoding=encoding)
-    rows = pl.DataFrame({"whole": text.splitlines()}).with_row_index("line", 1).filter(pl.col("whole") != "")
-    parts = rows.with_columns(pl.col("whole").str.split(separator))
-    few = parts.filter(pl.col("whole").list.len() < len(names))
-    if few.height:
-        raise InputError(
-            f"{path}: line {few['line'][0]}: {few['whole'][0].len()} columns, expected {len(names)} "
-            f"({', '.join(names)}) between {separator!r}"
-        )
-    return parts.select("line", *(pl.col("whole").list.get(i).alias(name) for i, name in enumerate(names)))
+def _refuse_bytes(paths: tuple[Path, ...]) -> None:
+    for path in paths:
+        if where := utf8.bad_byte(path):
+            raise InputError(f"{path}: {where}") from None
 
 
 def pick(frame: pl.LazyFrame, path: Path, names: Mapping[str, str | None]) -> pl.LazyFrame:

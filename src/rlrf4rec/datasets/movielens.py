@@ -4,7 +4,8 @@ from pathlib import Path
 
 import polars as pl
 
-from rlrf4rec.datasets.found import INTERACTIONS, Found, lines, one, reading, scan
+from rlrf4rec.datasets.found import INTERACTIONS, Found, one, reading
+from rlrf4rec.datasets.separated import lines, scan
 from rlrf4rec.params import Interactions
 
 GENRES_100K = (
@@ -49,7 +50,8 @@ def read_10m(folder: Path, _: Interactions) -> Found:
 def _dat(folder: Path, encoding: str) -> Found:
     ratings, movies = one(folder, "ratings.dat"), one(folder, "movies.dat")
     catalogue = lines(movies, encoding, "::", ("item", "title", "genres"))
-    whole = scan(ratings, "\n", ("whole",)).with_columns(pl.col("whole").str.split_exact("::", len(INTERACTIONS) - 1))
+    rated = pl.col("whole").str.strip_chars_end("\r").str.splitn("::", len(INTERACTIONS))  # more stays in the last
+    whole = scan(ratings, "\n", ("whole",)).with_columns(rated)
     parts = [pl.col("whole").struct[i].alias(name) for i, name in enumerate(INTERACTIONS)]
     return Found(whole.select("line", *parts), _titled(catalogue.lazy()), ratings, movies)
 

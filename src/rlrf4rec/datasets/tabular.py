@@ -4,7 +4,8 @@ from pathlib import Path
 
 import polars as pl
 
-from rlrf4rec.datasets.found import INTERACTIONS, ITEMS, Found, pick, reading, scan
+from rlrf4rec.datasets.found import INTERACTIONS, ITEMS, Found, pick, reading
+from rlrf4rec.datasets.separated import scan
 from rlrf4rec.errors import InputError, explain
 from rlrf4rec.params import Interactions
 from rlrf4rec.tables import parquet

@@ -1,0 +1,166 @@
+"""Files whose structure, encoding or times are not what their format says: refused by place, or mended and counted."""
+
+import pytest
+from dataset import LOG, REVIEW_2014, json_lines, shop, tables, write
+
+from rlrf4rec.errors import InputError
+
+RATINGS = "userId,movieId,rating,timestamp\n1,11,3.0,100\n1,12,4.0,200\n"
+MOVIES = "movieId,title,genres\n11,Tea (1995),Drama\n12,Cup (1996),War\n"
+INTER = "user_id:token\titem_id:token\trating:float\ttimestamp:float\nu\t1\t5\t3\nu\t2\t4\t4\n"
+ITEM = "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n1\tA\t1995\tWar\n2\tB\t1996\tWar\n"
+PRODUCTS = [{"asin": "1", "title": "Tea"}, {"asin": "2", "title": "Cup"}]
+REVIEWS = json_lines(*({**REVIEW_2014, "asin": asin} for asin in "12"))
+DAT = {"ratings.dat": "u::1::5::3\nu::2::4::4\n", "movies.dat": "1::Tea (1995)::Drama\n2::Cup (1996)::War\n"}
+CSV = {"ratings.csv": RATINGS, "movies.csv": MOVIES}
+
+
+@pytest.mark.parametrize(
+    ("changes", "given", "words"),
+    [
+        (
+            {"format": "ml-csv"},
+            {**CSV, "movies.csv": '"title",movieId,"title",genres\nA,11,B,x\n'},
+            r"movies.csv: line 1: column 'title' stands 2 times \(columns 1 and 3\); rename one",
+        ),
+        (
+            shop(separator=";"),
+            {**LOG, "log/b.csv": "customer;sku;at;at\n8;0012;1;2\n"},
+            r"b.csv: line 1: column 'at' stands 2 times \(columns 3 and 4\)",
+        ),
+        (
+            {},
+            {"x.inter": INTER, "x.item": "item_id:token\titem_id:token\tmovie_title:token_seq\n1\t2\tA\n"},
+            r"x.item: line 1: column 'item_id:token' stands 2 times",
+        ),
+    ],
+)
+def test_a_column_that_stands_twice_is_refused_by_name(tmp_path, changes, given, words):
+    with pytest.raises(InputError, match=words):
+        tables(write(tmp_path, given), **changes)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize(
+    ("changes", "given", "name"),
+    [
+        ({}, {"x.inter": INTER, "x.item": ITEM}, "x.inter"),
+        ({"format": "ml-csv"}, CSV, "movies.csv"),
+        ({"format": "ml-1m"}, DAT, "movies.dat"),
+        ({"format": "amazon-2018"}, {"A.json": REVIEWS, "meta_A.json": json_lines(*PRODUCTS)}, "A.json"),
+    ],
+)
+def test_utf_16_and_utf_32_are_named(tmp_path, changes, given, name, encoding):
+    write(tmp_path, given)
+    if encoding == "utf-32":
+        (tmp_path / name).write_bytes(given[name].encode("utf-32"))
+    else:
+        write(tmp_path, {name: given[name]}, encoding)
+    kind = "UTF-32" if encoding == "utf-32" else "UTF-16"
+    with pytest.raises(InputError, match=rf"/{name}: it is written in {kind}; save it as (UTF-8|latin-1)$"):
+        tables(tmp_path, **changes)
+
+
+def test_a_byte_order_mark_is_no_part_of_an_id_and_refused_where_it_can_t_stand(tmp_path):
+    write(tmp_path, CSV, "utf-8-sig")
+    assert tables(tmp_path, format="ml-csv").items["item"].to_list() == ["11", "12"]
+    write(tmp_path, DAT, "utf-8-sig")
+    raw = tables(tmp_path, format="ml-10m")
+    assert (raw.items["item"].to_list(), raw.users["user"].to_list()) == (["1", "2"], ["u"])
+    with pytest.raises(
+        InputError, match=r"movies.dat: it begins with the byte-order mark of UTF-8; save it as latin-1"
+    ):
+        tables(tmp_path, format="ml-1m")
+    write(tmp_path, {"A.json": REVIEWS, "meta_A.json": json_lines(*PRODUCTS)}, "utf-8-sig")
+    with pytest.raises(InputError, match=r"A.json: it begins with the byte-order mark of UTF-8"):
+        tables(tmp_path, format="amazon-2018")
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "words"),
+    [
+        ("ratings.csv", b"1,12", b"1,1\xe92", r"ratings.csv: line 3, column 4 \(after '1,1'\): byte 0xe9 is no UTF-8"),
+        ("movies.csv", b"11,", b"\xff11,", r"movies.csv: line 2, column 1: byte 0xff is no UTF-8; save it as UTF-8"),
+        ("movies.csv", b"title", b"t\xeftre", r"movies.csv: line 1, column 10 \(after 'movieId,t'\): byte 0xef is no"),
+    ],
+)
+def test_a_byte_that_is_no_utf_8_is_told_by_line_and_column(tmp_path, name, old, new, words):
+    write(tmp_path, CSV)
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes().replace(old, new))
+    with pytest.raises(InputError, match=words):
+        tables(tmp_path, format="ml-csv")
+
+
+def test_a_bad_byte_is_found_in_the_one_of_several_files_that_has_it(tmp_path):
+    write(tmp_path, LOG)
+    (tmp_path / "log" / "b.csv").write_bytes(LOG["log/b.csv"].replace("13", "é").encode("latin-1"))
+    with pytest.raises(InputError, match=r"b.csv: line 3, column 3 \(after '8;'\): byte 0xe9 is no UTF-8"):
+        tables(tmp_path, **shop(separator=";"))
+
+
+@pytest.mark.parametrize(
+    ("name", "extra", "words"),
+    [
+        (
+            "movies.dat",
+            "3::Mission::Impossible (1996)::Drama\n",
+            r"movies.dat: line 3: 4 columns, expected 3 \(item",
+        ),
+        ("ratings.dat", "v::1::5::4::9\n", r"ratings.dat: line 3, column timestamp: '4::9' is no time"),
+        ("ratings.dat", "v::1::5\n", r"ratings.dat: line 3, column timestamp: None is no time"),
+    ],
+)
+def test_a_line_of_more_or_fewer_parts_is_refused(tmp_path, name, extra, words):
+    write(tmp_path, {**DAT, name: DAT[name] + extra})
+    with pytest.raises(InputError, match=words):
+        tables(tmp_path, format="ml-1m")
+
+
+def test_only_a_line_feed_ends_a_line_and_a_carriage_return_before_it_is_no_content(tmp_path):
+    given = {name: text.replace("Tea", "Tea\x85of China").replace("\n", "\r\n") for name, text in DAT.items()}
+    raw = tables(write(tmp_path, given, "latin-1"), format="ml-1m")
+    assert raw.items["title"].to_list() == ["Tea of China", "Cup"]
+    assert raw.items["genres"].to_list() == ["Drama", "War"]
+    assert raw.counts["titles_with_control_characters"] == 1
+    assert raw.interactions["timestamp"].to_list() == [3, 4]
+
+
+def test_repeated_metadata_are_counted(tmp_path):
+    meta = json_lines(*PRODUCTS, {"asin": "2", "title": "Mug"}, {"asin": "2", "title": "Cup"})
+    raw = tables(write(tmp_path, {"A.json": REVIEWS, "meta_A.json": meta}), format="amazon-2018")
+    assert raw.items["title"].to_list() == ["Tea", "Cup"]
+    assert (raw.counts["items_read"], raw.counts["items_repeated"]) == (4, 2)
+    write(tmp_path, {"meta_A.json": json_lines(*PRODUCTS)})
+    assert "items_repeated" not in tables(tmp_path, format="amazon-2018").counts
+
+
+def test_control_characters_of_genres_are_counted_and_titles_that_show_nothing_are_none(tmp_path):
+    item = ITEM.replace("A\t1995\tWar", "A\t1995\tW\x07ar") + "3\t\u200b \u202e\t1995\tWar\n"
+    raw = tables(write(tmp_path, {"x.inter": INTER, "x.item": item}))
+    assert raw.items["genres"].to_list() == ["W ar", "War"]
+    assert raw.counts["genres_with_control_characters"] == 1
+    assert raw.counts["items_without_title"] == 1
+
+
+@pytest.mark.parametrize(("unit", "parts"), [("milliseconds", 1), ("microseconds", 1000), ("nanoseconds", 1_000_000)])
+def test_times_in_parts_of_a_second_are_turned_and_counted_by_their_unit(tmp_path, unit, parts):
+    ratings = RATINGS.replace(",100", f",{978300760000 * parts}").replace(",200", f",{1588687728000 * parts}")
+    raw = tables(write(tmp_path, {**CSV, "ratings.csv": ratings}), format="ml-csv")
+    assert raw.interactions["timestamp"].to_list() == [978300760, 1588687728]
+    assert {name: n for name, n in raw.counts.items() if name.startswith("timestamps")} == {f"timestamps_in_{unit}": 2}
+
+
+@pytest.mark.parametrize(
+    ("times", "words"),
+    [
+        (("978300760000000", "1588687728"), r"line 2, .*'978300760000000' is in microseconds, others are in seconds"),
+        (("978300760", "1588687728000", "1588687728000"), r"line 2, .*'978300760' is in seconds, others are in milli"),
+        (("100", "2024/05/01"), r"line 3, column timestamp: '2024/05/01' is no time: neither seconds since 1970"),
+        (("100", "-1"), r"line 3, column timestamp: '-1' is before 1970"),
+    ],
+)
+def test_times_in_several_units_or_none_are_refused(tmp_path, times, words):
+    rows = "".join(f"{user},11,3,{time}\n" for user, time in enumerate(times))
+    write(tmp_path, {**CSV, "ratings.csv": "userId,movieId,rating,timestamp\n" + rows})
+    with pytest.raises(InputError, match=words):
+        tables(tmp_path, format="ml-csv")
