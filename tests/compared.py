@@ -79,7 +79,13 @@ def write(
             "outs": [{"path": p, "md5": md5(text)} for p, text in files.items() if p.startswith("metrics/")],
         },
     }
-    dag = {"stages": {"split": {}, "sample": {"foreach": "${loop.rounds}", "do": {}}, "evaluate": {}}}
+    dag = {
+        "stages": {
+            "split": {"cmd": "s"},
+            "sample": {"foreach": "${loop.rounds}", "do": {"cmd": "s"}},
+            "evaluate": {"cmd": "e", "deps": [LISTS, ROOM], "params": ["train_dpo.beta"]},
+        }
+    }
     for path, text in files.items():
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text(text)

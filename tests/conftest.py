@@ -95,6 +95,24 @@ def repository(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def prepared_run(tmp_path_factory):
+    """A tiny repository with a committed run, for `rlrf4rec reproduce`."""
+    from again import prepare
+
+    folder = tmp_path_factory.mktemp("prepared")
+    prepare(folder)
+    return folder
+
+
+@pytest.fixture
+def reproduce(prepared_run, tmp_path, monkeypatch):
+    """`rlrf4rec reproduce` in a copy of it."""
+    from again import in_copy
+
+    return in_copy(prepared_run, tmp_path, monkeypatch)
+
+
 @pytest.fixture
 def stage(tmp_path, monkeypatch):
     """`rlrf4rec interactions` in an empty folder with the committed params and a body of the test's own."""

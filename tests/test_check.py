@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 from compared import SOURCE, call, commit, write
+from ruamel.yaml import YAML
 
 from rlrf4rec import cost
-from rlrf4rec.committed import command, line
+from rlrf4rec.committed import check, command, line
 from rlrf4rec.committed.figures import Numbers, figures
-from rlrf4rec.committed.findings import entries
+from rlrf4rec.committed.findings import MEND, entries
 from rlrf4rec.errors import InputError
+from rlrf4rec.revisions import git, locks, state
 
 GAIN = {"difference": 0.016251, "low": 0.006966, "high": 0.026049, "p": 0.00514}
 
@@ -79,8 +81,8 @@ def test_an_entry_names_the_files_of_its_figures():
 @pytest.mark.parametrize(
     ("rest", "fault"),
     [
-        ("", "+0.02: no line `Figures: ...` names the files that they come from"),
-        ("Figures: `m/b.json`.", "+0.02: in none of the files that the entry names"),
+        ("", f"+0.02: no line `Figures: ...` names the files that they come from; {MEND}"),
+        ("Figures: `m/b.json`.", f"+0.02: in none of the files that the entry names; {MEND}"),
         ("Figures: `m/c.json`.", "names m/c.json, which is not there"),
         ("Figures: commit 0123abc, `m/d.json`.", "names m/d.json of commit 0123abc, which is no JSON"),
     ],
@@ -149,7 +151,70 @@ def test_a_figure_of_the_readme_that_no_file_has(checked, capsys):
     with Path("README.md").open("a") as file:
         file.write("It gains 0.1234.\n")
     assert run() == 1
-    assert "README.md: 0.1234: in no metrics file and no param" in capsys.readouterr().out
+    assert "README.md: 0.1234: in no metrics file and no param; quote a number of theirs" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["cost/evaluate.json", "reproduced.json"])
+def test_a_figure_does_not_stand_by_what_a_run_cost(checked, capsys, name):
+    Path("metrics/cost").mkdir()
+    content = {"wall_s": 0.1234} if name.startswith("cost") else record(committed=0.1234)
+    Path("metrics", name).write_text(json.dumps(content))
+    with Path("README.md").open("a") as file:
+        file.write("It gains 0.1234.\n")
+    found = check.Found()
+    check._docs(Path(), found)
+    assert found.faults == [f"README.md: 0.1234: in no metrics file and no param; {check.QUOTE}"]
+
+
+def record(**more):
+    return {"classes": {"equal": 1}, "date": "2026-01-01", "machine": {"cpu": "A CPU"}, "other_claims": [], **more}
+
+
+def test_claims_of_one_run_alone_are_told_beside_the_classes():
+    """Numbers within tolerance can have lost their claim."""
+    told = "Run again on 2026-01-01 on A CPU: 1 equal{} (`metrics/reproduced.json`)."
+    assert line.again(record()) == told.format("")
+    assert line.again(record(other_claims=["x"])) == told.format(", 1 other claim")
+    assert line.again(record(other_claims=["x", "y"])) == told.format(", 2 other claims")
+
+
+def new_dag(change):
+    dag = YAML(typ="safe").load(Path("dvc.yaml").read_text())
+    change(dag["stages"])
+    with Path("dvc.yaml").open("w") as file:
+        YAML(typ="safe").dump(dag, file)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda stages: stages["evaluate"].update(cmd="f"), "dvc.yaml (cmd) is not what evaluate of dvc.yaml ran with"),
+        (
+            lambda stages: stages["evaluate"]["deps"].append("src/more.py"),
+            "src/more.py is not what evaluate of dvc.yaml ran with",
+        ),
+        (
+            lambda stages: stages["evaluate"]["params"].append("seed"),
+            "params.yaml: seed is not what evaluate of dvc.yaml ran with",
+        ),
+        (lambda stages: stages.update(later={"cmd": "l"}), "later of dvc.yaml has never run"),
+        (
+            lambda stages: stages["sample"].update(foreach=["round1", "round2"]),
+            "sample@round2 of dvc.yaml has never run",
+        ),
+        (
+            lambda stages: stages["sample"]["do"].update(cmd="s ${item.policy} ${key}"),
+            "dvc.yaml (cmd) is not what sample@round1 of dvc.yaml ran with",
+        ),
+    ],
+)
+def test_what_only_dvc_yaml_has_is_behind(checked, capsys, change, told):
+    new_dag(change)
+    assert [str(one) for one in locks.behind(Path())] == [told]
+    assert run() == 1
+    assert "warning: dvc.lock is older than code or params of " in capsys.readouterr().out
+    (one,) = locks.behind(Path())
+    assert state.load(git.resolve("workspace")).stale == {one.stage: [one.what]}
 
 
 def test_a_run_behind_its_code_is_told_and_is_a_fault_at_a_release(checked, capsys):

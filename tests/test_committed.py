@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from dvc.repo import Repo
 from ruamel.yaml import YAML
 
 from rlrf4rec.committed import check, line
-from rlrf4rec.committed.locks import PIPELINES, behind, locks, other_metrics
+from rlrf4rec.revisions import dag
+from rlrf4rec.revisions.locks import PIPELINES, behind, locks, other_metrics
 
 ROOT = Path(__file__).parent.parent
 
@@ -74,6 +76,23 @@ def test_a_lock_has_the_stages_of_its_pipeline_and_no_others(copy, name):
     assert sorted(row.split(":")[-1] for row in printed.split()) == sorted(locks(ROOT)[name])
 
 
+@pytest.mark.parametrize("name", PIPELINES)
+def test_stages_are_read_from_dvc_yaml_as_dvc_reads_them(copy, name):
+    params = YAML(typ="safe").load((copy / dag.PARAMS).read_text())
+    ours = dag.defined(YAML(typ="safe").load((copy / name).read_text()), params, ())
+    repo = Repo(copy)
+    theirs = {stage.name: stage for stage in repo.stage.collect(str(copy / name))}
+    repo.close()
+    assert set(ours) == set(theirs)
+    for key, stage in theirs.items():
+        assert ours[key].command == stage.cmd
+        files = {
+            Path(str(dep.fs_path)).relative_to(copy).as_posix() for dep in stage.deps if not hasattr(dep, "params")
+        }
+        assert set(ours[key].code) == {path for path in files if path.startswith(dag.CODE)}
+        assert set(ours[key].params) == {each for dep in stage.deps if hasattr(dep, "params") for each in dep.params}
+
+
 def edit(path, old, new):
     text = path.read_text()
     assert old in text
@@ -114,6 +133,11 @@ def test_an_edited_lost_or_foreign_metrics_file_is_found(broken):
     faults = other_metrics(broken)
     assert len(faults) == 4
     assert "metrics/summary.json: edited, its content is" in "\n".join(faults)
-    assert "studies/controls/metrics/evaluate_controls.json: edited" in "\n".join(faults)
-    assert "metrics/watch.json: missing; watch of dvc.yaml has written it" in faults
-    assert "metrics/better.json: no stage of any dvc.lock has written it" in faults
+    study = next(
+        fault for fault in faults if fault.startswith("studies/controls/metrics/evaluate_controls.json: edited")
+    )
+    assert study.endswith("or `dvc repro studies/controls/dvc.yaml:evaluate_controls`")  # where DVC finds it
+    advice = "`git checkout metrics/watch.json`, or `dvc repro watch`"
+    assert f"metrics/watch.json: missing; watch of dvc.yaml has written it: {advice}" in faults
+    lost = "no stage of any dvc.lock has written it: remove it, or run the stage that does"
+    assert f"metrics/better.json: {lost}" in faults

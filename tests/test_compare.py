@@ -132,7 +132,7 @@ def test_results_that_are_not_of_the_own_files_are_told(capsys):
     Path("metrics/summary.json").write_text('{"ndcg5_tuned": 0.9}')
     _, found = as_json(capsys, "first")
     assert len(found["notes"]) == 1
-    for said in ("workspace", "evaluate (train_dpo.beta", "and 1 more", "dvc repro"):
+    for said in ("workspace", "evaluate (params.yaml: train_dpo.beta", "and 1 more", "dvc repro"):
         assert said in found["notes"][0]
 
 

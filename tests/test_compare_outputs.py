@@ -169,7 +169,7 @@ def test_full_tables_come_from_dvc(capsys, monkeypatch):
         raise FileMissingError("data/evaluate")
 
     monkeypatch.setattr("dvc.api.open", missing)
-    with pytest.raises(RLRFError, match=rf"not in DVC's cache.*git checkout {head[:7]} && dvc pull --allow-missing"):
+    with pytest.raises(RLRFError, match=rf"not in DVC's cache.*`git checkout {head[:7]} && dvc repro evaluate`"):
         compare("first", "--full")
     with pytest.raises(RLRFError, match="--full compares two revisions"):
         compare("--full", "--all-experiments")

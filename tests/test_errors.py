@@ -37,9 +37,9 @@ def failing(error):
     [
         (RLRFError, 2, "run the command again"),
         (ParamsError, 2, "params.yaml or on the command line"),
-        (InputError, 4, "dvc pull"),
+        (InputError, 4, "`dvc repro STAGE`, `dvc pull --allow-missing`"),
         (ModelError, 2, "another model in fetch_models"),
-        (ContractError, 4, "dvc pull"),
+        (ContractError, 4, "dvc pull --allow-missing"),
         (FetchError, 5, "the network"),
         (ResourceError, 6, "run `dvc repro`"),
     ],

@@ -30,7 +30,10 @@ class InputError(RLRFError):
     """A data or model file is missing, broken, or breaks its contract."""
 
     code = 4
-    todo = "mend the file named above or have it made again (`dvc repro`, `dvc pull`); finished work is kept"
+    todo = (
+        "mend the file named above or have it made again (`dvc repro STAGE`, `dvc pull --allow-missing`); "
+        "finished work is kept"
+    )
 
 
 class ModelError(InputError):
@@ -58,7 +61,10 @@ class RunError(RLRFError):
     """A run in a clone of its own has failed; the stage that did has said why."""
 
     code = 7
-    todo = "mend what the stage says above; `dvc repro` in the clone goes on, or remove the clone and try again"
+    todo = (
+        "mend what the stage says above; in the clone `PYTHONPATH=$PWD/src dvc repro` goes on, and then `rlrf4rec "
+        "reproduce --take` there tells the result; or remove the clone and try again"
+    )
 
 
 def entry(table: Mapping[str, T], name: str, what: str) -> T:

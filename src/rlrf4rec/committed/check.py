@@ -8,15 +8,17 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from rlrf4rec import cost
-from rlrf4rec.committed import findings, line, locks, reproduced
+from rlrf4rec.committed import findings, line, reproduced
 from rlrf4rec.committed.figures import Numbers, figures
 from rlrf4rec.errors import InputError
 from rlrf4rec.reproducing import runs
-from rlrf4rec.revisions import git
+from rlrf4rec.revisions import git, locks
 from rlrf4rec.revisions.git import Revision
+from rlrf4rec.revisions.words import listed
 
 LOG = Path("docs/findings.md")
 RELEASE = "v"  # how a tag of a release begins
+QUOTE = "quote a number of theirs, or leave it out (text in backticks is not looked at)"
 MEND = "`dvc repro` and a commit of its lock mend it"
 
 
@@ -49,9 +51,14 @@ def _metrics(root: Path, found: Found) -> None:
 
 
 def present(root: Path) -> Numbers:
-    """Numbers of all metrics files of the workspace, and of params.yaml."""
+    """Numbers of the metrics files that stages have written in the workspace, and of params.yaml.
+
+    What a run cost has so many numbers that nearly every short figure would be among them.
+    """
     known = Numbers()
-    for path in (path for path in locks.metrics_files(root) if path.suffix == ".json"):
+    for path in locks.metrics_files(root):
+        if path.suffix != ".json" or path.relative_to(root).as_posix().startswith(locks.UNHASHED):
+            continue
         try:
             known.add(json.loads(path.read_text(encoding="utf-8")))
         except ValueError as error:
@@ -71,7 +78,7 @@ def _docs(root: Path, found: Found) -> None:
         count += len(quoted) - len(missing)
         if missing:
             name = path.relative_to(root)
-            found.faults.append(f"{name}: {findings.listed(missing)}: in no metrics file and no param")
+            found.faults.append(f"{name}: {listed(missing)}: in no metrics file and no param; {QUOTE}")
     found.said.append(("docs", f"{count} figures of README.md and docs stand in metrics files or params"))
 
 

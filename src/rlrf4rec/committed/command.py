@@ -22,7 +22,8 @@ def add(commands: Any, stages: tuple[str, ...]) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print what was found; returns the exit code."""
-    from rlrf4rec.committed import check, locks
+    from rlrf4rec.committed import check
+    from rlrf4rec.revisions import locks
 
     if not Path(locks.DEFAULT).is_file():
         raise ParamsError("no dvc.yaml in this folder; run the check where the pipeline's dvc.yaml lies")

@@ -97,8 +97,3 @@ def figures(text: str) -> list[Figure]:
     whole = [Figure(value or "", low, high) for value, low, high in INTERVAL.findall(text)]
     rest = INTERVAL.sub(" ", text)
     return whole + [Figure(digits + percent.strip()) for digits, percent in FIGURE.findall(rest)]
-
-
-def unknown(text: str, known: Numbers) -> list[Figure]:
-    """Figures of the text that the files do not hold."""
-    return [figure for figure in figures(text) if not known.has(figure)]

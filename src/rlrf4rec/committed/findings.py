@@ -12,15 +12,17 @@ the whole entry. Those are counted and listed, never passed over.
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from rlrf4rec.committed.figures import Numbers, figures
+from rlrf4rec.revisions.words import listed
 
 SOURCES = re.compile(r"^Figures: (.+?)(?=\n\s*\n|\Z)", re.MULTILINE | re.DOTALL)
 COMMIT = re.compile(r"\bcommit ([0-9a-f]{7,40})\b")
 FILE = re.compile(r"`([\w./-]+\.json)`")
 MARK = re.compile(r"not\s+reproducible", re.IGNORECASE)
+MEND = "name the file, quote its number, or say `not reproducible` and why"
 PARAGRAPH = re.compile(r"\n\s*\n|\n(?=[-*] |\d+\. )")
 
 Read = Callable[[str | None, str], bytes | None]  # commit, None for the workspace, and path; None where nothing is
@@ -67,9 +69,11 @@ def _entry(text: str, read: Read) -> Entry:
         missing = [figure for figure in quoted if not known.has(figure)]
         entry.found += len(quoted) - len(missing)
         if missing and not named:
-            entry.faults.append(f"{listed(missing)}: no line `Figures: ...` names the files that they come from")
+            entry.faults.append(
+                f"{listed(missing)}: no line `Figures: ...` names the files that they come from; {MEND}"
+            )
         elif missing:
-            entry.faults.append(f"{listed(missing)}: in none of the files that the entry names")
+            entry.faults.append(f"{listed(missing)}: in none of the files that the entry names; {MEND}")
     return entry
 
 
@@ -90,9 +94,3 @@ def _numbers(named: str, entry: Entry, read: Read) -> Numbers:
             except ValueError:
                 entry.faults.append(f"names {where}, which is {'no JSON' if content else 'not there'}")
     return known
-
-
-def listed(missing: Sequence[object]) -> str:
-    """The first of them, and how many more."""
-    shown = ", ".join(str(figure) for figure in missing[:5])
-    return f"{shown} and {len(missing) - 5} more" if len(missing) > 5 else shown

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rlrf4rec.committed.locks import DEFAULT, Behind
 from rlrf4rec.errors import InputError
 from rlrf4rec.files import atomic
+from rlrf4rec.revisions.locks import DEFAULT, Behind
 
 README = Path("README.md")
 BEGIN, END = "<!-- run: written by `rlrf4rec check --write` -->", "<!-- /run -->"
@@ -27,6 +27,8 @@ def text(behind: Sequence[Behind], reproduced: Mapping[str, Any] | None) -> str:
 def again(reproduced: Mapping[str, Any]) -> str:
     """The last `rlrf4rec reproduce` in a sentence."""
     counted = ", ".join(f"{count} {kind}" for kind, count in reproduced["classes"].items())
+    if other := len(reproduced["other_claims"]):
+        counted += f", {other} other claim{'' if other == 1 else 's'}"
     return (
         f"Run again on {reproduced['date']} on {reproduced['machine']['cpu']}: {counted} (`metrics/reproduced.json`)."
     )
@@ -42,7 +44,7 @@ def plain(line: str) -> str:
 
 
 def stages(behind: Sequence[Behind]) -> list[str]:
-    """Stages of the default run that are behind, without their entries, in the order of the lock."""
+    """Stages of the default run that are behind, without their entries, in the order of dvc.yaml."""
     return list(dict.fromkeys(one.stage.partition("@")[0] for one in behind if one.pipeline == DEFAULT))
 
 

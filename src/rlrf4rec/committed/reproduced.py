@@ -7,6 +7,7 @@ from typing import Any
 from rlrf4rec.errors import InputError
 from rlrf4rec.files import read_json
 from rlrf4rec.reproducing import classes, runs
+from rlrf4rec.reproducing.classes import Held
 from rlrf4rec.reproducing.headlines import Headline
 from rlrf4rec.reproducing.runs import REPRODUCED
 from rlrf4rec.revisions import git
@@ -23,7 +24,13 @@ def read(root: Path) -> dict[str, Any] | None:
     try:
         for row in content["numbers"].values():
             _headline(row["committed"], row["tolerance"])
-        _ = content["classes"].items(), content["date"], content["machine"]["cpu"], content["commit"]
+        _ = (
+            content["classes"].items(),
+            content["date"],
+            content["machine"]["cpu"],
+            content["commit"],
+            len(content["other_claims"]),
+        )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         message = f"{REPRODUCED} is not as `rlrf4rec reproduce` writes it ({error!r}); {MEND}"
         raise InputError(message) from None
@@ -36,14 +43,17 @@ def _headline(row: Mapping[str, Any], tolerance: float) -> Headline:
 
 def faults(content: Mapping[str, Any]) -> list[str]:
     """Sentences on what it says of itself that does not follow from its numbers, or is not in its commit."""
-    found, kinds = [], []
+    found, held = [], {}
     for name, row in content["numbers"].items():
+        committed = _headline(row["committed"], row["tolerance"])
         here = _headline(row["here"], row["tolerance"]) if row["here"] else None
-        kinds.append(classes.classify(_headline(row["committed"], row["tolerance"]), here))
-        if kinds[-1] != row["class"]:
-            found.append(f"{REPRODUCED}: {name!r} is said to be {row['class']}, but is {kinds[-1]}; {MEND}")
-    if not found and content["classes"] != {kind: kinds.count(kind) for kind in classes.CLASSES}:
+        held[name] = Held(committed, here, classes.classify(committed, here))
+        if held[name].kind != row["class"]:
+            found.append(f"{REPRODUCED}: {name!r} is said to be {row['class']}, but is {held[name].kind}; {MEND}")
+    if not found and content["classes"] != classes.counts(held):
         found.append(f"{REPRODUCED}: its counts are not those of its numbers; {MEND}")
+    if content["other_claims"] != classes.other_claims(held):
+        found.append(f"{REPRODUCED}: its other claims are not those of its numbers; {MEND}")
     commit = git.commit(str(content["commit"]))
     if commit is None and not git.shallow():
         found.append(f"{REPRODUCED}: its commit {content['commit']:.7} is not in this repository; {MEND}")

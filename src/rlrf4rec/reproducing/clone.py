@@ -25,7 +25,8 @@ GRACE = 20.0  # seconds that a stopped run gets to end by itself
 def finished(commit: str) -> Iterator[Path]:
     """The folder of a clone at `commit` in which `dvc repro` has ended well; it is gone at the end.
 
-    RunError when the run fails: then the clone is kept, and the message says where it is.
+    RunError when the run fails: then the clone is kept, and the message says where it is. A finished run is hours of
+    work: it is kept as well, and its place printed, when what is done with it fails.
     """
     folder = Path(tempfile.mkdtemp(prefix="rlrf4rec-reproduce-"))
     keep = False
@@ -38,9 +39,23 @@ def finished(commit: str) -> Iterator[Path]:
             raise RunError(
                 f"`dvc repro` of {commit:.10} ended with code {code}: see above; its clone is kept in {folder}"
             )
+        keep = True
         yield folder
+        keep = False
     except KeyboardInterrupt:
+        keep = False
         interrupts.ignore()
+        raise
+    except RunError:
+        raise
+    except Exception:
+        if keep:
+            print(
+                f"reproduce: the run has finished and is kept in {folder}; `rlrf4rec reproduce --take` there tells its "
+                "result",
+                file=sys.stderr,
+                flush=True,
+            )
         raise
     finally:
         if not keep:
@@ -55,9 +70,9 @@ def _make(folder: Path, commit: str) -> None:
     _git(folder, "checkout", "--quiet", "--detach", commit)
     (folder / ".dvc").mkdir(exist_ok=True)
     (folder / ".dvc" / "config.local").write_text(CONFIG, encoding="utf-8")
-    downloads = store.place() / "downloads"
+    downloads = store.place() / store.DOWNLOADS
     if downloads.is_dir():
-        shutil.copytree(downloads, folder / ".rlrf4rec" / "downloads")
+        shutil.copytree(downloads, folder / ".rlrf4rec" / store.DOWNLOADS)
 
 
 def _git(folder: Path, *words: str) -> None:

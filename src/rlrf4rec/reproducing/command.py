@@ -25,7 +25,7 @@ def add(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run or take a run, print the table, write the file; returns the exit code."""
+    """Run or take a run, write the file, print the table; returns the exit code."""
     from rlrf4rec.reproducing import classes, clone, runs, taken, told
     from rlrf4rec.revisions import git
 
@@ -37,12 +37,9 @@ def run(args: argparse.Namespace) -> int:
     committed = runs.of_commit(revision)
     if args.take:
         taken.check(revision)
-        here = runs.of_folder(Path())
+        content, held = told.recorded(revision, "taken", committed, Path())
     else:
         with clone.finished(revision.commit) as folder:
-            here = runs.of_folder(folder)
-    held = classes.hold(committed.numbers, here.numbers)
-    content = told.record(revision, "taken" if args.take else "run", committed, here, held)
+            content, held = told.recorded(revision, "run", committed, folder)
     told.show(revision, content, held)
-    told.write(content)
     return NOT_REPRODUCED if classes.counts(held)[classes.NOT] else 0

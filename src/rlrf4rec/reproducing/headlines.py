@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rlrf4rec.tables.results import shows_gain
+
 Json = Mapping[str, Any]
 METRIC = "ndcg@5"
 LEVELS = {"ndcg5_template": "template", "ndcg5_base": "base"}  # of the summary, and whose they are
@@ -15,8 +17,8 @@ JUDGES = "judges"  # whose reward gain is a claim
 class Headline:
     """A committed number with the half of the width of its 95 % interval.
 
-    low, high: its interval, None for a level, which has none of its own. claimed: whether a gain is claimed by it: the
-    interval lies above zero and Holm's p is below 0.05; None for what belongs to no family of claims.
+    low, high: its interval, None for a level, which has none of its own. claimed: whether a gain is claimed by it
+    (`shows_gain`); None for what belongs to no family of claims.
     """
 
     value: float
@@ -57,7 +59,7 @@ def _levels(evaluate: Json, summary: Json) -> dict[str, Headline]:
 
 
 def _headline(row: Json, claim: bool = False) -> Headline:
-    claimed = bool(row["low"] > 0 and row.get("p_holm", row["p"]) < 0.05) if claim else None
+    claimed = shows_gain(row) if claim else None
     return Headline(float(row["difference"]), _half(row), float(row["low"]), float(row["high"]), claimed)
 
 

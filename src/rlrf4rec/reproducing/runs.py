@@ -37,7 +37,8 @@ def of_commit(revision: Revision) -> Run:
 def of_folder(folder: Path) -> Run:
     """The run whose metrics lie in a folder."""
     names = [path for path in sorted((folder / "metrics").rglob("*")) if path.is_file()]
-    there = {path.relative_to(folder).as_posix(): path.read_bytes() for path in [*names, folder / LOCK]}
+    names += [folder / LOCK] if (folder / LOCK).exists() else []
+    there = {path.relative_to(folder).as_posix(): path.read_bytes() for path in names}
     return _run({name: there[name] for name in there if _of_a_stage(name) or name == LOCK}, str(folder))
 
 

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -14,7 +15,7 @@ from rich.text import Text
 
 from rlrf4rec import machine, store
 from rlrf4rec.files import write_json
-from rlrf4rec.reproducing import classes
+from rlrf4rec.reproducing import classes, runs
 from rlrf4rec.reproducing.classes import Held
 from rlrf4rec.reproducing.headlines import Headline
 from rlrf4rec.reproducing.runs import REPRODUCED, Run
@@ -25,8 +26,19 @@ from rlrf4rec.revisions.words import interval, number
 STYLES = {classes.EQUAL: "green", classes.WITHIN: "", classes.NOT: "bold red"}
 
 
-def record(revision: Revision, how: str, committed: Run, here: Run, held: Mapping[str, Held]) -> dict[str, Any]:
-    """The content of metrics/reproduced.json. how: `run` in a clone, or `taken` from the workspace."""
+def recorded(revision: Revision, how: str, committed: Run, folder: Path) -> tuple[dict[str, Any], dict[str, Held]]:
+    """The run in a folder held against the committed one, and written into metrics/reproduced.json of the workspace.
+
+    how: `run` in a clone, or `taken` from the workspace.
+    """
+    here = runs.of_folder(folder)
+    held = classes.hold(committed.numbers, here.numbers)
+    content = _record(revision, how, committed, here, held)
+    write_json(REPRODUCED, content)
+    return content, held
+
+
+def _record(revision: Revision, how: str, committed: Run, here: Run, held: Mapping[str, Held]) -> dict[str, Any]:
     other = [path for path, hashes in committed.outputs.items() if here.outputs.get(path) != hashes]
     return {
         "commit": revision.commit,
@@ -62,12 +74,6 @@ def _number(one: Headline) -> dict[str, Any]:
     return {key: value for key, value in whole.items() if value is not None}
 
 
-def write(content: Mapping[str, Any]) -> None:
-    """Write it into the workspace."""
-    write_json(REPRODUCED, content)
-    print(f"wrote {REPRODUCED}; `rlrf4rec check --write` tells it in README.md, a commit keeps both")
-
-
 def show(revision: Revision, content: Mapping[str, Any], held: Mapping[str, Held]) -> None:
     """The table, and what a reader asks after it."""
     fixed = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PLAIN_WIDTH
@@ -88,6 +94,7 @@ def show(revision: Revision, content: Mapping[str, Any], held: Mapping[str, Held
     if content["arithmetic"]["committed"] != content["arithmetic"]["here"]:
         for where, said in content["arithmetic"].items():
             print(f"arithmetic {where}: {'; '.join(said)}")
+    print(f"wrote {REPRODUCED}; `rlrf4rec check --write` tells it in README.md, a commit keeps both")
 
 
 def _cells(name: str, one: Held) -> list[str]:

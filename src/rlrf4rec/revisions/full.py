@@ -39,7 +39,8 @@ def _read(revision: Revision) -> bytes:
     except (DvcException, OSError):
         raise InputError(
             f"{revision.label}: {TABLE} is not in DVC's cache, and no remote has it; `git checkout "
-            f"{revision.commit:.7} && dvc pull --allow-missing && dvc repro evaluate` makes it again"
+            f"{revision.commit:.7} && dvc repro evaluate` makes it again; where there is a remote, "
+            "`dvc pull --allow-missing` before it spares the stages that were pushed"
         ) from None
     return content
 

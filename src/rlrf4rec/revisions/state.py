@@ -1,9 +1,7 @@
 """What a revision says about its run: params, dvc.lock, headline metrics; read from Git alone."""
 
 import io
-import itertools
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,23 +12,14 @@ import polars as pl
 from rlrf4rec import machine, paths
 from rlrf4rec.errors import InputError
 from rlrf4rec.metrics.statistics import Array
-from rlrf4rec.revisions import git, hashes
+from rlrf4rec.revisions import dag, git, hashes
+from rlrf4rec.revisions.dag import Defined, Stage
 from rlrf4rec.revisions.git import Revision
 
-PARAMS, LOCK, DAG, LIBRARIES = "params.yaml", "dvc.lock", "dvc.yaml", "constraints.txt"
+PARAMS, LOCK, DAG, LIBRARIES = dag.PARAMS, "dvc.lock", "dvc.yaml", "constraints.txt"
 SUMMARY, EVALUATE = paths.SUMMARY.as_posix(), paths.EVALUATE.as_posix()
 PER_USER = paths.HEADLINE.as_posix()
 KEYS = ["metric", "backbone", "knowledge", "user"]
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A stage of dvc.lock: command, hash of each file that it read and wrote, params by dotted key."""
-
-    command: str
-    deps: dict[str, str]
-    outs: dict[str, str]
-    params: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -63,8 +52,10 @@ def load(revision: Revision) -> State:
     found = git.read(revision, [PARAMS, LOCK, DAG, SUMMARY, EVALUATE, PER_USER, LIBRARIES])
     files = {path: _there(revision, path, content) for path, content in found.items() if path != LIBRARIES}
     params = _mapping(revision, PARAMS, _yaml(revision, PARAMS, files[PARAMS]))
-    dag = _mapping(revision, DAG, _yaml(revision, DAG, files[DAG]))
-    stages = _alive(_stages(revision, _yaml(revision, LOCK, files[LOCK])), dag.get("stages", {}), params)
+    ran = _stages(revision, _yaml(revision, LOCK, files[LOCK]))
+    defined = _defined(revision, _mapping(revision, DAG, _yaml(revision, DAG, files[DAG])), params, ran)
+    # DVC leaves stages that dvc.yaml no longer has, and entries of removed rounds, in dvc.lock.
+    stages = {name: stage for name, stage in ran.items() if name in defined}
     summary = _json(revision, SUMMARY, files[SUMMARY])
     return State(
         revision=revision,
@@ -77,7 +68,7 @@ def load(revision: Revision) -> State:
         definition=_json(revision, EVALUATE, files[EVALUATE]).get("metrics"),
         cells=_cells(revision, files[PER_USER]),
         arithmetic=_arithmetic(revision, stages),
-        stale=_stale(revision, params, stages),
+        stale=_stale(revision, params, defined, stages),
     )
 
 
@@ -129,42 +120,18 @@ def _mapping(revision: Revision, path: str, content: Any) -> dict[str, Any]:
 
 def _stages(revision: Revision, lock: Any) -> dict[str, Stage]:
     try:
-        return {
-            name: Stage(
-                command=str(entry["cmd"]),
-                deps={d["path"]: str(d.get("md5")) for d in entry.get("deps", [])},
-                outs={o["path"]: str(o.get("md5")) for o in entry.get("outs", [])},
-                params=dict(entry.get("params", {}).get(PARAMS, {})),
-            )
-            for name, entry in lock["stages"].items()
-        }
+        return dag.stages(lock)
     except (AttributeError, KeyError, TypeError) as error:
         raise InputError(f"{revision.label}: {LOCK} has not the form that DVC writes ({error!r})") from None
 
 
-def _alive(stages: dict[str, Stage], dag: Mapping[str, Any], params: dict[str, Any]) -> dict[str, Stage]:
-    """Stages that dvc.yaml still has: DVC leaves removed ones, and entries of removed rounds, in dvc.lock."""
-    return {name: stage for name, stage in stages.items() if _entry_alive(name, dag, params)}
-
-
-def _entry_alive(name: str, dag: Mapping[str, Any], params: dict[str, Any]) -> bool:
-    base, at, entry = name.partition("@")
-    body = dag.get(base)
-    if not isinstance(body, Mapping) or not at:
-        return body is not None
-    if "matrix" in body:
-        values = [_inserted(v, params) for v in body["matrix"].values()]
-        if not all(isinstance(v, list) for v in values):
-            return True
-        return entry in {"-".join(str(v) for v in row) for row in itertools.product(*values)}
-    entries = _inserted(body.get("foreach"), params)
-    return entry in {str(e) for e in entries} if isinstance(entries, list | Mapping) else True
-
-
-def _inserted(value: Any, params: dict[str, Any]) -> Any:
-    """`${a.b}` as DVC fills it in from params.yaml."""
-    match = re.fullmatch(r"\$\{([\w.]+)\}", value) if isinstance(value, str) else None
-    return lookup(params, match[1]) if match else value
+def _defined(
+    revision: Revision, content: dict[str, Any], params: dict[str, Any], ran: dict[str, Stage]
+) -> dict[str, Defined]:
+    try:
+        return dag.defined(content, params, ran)
+    except (AttributeError, TypeError) as error:
+        raise InputError(f"{revision.label}: {DAG} has not the form that DVC reads ({error!r})") from None
 
 
 def _libraries(content: bytes) -> dict[str, str]:
@@ -183,25 +150,19 @@ def _arithmetic(revision: Revision, stages: dict[str, Stage]) -> dict[str, str]:
     return found
 
 
-def _stale(revision: Revision, params: dict[str, Any], stages: dict[str, Stage]) -> dict[str, list[str]]:
-    """Per stage: params, code and metric files of the revision that are not those of the run in dvc.lock."""
+def _stale(
+    revision: Revision, params: dict[str, Any], defined: dict[str, Defined], stages: dict[str, Stage]
+) -> dict[str, list[str]]:
+    """Per stage: params, command, code and metric files of the revision that are not those of the run in dvc.lock."""
     known = {name: {**s.deps, **s.outs} for name, s in stages.items()}
-    small = {p: md5 for h in known.values() for p, md5 in h.items() if p.startswith(("src/", "metrics/"))}
+    small = {p: md5 for h in known.values() for p, md5 in h.items() if p.startswith((dag.CODE, "metrics/"))}
     now = hashes.now(revision, sorted((p, md5) for p, md5 in small.items() if "\n" not in p))
-    found = {}
-    for name, stage in stages.items():
-        other = [key for key, value in stage.params.items() if lookup(params, key) != value]
-        other += [path for path, md5 in known[name].items() if path in now and now[path] != md5]
+    found = dag.behind(defined, stages, params, now.get)
+    for name, files in known.items():
+        other = [p for p, md5 in files.items() if p.startswith("metrics/") and p in now and now[p] != md5]
         if other:
-            found[name] = other
+            found[name] = [*found.get(name, []), *other]
     return found
-
-
-def lookup(params: Any, key: str) -> Any:
-    """The value at a dotted key, None where there is none."""
-    for part in key.split("."):
-        params = params.get(part) if isinstance(params, dict) else None
-    return params
 
 
 def _cells(revision: Revision, content: bytes) -> dict[tuple[str, str, str], Cell]:

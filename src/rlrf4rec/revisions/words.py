@@ -21,6 +21,12 @@ def plain(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
+def listed(things: Sequence[object], shown: int = 5) -> str:
+    """The first of them, and how many more."""
+    first = ", ".join(str(thing) for thing in things[:shown])
+    return f"{first} and {len(things) - shown} more" if len(things) > shown else first
+
+
 def short(row: Row) -> str:
     """`old -> new` of a changed key, as JSON."""
     sides = [json.dumps(row[k], ensure_ascii=False, default=str) if k in row else "absent" for k in ("old", "new")]

@@ -68,7 +68,7 @@ class Table:
         try:
             frame = parquet.whole(path)
         except FileNotFoundError:
-            raise InputError(f"{path}: missing; run `dvc repro {self.stage}` (or `dvc pull`)") from None
+            raise InputError(f"{path}: missing; run `dvc repro {self.stage}` (or `dvc pull --allow-missing`)") from None
         except (Exception, pl.exceptions.PanicException) as error:  # readers of broken files raise anything
             broken = InputError(f"{path}: not a readable Parquet file ({error}); run `dvc repro {self.stage}`")
             raise explain(error, path) or broken from None

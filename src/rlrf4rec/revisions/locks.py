@@ -9,7 +9,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from rlrf4rec.files import contents, dvc_hash
-from rlrf4rec.revisions.state import lookup
+from rlrf4rec.revisions import dag
 
 DEFAULT = "dvc.yaml"
 PIPELINES = (DEFAULT, "studies/controls/dvc.yaml", "studies/learning_curve/dvc.yaml", "studies/bench/dvc.yaml")
@@ -19,38 +19,43 @@ UNHASHED = ("metrics/cost/", "metrics/reproduced.json")
 
 @dataclass(frozen=True)
 class Behind:
-    """Code or a block of params that is not what a stage of a pipeline has run with."""
+    """Code, a command or a block of params that is not what a stage of a pipeline has run with, or the whole stage."""
 
     pipeline: str
     stage: str
     what: str
 
     def __str__(self) -> str:
-        return f"{self.what} is not what {self.stage} of {self.pipeline} ran with"
+        of = f"{self.stage} of {self.pipeline}"
+        return f"{of} has never run" if self.what == dag.NEVER else f"{self.what} is not what {of} ran with"
 
 
 def locks(root: Path) -> dict[str, dict[str, Any]]:
     """The stages in the lock of each pipeline that has been run, by the path of its dvc.yaml."""
     found = {name: (root / name).with_suffix(".lock") for name in PIPELINES}
-    return {name: _stages(path.read_text(encoding="utf-8")) for name, path in found.items() if path.exists()}
+    there = {name: path for name, path in found.items() if path.exists() and (root / name).exists()}
+    return {name: _stages(path.read_text(encoding="utf-8")) for name, path in there.items()}
 
 
 @functools.cache
 def _stages(text: str) -> dict[str, Any]:
-    return dict(YAML(typ="safe").load(io.StringIO(text))["stages"])
+    return dict(_yaml(text)["stages"])
+
+
+def _yaml(text: str) -> Any:
+    return YAML(typ="safe").load(io.StringIO(text))
 
 
 def behind(root: Path) -> list[Behind]:
-    """Code and params that are not what a lock says they were."""
-    params = YAML(typ="safe").load((root / "params.yaml").read_text(encoding="utf-8"))
+    """Stages, commands, code and params of each dvc.yaml that are not what its lock says they were."""
+    params = _yaml((root / dag.PARAMS).read_text(encoding="utf-8"))
     hashed = functools.cache(lambda path: dvc_hash(contents(root / path)))
     found = []
-    for name, stages in locks(root).items():
-        for stage, entry in stages.items():
-            code = [dep for dep in entry.get("deps", []) if dep["path"].startswith("src/")]
-            found += [Behind(name, stage, dep["path"]) for dep in code if hashed(dep["path"]) != dep["md5"]]
-            ran = entry.get("params", {}).get("params.yaml", {})
-            found += [Behind(name, stage, f"params.yaml: {key}") for key in ran if lookup(params, key) != ran[key]]
+    for name, entries in locks(root).items():
+        ran = dag.stages({"stages": entries})
+        now = dag.defined(_yaml((root / name).read_text(encoding="utf-8")), params, ran)
+        for stage, other in dag.behind(now, ran, params, hashed).items():
+            found += [Behind(name, stage, what) for what in other]
     return found
 
 
@@ -76,13 +81,18 @@ def other_metrics(root: Path) -> list[str]:
     faults, known = [], written(root)
     for place, (expected, stage, name) in known.items():
         if not (root / place).exists():
-            faults.append(f"{place}: missing; {stage} of {name} has written it")
+            faults.append(f"{place}: missing; {stage} of {name} has written it: {_again(place, stage, name)}")
         elif (found := dvc_hash(contents(root / place))) != expected:
             faults.append(
                 f"{place}: edited, its content is {found:.8}, but {stage} of {name} wrote {expected:.8}: "
-                f"`git checkout {place}`, or `dvc repro {stage}`"
+                f"{_again(place, stage, name)}"
             )
     for path in metrics_files(root):
         if (place := path.relative_to(root).as_posix()) not in known and not place.startswith(UNHASHED):
-            faults.append(f"{place}: no stage of any dvc.lock has written it")
+            faults.append(f"{place}: no stage of any dvc.lock has written it: remove it, or run the stage that does")
     return faults
+
+
+def _again(place: str, stage: str, name: str) -> str:
+    """How a metrics file comes back; DVC finds the stage of a study by its dvc.yaml."""
+    return f"`git checkout {place}`, or `dvc repro {stage if name == DEFAULT else f'{name}:{stage}'}`"
