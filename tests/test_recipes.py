@@ -155,7 +155,7 @@ def test_a_faulty_recipe_is_named(tmp_path, monkeypatch, text, words):
 
 
 def test_an_unknown_recipe_is_told_from_those_there_are():
-    with pytest.raises(ParamsError, match=r"recipe 'smok' is not there; there are default, full, ml-1m, paper-amazon-books"):
+    with pytest.raises(ParamsError, match=r"recipe 'smok' is not there; there are default, full, ml-1m, paper"):
         recipes.read("smok")
 
 
