@@ -167,12 +167,13 @@ def test_a_figure_does_not_stand_by_what_a_run_cost(checked, capsys, name):
 
 
 def record(**more):
-    return {"classes": {"equal": 1}, "date": "2026-01-01", "machine": {"cpu": "A CPU"}, "other_claims": [], **more}
+    own = {"commit": "0123456789abcdef", "date": "2026-01-01", "machine": {"cpu": "A CPU"}, "classes": {"equal": 1}}
+    return {**own, "other_claims": [], **more}
 
 
 def test_claims_of_one_run_alone_are_told_beside_the_classes():
     """Numbers within tolerance can have lost their claim."""
-    told = "Run again on 2026-01-01 on A CPU: 1 equal{} (`metrics/reproduced.json`)."
+    told = "Commit 0123456 run again on 2026-01-01 on A CPU: 1 equal{} (`metrics/reproduced.json`)."
     assert line.again(record()) == told.format("")
     assert line.again(record(other_claims=["x"])) == told.format(", 1 other claim")
     assert line.again(record(other_claims=["x", "y"])) == told.format(", 2 other claims")

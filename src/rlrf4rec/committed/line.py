@@ -25,13 +25,12 @@ def text(behind: Sequence[Behind], reproduced: Mapping[str, Any] | None) -> str:
 
 
 def again(reproduced: Mapping[str, Any]) -> str:
-    """The last `rlrf4rec reproduce` in a sentence."""
+    """The last `rlrf4rec reproduce` in a sentence, with the commit that was run: the code may have gone on since."""
     counted = ", ".join(f"{count} {kind}" for kind, count in reproduced["classes"].items())
     if other := len(reproduced["other_claims"]):
         counted += f", {other} other claim{'' if other == 1 else 's'}"
-    return (
-        f"Run again on {reproduced['date']} on {reproduced['machine']['cpu']}: {counted} (`metrics/reproduced.json`)."
-    )
+    where = f"on {reproduced['date']} on {reproduced['machine']['cpu']}"
+    return f"Commit {reproduced['commit']:.7} run again {where}: {counted} (`metrics/reproduced.json`)."
 
 
 def plain(line: str) -> str:

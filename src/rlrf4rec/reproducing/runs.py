@@ -10,7 +10,7 @@ from rlrf4rec import machine, paths
 from rlrf4rec.errors import InputError
 from rlrf4rec.files import locked
 from rlrf4rec.reproducing.headlines import Headline, headlines
-from rlrf4rec.revisions import git
+from rlrf4rec.revisions import git, locks
 from rlrf4rec.revisions.git import Revision
 
 LOCK = "dvc.lock"
@@ -43,7 +43,7 @@ def of_folder(folder: Path) -> Run:
 
 
 def _of_a_stage(name: str) -> bool:
-    return name.endswith(".json") and not name.startswith(("metrics/cost/", REPRODUCED.as_posix()))
+    return name.endswith(".json") and not name.startswith(locks.UNHASHED)
 
 
 def _run(files: Mapping[str, bytes | None], label: str) -> Run:
