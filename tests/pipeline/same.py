@@ -91,18 +91,19 @@ def rewrite(root, base):
     lock = yaml.load(path.read_text())
     with Repo(root) as repo:
         of = {
-            stage.name: {
+            # A list: what dvc.yaml names twice (a part of content that lies under a room) stands twice in the lock.
+            stage.name: [
                 Path(dep.fs_path).relative_to(root).as_posix()
                 for dep in stage.deps
                 if not isinstance(dep, ParamsDependency)  # of these the lock has a part of its own
-            }
+            ]
             for stage in repo.index.stages
             if stage.path_in_repo == "dvc.yaml"
         }
     done, left = [], []
     for name, entry in lock["stages"].items():
         wanted = sorted(dep for dep in of.get(name, ()) if dep.startswith(CODE))
-        others = sorted(dep for dep in of.get(name, ()) if not dep.startswith(CODE))
+        others = sorted({dep for dep in of.get(name, ()) if not dep.startswith(CODE)})
         recorded = sorted({dep["path"] for dep in entry.get("deps", []) if not dep["path"].startswith(CODE)})
         made = rewritten(entry, wanted, was, now) if name in of and wanted and others == recorded else None
         if made is None:

@@ -64,8 +64,10 @@ def repository(tmp_path):
         (tmp_path / name).write_text(text)
     (tmp_path / "params.yaml").write_text("seed: 1\n")
     one = {"cmd": "python src/a.py > one", "deps": ["src/a.py"], "params": ["seed"], "outs": ["one"]}
-    # A file that is named twice, as the kind of re-ranker that is told nothing names its vectors.
-    two = {"cmd": "python src/room/b.py > two", "deps": ["one", "one", "src/room"], "params": ["seed"], "outs": ["two"]}
+    # Named twice: a file, as the kind of re-ranker that is told nothing names its vectors, and a room of the code, as
+    # the content of a source that has none of its own names one.
+    deps = ["one", "one", "src/room", "src/room"]
+    two = {"cmd": "python src/room/b.py > two", "deps": deps, "params": ["seed"], "outs": ["two"]}
     with (tmp_path / "dvc.yaml").open("w") as file:
         YAML().dump({"stages": {"first": one, "second": two}}, file)
     for command in (["git", "init", "-q"], ["dvc", "init", "-q"], ["dvc", "repro", "-q"], ["git", "add", "-A"]):
@@ -86,7 +88,7 @@ def test_after_the_rewriting_nothing_has_to_run_again_and_the_outputs_are_as_the
     after = YAML(typ="safe").load(lock.read_text())["stages"]
     assert after["first"] == before["first"]
     assert (after["second"]["outs"], after["second"]["cmd"]) == (before["second"]["outs"], before["second"]["cmd"])
-    assert [dep["path"] for dep in after["second"]["deps"]] == ["one", "one", "src/room"]  # as DVC wrote them
+    assert [dep["path"] for dep in after["second"]["deps"]] == ["one", "one", "src/room", "src/room"]  # as it was
     run(repository, "git", "add", "-A")
     run(repository, "git", "commit", "-qm", "same")
     (repository / "src" / "a.py").write_text("print(4)")

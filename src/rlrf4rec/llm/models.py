@@ -184,7 +184,7 @@ def untuned(adapter: Path) -> bool:
 def check_adapter(adapter: Path) -> None:
     """InputError unless the folder holds an adapter as safetensors: without them PEFT would read a pickle."""
     if not adapter.exists():
-        raise InputError(f"{adapter}: missing; run the stage that writes it with dvc repro (or `dvc pull`)")
+        raise InputError(f"{adapter}: missing; run its stage with dvc repro (or `dvc pull --allow-missing`)")
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         if not (adapter / name).is_file():
             raise InputError(

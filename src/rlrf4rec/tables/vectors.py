@@ -54,7 +54,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             return tensors, json.loads((file.metadata() or {}).get("about", "{}"))
     except FileNotFoundError:
-        raise InputError(f"{path}: missing; run `dvc repro` (or `dvc pull`)") from None
+        raise InputError(f"{path}: missing; run `dvc repro` (or `dvc pull --allow-missing`)") from None
     except SafetensorError as error:
         raise InputError(f"{path}: not a readable safetensors file ({error}); run `dvc repro`") from None
 
