@@ -157,26 +157,13 @@ def test_a_figure_of_the_readme_that_no_file_has(checked, capsys):
 @pytest.mark.parametrize("name", ["cost/evaluate.json", "reproduced.json"])
 def test_a_figure_does_not_stand_by_what_a_run_cost(checked, capsys, name):
     Path("metrics/cost").mkdir()
-    content = {"wall_s": 0.1234} if name.startswith("cost") else record(committed=0.1234)
+    content = {"wall_s": 0.1234} if name.startswith("cost") else {"committed": 0.1234}
     Path("metrics", name).write_text(json.dumps(content))
     with Path("README.md").open("a") as file:
         file.write("It gains 0.1234.\n")
     found = check.Found()
     check._docs(Path(), found)
     assert found.faults == [f"README.md: 0.1234: in no metrics file and no param; {check.QUOTE}"]
-
-
-def record(**more):
-    own = {"commit": "0123456789abcdef", "date": "2026-01-01", "machine": {"cpu": "A CPU"}, "classes": {"equal": 1}}
-    return {**own, "other_claims": [], **more}
-
-
-def test_claims_of_one_run_alone_are_told_beside_the_classes():
-    """Numbers within tolerance can have lost their claim."""
-    told = "Commit 0123456 run again on 2026-01-01 on A CPU: 1 equal{} (`metrics/reproduced.json`)."
-    assert line.again(record()) == told.format("")
-    assert line.again(record(other_claims=["x"])) == told.format(", 1 other claim")
-    assert line.again(record(other_claims=["x", "y"])) == told.format(", 2 other claims")
 
 
 def new_dag(change):

@@ -16,7 +16,7 @@ from compared import call
 from rlrf4rec import interrupts
 from rlrf4rec.committed import check, line, reproduced
 from rlrf4rec.errors import InputError, ParamsError, RunError
-from rlrf4rec.reproducing import told
+from rlrf4rec.reproducing import records, told
 from rlrf4rec.reproducing.classes import EQUAL, NOT, WITHIN, classify
 from rlrf4rec.reproducing.headlines import Headline, headlines
 from rlrf4rec.tables.results import shows_gain
@@ -31,7 +31,7 @@ def test_a_run_that_gives_the_same(reproduce, capfd):
     assert "HEAD (" in printed
     assert "4 equal, 0 within tolerance, 0 not reproduced" in printed
     assert "outputs equal to the byte: 3 of 3" in printed
-    found = json.loads(Path("metrics/reproduced.json").read_text())
+    (found,) = records.read(Path()).values()
     assert found["commit"] == call("rev-parse", "HEAD")
     assert (found["how"], found["classes"]) == ("run", {EQUAL: 4, WITHIN: 0, NOT: 0})
     assert {"cpu", "cores", "capability"} == set(found["machine"])
@@ -52,7 +52,7 @@ def test_all_three_classes(reproduce, monkeypatch, capfd):
     assert "note: reward gain of round1: a gain is claimed in the commit alone" in printed
     assert "outputs equal to the byte: 1 of 3" in printed
     assert "arithmetic here: float32 on avx2, 1 thread" in printed
-    rows = json.loads(Path("metrics/reproduced.json").read_text())["numbers"]
+    rows = records.read(Path())[records.OTHER]["numbers"]
     assert {name: each["class"] for name, each in rows.items()} == {
         "reward gain of round1": WITHIN,
         "personal part of the reward gain of round1 by judges": EQUAL,
@@ -79,7 +79,7 @@ def test_a_run_that_fails_says_so_and_keeps_the_clone(reproduce, monkeypatch, ca
     repro()
     ran_now()
     assert reproduce("--take") == 0
-    assert json.loads(Path("metrics/reproduced.json").read_text())["how"] == "taken"
+    assert records.read(Path())[records.SAME]["how"] == "taken"
 
 
 def test_the_record_is_written_before_anything_is_shown(reproduce, monkeypatch, capfd):
@@ -91,7 +91,7 @@ def test_the_record_is_written_before_anything_is_shown(reproduce, monkeypatch, 
     monkeypatch.setattr(told, "show", closed)
     with pytest.raises(BrokenPipeError):
         reproduce()
-    assert json.loads(Path("metrics/reproduced.json").read_text())["how"] == "run"
+    assert records.read(Path())[records.SAME]["how"] == "run"
 
 
 @pytest.mark.parametrize(("error", "left"), [(OSError("no space"), 1), (KeyboardInterrupt, 0)])
@@ -102,7 +102,7 @@ def test_a_finished_run_that_could_not_be_written_is_kept(reproduce, monkeypatch
         raise error
 
     monkeypatch.setattr(interrupts, "ignore", lambda: None)
-    monkeypatch.setattr(told, "write_json", failing)
+    monkeypatch.setattr(records, "write_json", failing)
     with pytest.raises(type(error) if left else error):
         reproduce()
     assert len(clones()) == left
@@ -145,9 +145,37 @@ def test_the_check_and_the_readme_tell_the_last_one(reproduce, capfd):
     assert found.faults == ["README.md: its line on the run is not true; `rlrf4rec check --write` mends it"]
     line.write(line.README, check.readme_line(Path()))
     assert (
-        ": 4 equal, 0 within tolerance, 0 not reproduced (`metrics/reproduced.json`)." in Path("README.md").read_text()
+        " in the same arithmetic: 4 equal, 0 within tolerance, 0 not reproduced (`metrics/reproduced.json`)."
+        in Path("README.md").read_text()
     )
     assert check.everything().faults == []
+
+
+def test_runs_in_the_same_and_in_another_arithmetic_stand_beside_each_other(reproduce, monkeypatch, capfd):
+    """Neither answers for the other; a new one takes the place of the last of its kind."""
+    reproduce()
+    monkeypatch.setenv("SHIFT", "-0.009")
+    reproduce()
+    first, second = records.read(Path()).values()
+    assert (first["classes"], second["classes"]) == ({EQUAL: 4, WITHIN: 0, NOT: 0}, {EQUAL: 3, WITHIN: 1, NOT: 0})
+    said = check.readme_line(Path())
+    assert said.index(" in the same arithmetic: 4 equal") < said.index(" in another arithmetic (float32 on avx2): 3")
+    records.put({**first, "date": "2030-01-01"})
+    assert [each["date"] for each in records.read(Path()).values()] == ["2030-01-01", second["date"]]
+    Path("metrics/reproduced.json").write_text('{"commit": "as it was written before"}')
+    capfd.readouterr()
+    records.put(second)
+    assert "the top level holds 'commit'" in capfd.readouterr().out
+    assert list(records.read(Path())) == [records.OTHER]
+
+
+def test_what_other_pipelines_have_left_is_not_what_the_run_computed_in(reproduce, capfd):
+    Path("metrics/probe.json").write_text('{"arithmetic": "bfloat16 on amx_bf16, 2 threads"}')
+    call("add", "-A")
+    call("commit", "-qm", "a probe made elsewhere")
+    reproduce()
+    (found,) = records.read(Path()).values()
+    assert found["arithmetic"]["committed"] == ["float32 on avx512, 1 thread"]
 
 
 def test_an_edited_record_is_found(reproduce, capfd):
@@ -165,7 +193,7 @@ def test_an_edited_record_is_found(reproduce, capfd):
         ),
     ]
     for edit, fault in edits:
-        found = json.loads(Path("metrics/reproduced.json").read_text())
+        found = records.read(Path())[records.SAME]
         assert reproduced.faults(found) == []
         edit(found)
         assert any(fault in sentence for sentence in reproduced.faults(found))
@@ -184,7 +212,7 @@ def test_a_shallow_clone_says_that_it_could_not_look_at_the_commit(reproduce, ca
     found = check.everything()
     assert found.faults == []
     assert found.warnings == [
-        "metrics/reproduced.json: its commit is not in this shallow clone, so it is not looked at"
+        "metrics/reproduced.json, the same arithmetic: its commit is not in this shallow clone, so it is not looked at"
     ]
 
 
@@ -192,8 +220,11 @@ def test_a_run_that_loses_its_claim_is_told_beside_its_classes(reproduce, monkey
     """All its numbers are within tolerance, but the interval of the gain holds zero."""
     monkeypatch.setenv("SHIFT", "-0.009")
     assert reproduce() == 0
-    assert ": 3 equal, 1 within tolerance, 0 not reproduced, 1 other claim (" in check.readme_line(Path())
-    found = json.loads(Path("metrics/reproduced.json").read_text())
+    assert check.readme_line(Path()).endswith(
+        " in another arithmetic (float32 on avx2): 3 equal, 1 within tolerance, 0 not reproduced "
+        "(`metrics/reproduced.json`); reward gain of round1: a gain is claimed in the commit alone."
+    )
+    found = records.read(Path())[records.OTHER]
     assert reproduced.faults(found) == []
     found["other_claims"] = []
     (fault,) = reproduced.faults(found)

@@ -1,6 +1,5 @@
 """`rlrf4rec reproduce --take`: which run of the workspace may stand for the committed one run again."""
 
-import json
 import re
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from compared import call
 
 from rlrf4rec import cli, store
 from rlrf4rec.errors import InputError
-from rlrf4rec.reproducing import runs
+from rlrf4rec.reproducing import records, runs
 from rlrf4rec.search.study import run as search
 
 
@@ -20,7 +19,7 @@ def test_a_run_that_is_taken(reproduce, monkeypatch, capfd):
     ran_now()
     assert reproduce("--take") == 1
     assert "3 equal, 0 within tolerance, 1 not reproduced" in capfd.readouterr().out
-    assert json.loads(Path("metrics/reproduced.json").read_text())["how"] == "taken"
+    assert records.read(Path())[records.OTHER]["how"] == "taken"
     assert clones() == []
 
 

@@ -11,7 +11,7 @@ from rlrf4rec import cost
 from rlrf4rec.committed import findings, line, reproduced
 from rlrf4rec.committed.figures import Numbers, figures
 from rlrf4rec.errors import InputError
-from rlrf4rec.reproducing import runs
+from rlrf4rec.reproducing import records, runs
 from rlrf4rec.revisions import git, locks
 from rlrf4rec.revisions.git import Revision
 from rlrf4rec.revisions.words import listed
@@ -147,21 +147,22 @@ def write(root: Path, stages: tuple[str, ...]) -> None:
 
 def readme_line(root: Path) -> str:
     """What the README's line has to be."""
-    content = reproduced.read(root)
-    of_it = content if content and reproduced.same(content, runs.of_folder(root)) else None
+    known = records.read(root).items()
+    of_it = {kind: record for kind, record in known if reproduced.same(record, runs.of_folder(root))}
     return line.text(locks.behind(root), of_it)
 
 
 def _reproduced(root: Path, found: Found) -> None:
-    """The last `rlrf4rec reproduce`, where it is in Git."""
-    content = reproduced.read(root)
-    if content is None:
+    """The last `rlrf4rec reproduce` of each kind, where it is in Git."""
+    known = records.read(root)
+    if not known:
         found.said.append(("again", "no `rlrf4rec reproduce` of the committed run is in Git"))
-        return
-    found.faults += reproduced.faults(content)
-    if git.shallow() and git.commit(content["commit"]) is None:
-        found.warnings.append(f"{runs.REPRODUCED}: its commit is not in this shallow clone, so it is not looked at")
-    if reproduced.same(content, runs.of_folder(root)):
-        found.said.append(("again", line.again(content)))
-    else:
-        found.warnings.append(f"{runs.REPRODUCED} is of an older run than that which is committed")
+    for kind, record in known.items():
+        where = f"{records.REPRODUCED}, {kind}"
+        found.faults += reproduced.faults(record)
+        if git.shallow() and git.commit(record["commit"]) is None:
+            found.warnings.append(f"{where}: its commit is not in this shallow clone, so it is not looked at")
+        if reproduced.same(record, runs.of_folder(root)):
+            found.said.append(("again", line.again(kind, record)))
+        else:
+            found.warnings.append(f"{where}: of an older run than that which is committed")

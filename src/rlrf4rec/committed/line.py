@@ -6,6 +6,7 @@ from typing import Any
 
 from rlrf4rec.errors import InputError
 from rlrf4rec.files import atomic
+from rlrf4rec.reproducing import records
 from rlrf4rec.revisions.locks import DEFAULT, Behind
 
 README = Path("README.md")
@@ -14,23 +15,26 @@ TITLE = "Committed run:"
 FITS = f"**{TITLE}** of this code and these params."
 
 
-def text(behind: Sequence[Behind], reproduced: Mapping[str, Any] | None) -> str:
-    """The line. `behind`: what the locks do not know; `reproduced`: metrics/reproduced.json, where it is of this run.
+def text(behind: Sequence[Behind], reproduced: Mapping[str, Mapping[str, Any]]) -> str:
+    """The line. `behind`: what the locks do not know; `reproduced`: records of metrics/reproduced.json of this run.
 
     It names stages and no commit, so that it changes with the answer alone.
     """
     found = stages(behind)
     said = f"**{TITLE}** older than code or params of {', '.join(f'`{name}`' for name in found)}."
-    return f"{said if found else FITS}{f' {again(reproduced)}' if reproduced else ''}"
+    return " ".join([said if found else FITS, *(again(kind, record) for kind, record in reproduced.items())])
 
 
-def again(reproduced: Mapping[str, Any]) -> str:
-    """The last `rlrf4rec reproduce` in a sentence, with the commit that was run: the code may have gone on since."""
-    counted = ", ".join(f"{count} {kind}" for kind, count in reproduced["classes"].items())
-    if other := len(reproduced["other_claims"]):
-        counted += f", {other} other claim{'' if other == 1 else 's'}"
-    where = f"on {reproduced['date']} on {reproduced['machine']['cpu']}"
-    return f"Commit {reproduced['commit']:.7} run again {where}: {counted} (`metrics/reproduced.json`)."
+def again(kind: str, record: Mapping[str, Any]) -> str:
+    """A `rlrf4rec reproduce` in a sentence, with the commit that was run: the code may have gone on since.
+
+    Numbers within tolerance can have lost their claim, so claims of one run alone are told in words.
+    """
+    counted = ", ".join(f"{count} {each}" for each, count in record["classes"].items())
+    arithmetic = f" ({' and '.join(records.widths(record, 'here'))})" if kind == records.OTHER else ""
+    where = f"on {record['date']} on {record['machine']['cpu']} in {kind}{arithmetic}"
+    told = "; ".join([f"{counted} (`{records.REPRODUCED}`)", *record["other_claims"]])
+    return f"Commit {record['commit']:.7} run again {where}: {told}."
 
 
 def plain(line: str) -> str:

@@ -1,52 +1,22 @@
-"""Whether metrics/reproduced.json, which no stage writes, is what `rlrf4rec reproduce` has found of the run."""
+"""Whether a record of metrics/reproduced.json is what `rlrf4rec reproduce` has found of the run."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from rlrf4rec.errors import InputError
-from rlrf4rec.files import read_json
 from rlrf4rec.reproducing import classes, runs
 from rlrf4rec.reproducing.classes import Held
 from rlrf4rec.reproducing.headlines import Headline
-from rlrf4rec.reproducing.runs import REPRODUCED
+from rlrf4rec.reproducing.records import MEND, REPRODUCED, headline
 from rlrf4rec.revisions import git
 from rlrf4rec.revisions.git import Revision
-
-MEND = "`rlrf4rec reproduce` writes it anew, or delete it"
-
-
-def read(root: Path) -> dict[str, Any] | None:
-    """Its content, None where there is none; InputError where it is not of the form that the command writes."""
-    if not (root / REPRODUCED).exists():
-        return None
-    content = read_json(root / REPRODUCED)
-    try:
-        for row in content["numbers"].values():
-            _headline(row["committed"], row["tolerance"])
-        _ = (
-            content["classes"].items(),
-            content["date"],
-            content["machine"]["cpu"],
-            content["commit"],
-            len(content["other_claims"]),
-        )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        message = f"{REPRODUCED} is not as `rlrf4rec reproduce` writes it ({error!r}); {MEND}"
-        raise InputError(message) from None
-    return content
-
-
-def _headline(row: Mapping[str, Any], tolerance: float) -> Headline:
-    return Headline(float(row["value"]), float(tolerance), row.get("low"), row.get("high"), row.get("claimed"))
 
 
 def faults(content: Mapping[str, Any]) -> list[str]:
     """Sentences on what it says of itself that does not follow from its numbers, or is not in its commit."""
     found, held = [], {}
     for name, row in content["numbers"].items():
-        committed = _headline(row["committed"], row["tolerance"])
-        here = _headline(row["here"], row["tolerance"]) if row["here"] else None
+        committed = headline(row["committed"], row["tolerance"])
+        here = headline(row["here"], row["tolerance"]) if row["here"] else None
         held[name] = Held(committed, here, classes.classify(committed, here))
         if held[name].kind != row["class"]:
             found.append(f"{REPRODUCED}: {name!r} is said to be {row['class']}, but is {held[name].kind}; {MEND}")
@@ -64,7 +34,7 @@ def faults(content: Mapping[str, Any]) -> list[str]:
 
 def same(content: Mapping[str, Any], run: runs.Run) -> bool:
     """Whether these are the headline numbers of a run."""
-    said = {name: _shown(_headline(row["committed"], row["tolerance"])) for name, row in content["numbers"].items()}
+    said = {name: _shown(headline(row["committed"], row["tolerance"])) for name, row in content["numbers"].items()}
     return said == {name: _shown(one) for name, one in run.numbers.items()}
 
 

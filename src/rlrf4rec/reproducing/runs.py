@@ -15,7 +15,6 @@ from rlrf4rec.revisions.git import Revision
 
 LOCK = "dvc.lock"
 EVALUATE, SUMMARY = paths.EVALUATE.as_posix(), paths.SUMMARY.as_posix()
-REPRODUCED = paths.METRICS / "reproduced.json"  # written by no stage
 OUTPUTS = ("data/", "models/", "metrics/")
 
 
@@ -63,6 +62,7 @@ def _run(files: Mapping[str, bytes | None], label: str) -> Run:
         raise InputError(f"{label}: {EVALUATE} has not the form that `evaluate` writes ({error!r})") from None
     if not numbers:
         raise InputError(f"{label}: {EVALUATE} holds no headline number")
-    said = {machine.said(content) for content in found.values()} - {None}
+    # What other pipelines have left beside it, as the probe, may have been computed elsewhere.
+    said = {machine.said(content) for name, content in found.items() if name in lock} - {None}
     outputs = {path: hashes for path, hashes in lock.items() if path.startswith(OUTPUTS)}
     return Run(numbers, sorted(word for word in said if word), outputs)

@@ -14,11 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from rlrf4rec import machine, store
-from rlrf4rec.files import write_json
-from rlrf4rec.reproducing import classes, runs
+from rlrf4rec.reproducing import classes, records, runs
 from rlrf4rec.reproducing.classes import Held
 from rlrf4rec.reproducing.headlines import Headline
-from rlrf4rec.reproducing.runs import REPRODUCED, Run
+from rlrf4rec.reproducing.records import REPRODUCED
+from rlrf4rec.reproducing.runs import Run
 from rlrf4rec.revisions.git import Revision
 from rlrf4rec.revisions.text import PLAIN_WIDTH
 from rlrf4rec.revisions.words import interval, number
@@ -27,14 +27,14 @@ STYLES = {classes.EQUAL: "green", classes.WITHIN: "", classes.NOT: "bold red"}
 
 
 def recorded(revision: Revision, how: str, committed: Run, folder: Path) -> tuple[dict[str, Any], dict[str, Held]]:
-    """The run in a folder held against the committed one, and written into metrics/reproduced.json of the workspace.
+    """The run in a folder held against the committed one, and put into metrics/reproduced.json of the workspace.
 
     how: `run` in a clone, or `taken` from the workspace.
     """
     here = runs.of_folder(folder)
     held = classes.hold(committed.numbers, here.numbers)
     content = _record(revision, how, committed, here, held)
-    write_json(REPRODUCED, content)
+    records.put(content)
     return content, held
 
 
@@ -91,7 +91,7 @@ def show(revision: Revision, content: Mapping[str, Any], held: Mapping[str, Held
     outputs = content["outputs"]
     total = outputs["equal"] + len(outputs["other"])
     print(f"outputs equal to the byte: {outputs['equal']} of {total}")
-    if content["arithmetic"]["committed"] != content["arithmetic"]["here"]:
+    if records.kind(content) == records.OTHER:
         for where, said in content["arithmetic"].items():
             print(f"arithmetic {where}: {'; '.join(said)}")
     print(f"wrote {REPRODUCED}; `rlrf4rec check --write` tells it in README.md, a commit keeps both")
