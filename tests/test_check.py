@@ -59,6 +59,9 @@ def test_an_interval_is_that_of_its_difference():
     assert unknown("+0.0163 [0.0100, 0.0260]", known) == ["+0.0163 [0.0100, 0.0260]"]
     assert unknown("-0.0163 [0.0070, 0.0260]", known) == ["-0.0163 [0.0070, 0.0260]"]
     assert unknown("+0.02 [0.01, 0.04]", numbers({"g": 0.02, "g_low": 0.01, "g_high": 0.04})) == []
+    again = numbers({"here": {"value": 0.02, "low": 0.01, "high": 0.04}})  # of metrics/reproduced.json
+    assert unknown("+0.02 [0.01, 0.04]", again) == []
+    assert unknown("+0.01, +0.02 [0.01, 0.03]", again) == ["+0.02 [0.01, 0.03]", "+0.01"]
 
 
 def test_a_signed_figure_is_a_difference_and_none_is_of_a_single_seed():

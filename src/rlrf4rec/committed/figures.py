@@ -1,10 +1,10 @@
 """Figures of a result in Markdown, and whether numbers of metrics files give them when rounded as the text has them.
 
 A figure with an interval (`+0.0163 NDCG@5 [0.0070, 0.0260]`) is looked for as a whole: one object of a file has to hold
-all three as `difference`, `low` and `high`, or under keys `x`, `x_low` and `x_high`. A signed one alone is a
-`difference`, or a number of a file that has none. Others may be any number but those in lists: metrics files hold the
-values of each seed in lists, and among so many nearly every number of two or three digits occurs. A figure of few
-digits is still found by chance now and then; one with an interval hardly ever.
+all three as `difference` (of metrics/reproduced.json: `value`), `low` and `high`, or under keys `x`, `x_low`, `x_high`.
+A signed one alone is a difference, or a number of a file that has none. Others may be any number but those in lists:
+metrics files hold the values of each seed in lists, and among so many nearly every number of two or three digits
+occurs. A figure of few digits is still found by chance now and then; one with an interval hardly ever.
 """
 
 import re
@@ -21,6 +21,8 @@ FIGURE = re.compile(rf"{START}({NUMBER})( ?%)?{END}")
 CODE = re.compile(r"```.*?```|`[^`]*`|\]\([^)]*\)", re.DOTALL)
 # Versions, and the level of every interval.
 VERSION = re.compile(r"(?:Python|[Vv]ersion|arXiv|[<>=]=?) ?\d+(?:\.\d+)+|95 ?%(?=\s+(?:confidence )?intervals?)")
+
+DIFFERENCES = "difference", "value"  # keys of a difference beside its `low` and `high`
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,10 @@ class Numbers:
 
     def _collect(self, content: Any) -> None:
         if isinstance(content, Mapping):
-            if all(isinstance(content.get(key), int | float) for key in ("difference", "low", "high")):
-                self.intervals.append((content["difference"], content["low"], content["high"]))
-                self.differences.add(float(content["difference"]))
+            for value in DIFFERENCES:
+                if all(isinstance(content.get(key), int | float) for key in (value, "low", "high")):
+                    self.intervals.append((content[value], content["low"], content["high"]))
+                    self.differences.add(float(content[value]))
             for key in (key for key in content if _three(content, key)):
                 self.intervals.append((content[key], content[f"{key}_low"], content[f"{key}_high"]))
             for inner in content.values():
