@@ -28,6 +28,8 @@ def test_the_committed_params_are_valid():
         ("  top_p: 0.95", "  top_p: 1.5", ["sample.top_p", "1.5", "a number, > 0, <= 1"]),
         ("  learning_rate: 0.002", "  learning_rate: '2e-3'", ["train_ranker.learning_rate", "without quotes"]),
         ("protocol: popularity", "protocol: popular", ["split.protocol", "uniform | popularity | retrieved"]),
+        ("  genre_separator: null", "  genre_separator: ''", ["interactions.genre_separator", "''"]),
+        ("  genre_separator: null", "  genre_separators: '|'", ["unknown key", "interactions.genre_separator"]),
         ("  fold: 0", "  fold: 4", ["split", "fold must be below folds = 4"]),
         ("beside: encode/none, items", "besides: encode/none, items", ["loop.rankers.constant.besides", "beside"]),
         ("  n_trials: 6", "  n_trials: true", ["tune_reward.n_trials", "a whole number, >= 0"]),

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import polars as pl
-
 from rlrf4rec.datasets.found import INTERACTIONS, ITEMS, Found, one, pick
 from rlrf4rec.datasets.separated import scan
 from rlrf4rec.params import Interactions
@@ -12,11 +10,10 @@ from rlrf4rec.params import Interactions
 def read(folder: Path, p: Interactions) -> Found:
     """`columns` of the params: what the files call each column; null for what they lack.
 
-    Genres are words parted by spaces, as in RecBole's `token_seq`.
+    Genres are words, as in RecBole's `token_seq`.
     """
     columns = p.columns.model_dump()
     inter, item = one(folder, "*.inter"), one(folder, "*.item")
     catalogue = pick(scan(item, "\t"), item, {name: columns[name] for name in ITEMS})
-    genres = pl.col("genres").str.strip_chars().str.replace_all(" ", "|", literal=True)
     ratings = pick(scan(inter, "\t"), inter, {name: columns[name] for name in INTERACTIONS})
-    return Found(ratings, catalogue.with_columns(genres), inter, item)
+    return Found(ratings, catalogue, inter, item, genres="words")

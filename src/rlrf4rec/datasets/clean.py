@@ -12,7 +12,8 @@ from pathlib import Path
 
 import polars as pl
 
-from rlrf4rec.datasets.found import Found, reading
+from rlrf4rec.datasets.found import CONTROL, YEAR, Found, plain, reading
+from rlrf4rec.datasets.genres import guessed, told_apart
 from rlrf4rec.errors import InputError
 from rlrf4rec.params import Interactions
 from rlrf4rec.tables.interactions import RATING_RANGE
@@ -28,23 +29,26 @@ LONGEST = 100_000_000_000  # seconds; a larger number is of the next unit
 TIMES = "%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d"
 NO_TIME = "is no time: neither seconds since 1970 nor 2024-05-01, 2024-05-01 10:00:00 or 2024-05-01T10:00:00Z"
 SHOWN = r"[^\p{Cc}\p{Cf}\p{Z}\s]"  # a character that can be seen
-CONTROL = r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+"
 IMPLICIT = 1.0  # the rating of every interaction where the data set has none
 
 
 @dataclass(frozen=True)
 class Raw:
-    """Tables of the `interactions` stage, and how many rows were left out or mended, by reason."""
+    """Tables of the `interactions` stage, and how many rows were left out or mended, by reason.
+
+    guesses: in how many items' texts genres were told apart by which separator, where the params name none.
+    """
 
     interactions: pl.DataFrame
     users: pl.DataFrame
     items: pl.DataFrame
     counts: dict[str, int] = field(default_factory=dict)
+    guesses: dict[str, int] = field(default_factory=dict)
 
 
 def clean(found: Found, p: Interactions, seed: int) -> Raw:
     """Tables and counts; InputError with file, line and column where a value can't be what it should be."""
-    items, counts = _items(found)
+    items, counts, guesses = _items(found, p)
     kept, more = _typed(found)  # one name for what is left: a large data set is not held twice
     counts = {"interactions_read": more.pop("interactions_read"), **counts}
     titled = items.filter(pl.col("title").str.contains(SHOWN))
@@ -75,7 +79,7 @@ def clean(found: Found, p: Interactions, seed: int) -> Raw:
     if not kept.height:
         folder = found.interactions_file.parent
         raise InputError(f"{folder}: no interaction is left ({counts}); lower interactions.min_interactions")
-    return Raw(kept, active.sort("user"), titled.sort("item"), counts)
+    return Raw(kept, active.sort("user"), titled.sort("item"), counts, guesses)
 
 
 def _drawn(users: pl.DataFrame, number: int, seed: int) -> pl.DataFrame:
@@ -94,30 +98,40 @@ def _core(frame: pl.DataFrame, user_core: int, item_core: int) -> pl.DataFrame:
         frame = kept
 
 
-def _items(found: Found) -> tuple[pl.DataFrame, dict[str, int]]:
+def _items(found: Found, p: Interactions) -> tuple[pl.DataFrame, dict[str, int], dict[str, int]]:
+    """Items, counts of what was read and mended, and how often genres were told apart by which guess."""
     path = found.items_file
     with reading(path, "a file of items that can be read", *found.more_files):
         catalogue = found.items.collect()
-    plain = [pl.col(name).fill_null("").str.replace_all(CONTROL, " ").str.strip_chars() for name in ("title", "genres")]
     titled = catalogue.filter(pl.col("title").str.contains(SHOWN))  # others are left out: they may hold anything
     _refuse(titled, path, "item", pl.col("item").is_null())
     _refuse(titled, path, "item", pl.col("item").is_duplicated(), "is there more than once")
-    _refuse(titled, path, "year", ~pl.col("year").cast(pl.Int64, strict=False).is_between(*YEAR_RANGE))
-    items = catalogue.select("item", plain[0], pl.col("year").cast(pl.Int64, strict=False), plain[1])
-    read = catalogue.height + found.items_repeated
-    counts = {"items_read": read, "items_without_year": items["year"].null_count()}
-    return items, counts | _mended(catalogue) | (
-        {"items_repeated": found.items_repeated} if read > items.height else {}
-    )
-
-
-def _mended(catalogue: pl.DataFrame) -> dict[str, int]:
-    """How many titles and genres have control characters inside, of those that have any."""
-    found = {
-        f"{name}_with_control_characters": catalogue.filter(pl.col(column).str.strip_chars().str.contains(CONTROL))
-        for column, name in (("title", "titles"), ("genres", "genres"))
+    number = pl.col("year").str.strip_chars().cast(pl.Float64, strict=False).fill_nan(None)
+    possible = number.is_between(*YEAR_RANGE) & (number == number.floor())
+    year = pl.when(possible).then(number).cast(pl.Int64).alias("year")
+    read = catalogue.select("item", plain(pl.col("title").fill_null("")), year, pl.col("genres").fill_null(""))
+    bare = pl.col("title").str.replace(YEAR, "")
+    doubled = (pl.col("title").str.extract(YEAR).cast(pl.Int64) == pl.col("year")).fill_null(False) & (bare != "")
+    words = found.genres == "words"
+    separator = "|" if found.genres == "apart" else p.genre_separator
+    genres = told_apart(pl.col("genres"), separator, words)
+    items = read.with_columns(title=pl.when(doubled).then(bare).otherwise("title"), genres=genres)
+    counts = {"items_read": catalogue.height + found.items_repeated, "items_without_year": items["year"].null_count()}
+    mended = {
+        "items_repeated": found.items_repeated,
+        "items_with_impossible_year": catalogue.filter(number.is_not_null() & ~possible).height,
+        "items_without_genre": items.filter(pl.col("genres") == "").height,
+        "titles_with_year": read.filter(doubled).height,
+        "titles_with_control_characters": _controlled(catalogue, "title"),
+        "genres_with_control_characters": _controlled(catalogue, "genres"),
     }
-    return {name: frame.height for name, frame in found.items() if frame.height}
+    guesses = guessed(read["genres"], words) if separator is None else {}
+    return items, counts | {name: count for name, count in mended.items() if count}, guesses
+
+
+def _controlled(catalogue: pl.DataFrame, column: str) -> int:
+    """How many values have control characters inside."""
+    return catalogue.filter(pl.col(column).str.strip_chars().str.contains(CONTROL)).height
 
 
 def _typed(found: Found) -> tuple[pl.DataFrame, dict[str, int]]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 
@@ -13,15 +14,18 @@ from rlrf4rec.errors import InputError, explain
 
 INTERACTIONS = "user", "item", "rating", "timestamp"
 ITEMS = "item", "title", "year", "genres"
+CONTROL = r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+"
+YEAR = r"\s*\((\d{4})\)\s*$"  # at the end of a title
 
 
 @dataclass(frozen=True)
 class Found:
     """A data set as its files have it, nothing left out or mended yet; every value is text.
 
-    interactions: user, item, rating, timestamp and `line`; items: item, title, year, genres joined by "|", and `line`.
-    A rating is null where the data set has none for anybody. `more_files` go on where the two leave off;
-    `items_repeated` rows of items are left out, since an earlier one tells the same item.
+    interactions: user, item, rating, timestamp and `line`; items: item, title, year, genres and `line`. A rating is
+    null where the data set has none for anybody. `more_files` go on where the two leave off; `items_repeated` rows of
+    items are left out, since an earlier one tells the same item. genres: apart, joined by "|"; or one text, of words or
+    of phrases, see `genres.told_apart`.
     """
 
     interactions: pl.LazyFrame
@@ -30,6 +34,7 @@ class Found:
     items_file: Path
     more_files: tuple[Path, ...] = ()
     items_repeated: int = 0
+    genres: Literal["apart", "words", "phrases"] = "apart"
 
 
 def one(folder: Path, pattern: str) -> Path:
@@ -67,28 +72,34 @@ def _refuse_bytes(paths: tuple[Path, ...]) -> None:
             raise InputError(f"{path}: {where}") from None
 
 
+def plain(text: pl.Expr) -> pl.Expr:
+    """Without control characters and without blanks at its ends."""
+    return text.str.replace_all(CONTROL, " ").str.strip_chars()
+
+
 def pick(frame: pl.LazyFrame, path: Path, names: Mapping[str, str | None]) -> pl.LazyFrame:
     """The columns `names` (new name: column of the file, dotted inside of a nested one), as text; null for None."""
+    columns = [
+        pl.lit(None, pl.String) if name is None else _text(*column(frame, path, name)) for name in names.values()
+    ]
+    return frame.select("line", *(made.alias(alias) for made, alias in zip(columns, names, strict=True)))
+
+
+def column(frame: pl.LazyFrame, path: Path, name: str) -> tuple[pl.Expr, pl.DataType]:
+    """A column by its name, dotted inside of a nested one, and its kind; InputError when there is none or more."""
     schema = frame.collect_schema()
-    columns = []
-    for alias, name in names.items():
-        if name is None:
-            columns.append(pl.lit(None, pl.String).alias(alias))
-            continue
-        top, *inner = name.split(".") if name not in schema else [name]
-        found = [column for column in schema.names() if column.split(":")[0] == top]
-        if len(found) != 1:
-            times = f"column {top!r} is there {len(found)} times" if found else f"no column {top!r}"
-            listed = ", ".join(column for column in schema.names() if column != "line")
-            raise InputError(f"{path}: {times}; its columns are {listed}")
-        column = pl.col(found[0])
-        kind = schema[found[0]]
-        for part in inner:
-            if not isinstance(kind, pl.Struct) or part not in [field.name for field in kind.fields]:
-                raise InputError(f"{path}: column {top!r} has no part {part!r} ({name})")
-            column, kind = column.struct.field(part), {f.name: f.dtype for f in kind.fields}[part]  # type: ignore[assignment]
-        columns.append(_text(column, kind).alias(alias))
-    return frame.select("line", *columns)
+    top, *inner = name.split(".") if name not in schema else [name]
+    found = [whole for whole in schema.names() if whole.split(":")[0] == top]
+    if len(found) != 1:
+        times = f"column {top!r} is there {len(found)} times" if found else f"no column {top!r}"
+        listed = ", ".join(whole for whole in schema.names() if whole != "line")
+        raise InputError(f"{path}: {times}; its columns are {listed}")
+    values, kind = pl.col(found[0]), schema[found[0]]
+    for part in inner:
+        if not isinstance(kind, pl.Struct) or part not in [field.name for field in kind.fields]:
+            raise InputError(f"{path}: column {top!r} has no part {part!r} ({name})")
+        values, kind = values.struct.field(part), {f.name: f.dtype for f in kind.fields}[part]  # type: ignore[assignment]
+    return values, kind
 
 
 def _text(column: pl.Expr, kind: pl.DataType) -> pl.Expr:

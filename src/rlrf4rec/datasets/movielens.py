@@ -4,7 +4,7 @@ from pathlib import Path
 
 import polars as pl
 
-from rlrf4rec.datasets.found import INTERACTIONS, Found, one, reading
+from rlrf4rec.datasets.found import INTERACTIONS, YEAR, Found, one, reading
 from rlrf4rec.datasets.separated import lines, scan
 from rlrf4rec.params import Interactions
 
@@ -23,8 +23,6 @@ GENRES_100K = (
     ),
     *("Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western"),
 )
-YEAR = r"\((\d{4})\)\s*$"  # at the end of a title
-NO_GENRE = "(no genres listed)"
 
 
 def read_100k(folder: Path, _: Interactions) -> Found:
@@ -60,9 +58,7 @@ def read_csv(folder: Path, _: Interactions) -> Found:
     """20M, 25M, 32M, latest: `ratings.csv` and `movies.csv` with headers and quoted titles."""
     ratings, movies = one(folder, "ratings.csv"), one(folder, "movies.csv")
     films = scan(movies, ",", quote='"')
-    catalogue = films.rename({"movieId": "item"}).with_columns(
-        pl.col("genres").replace(NO_GENRE, ""),
-    )
+    catalogue = films.rename({"movieId": "item"})
     names = {"userId": "user", "movieId": "item"}
     with reading(movies, "a movies.csv"):
         catalogue.select("line", "item", "title", "genres").collect_schema()
@@ -73,11 +69,5 @@ def read_csv(folder: Path, _: Interactions) -> Found:
 
 
 def _titled(films: pl.LazyFrame) -> pl.LazyFrame:
-    """Title and year parted: `Toy Story (1995)`."""
-    return films.select(
-        "line",
-        "item",
-        pl.col("title").str.replace(YEAR, "").str.strip_chars().alias("title"),
-        pl.col("title").str.extract(YEAR).alias("year"),
-        "genres",
-    )
+    """With the year that a title ends in: `Toy Story (1995)`."""
+    return films.select("line", "item", "title", pl.col("title").str.extract(YEAR).alias("year"), "genres")

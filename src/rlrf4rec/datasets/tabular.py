@@ -4,7 +4,7 @@ from pathlib import Path
 
 import polars as pl
 
-from rlrf4rec.datasets.found import INTERACTIONS, ITEMS, Found, pick, reading
+from rlrf4rec.datasets.found import INTERACTIONS, ITEMS, Found, column, pick, reading
 from rlrf4rec.datasets.separated import scan
 from rlrf4rec.errors import InputError, explain
 from rlrf4rec.params import Interactions
@@ -22,7 +22,10 @@ def read(folder: Path, p: Interactions) -> Found:
     known, known_at = _scan(folder, p.files.items, "items", p.separator)
     interactions = pick(rated, rated_at[0], {name: columns[name] for name in INTERACTIONS})
     items = pick(known, known_at[0], {name: columns[name] for name in ITEMS})
-    return Found(interactions, items, rated_at[0], known_at[0], (*rated_at[1:], *known_at[1:]))
+    name = columns["genres"]
+    listed = name is not None and isinstance(column(known, known_at[0], name)[1], pl.List)
+    more = (*rated_at[1:], *known_at[1:])
+    return Found(interactions, items, rated_at[0], known_at[0], more, genres="apart" if listed else "phrases")
 
 
 def _scan(folder: Path, pattern: str, key: str, separator: str) -> tuple[pl.LazyFrame, list[Path]]:

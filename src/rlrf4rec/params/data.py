@@ -60,6 +60,7 @@ class Interactions(Block):
     columns: Columns
     files: Files
     separator: Annotated[str, Field(min_length=1, max_length=1)]
+    genre_separator: Annotated[str, Field(min_length=1)] | None
     min_rating: float | None
     user_core: Count
     item_core: Count

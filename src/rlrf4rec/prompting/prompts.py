@@ -1,10 +1,12 @@
 """Prompts for the LLM and template texts from the same history."""
 
 from collections import Counter
+from itertools import compress
 from typing import Any
 
 import polars as pl
 
+from rlrf4rec.liking import at_or_above_mean
 from rlrf4rec.prompting.domain import Domain
 
 Rating = dict[str, Any]  # a row of the history with its item: position, rating, title, year, genres
@@ -56,8 +58,8 @@ def template_text(history: list[Rating], genre_share: dict[str, float], domain: 
 
 def by_liking(history: list[Rating]) -> tuple[list[Rating], list[Rating]]:
     """Ratings at or above the user's mean, and those below it."""
-    mean = sum(float(r["rating"]) for r in history) / len(history)
-    return [r for r in history if float(r["rating"]) >= mean], [r for r in history if float(r["rating"]) < mean]
+    above = at_or_above_mean(r["rating"] for r in history)
+    return list(compress(history, above)), [r for r, liked in zip(history, above, strict=True) if not liked]
 
 
 def top_genres(liked: list[Rating], genre_share: dict[str, float], count: int) -> list[str]:

@@ -1,9 +1,11 @@
 """What a user likes, by the items' own vectors."""
 
-import polars as pl
+from itertools import compress
+
 import torch
 from torch import Tensor
 
+from rlrf4rec.liking import at_or_above_mean
 from rlrf4rec.sources.given import SourceInputs
 
 
@@ -12,6 +14,6 @@ def make(given: SourceInputs) -> Tensor:
     tables = given.tables
     described = tables.item_features().vectors
     row = {item: number for number, item in enumerate(tables.items["item"])}
-    liked = given.history.filter(pl.col("rating") >= pl.col("rating").mean().over("user"))
-    items = dict(liked.group_by("user").agg("item").iter_rows())
-    return torch.stack([described[[row[i] for i in items[user]]].mean(dim=0) for user in tables.users["user"]])[:, None]
+    rated = given.history.group_by("user").agg("item", "rating")
+    liked = {user: list(compress(items, at_or_above_mean(ratings))) for user, items, ratings in rated.iter_rows()}
+    return torch.stack([described[[row[i] for i in liked[user]]].mean(dim=0) for user in tables.users["user"]])[:, None]

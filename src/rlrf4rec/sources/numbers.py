@@ -5,6 +5,7 @@ vector has (an orthogonal map scaled to the norm of a standardised text), so tha
 """
 
 from collections.abc import Callable
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from rlrf4rec.inputs import Tables
+from rlrf4rec.liking import at_or_above_mean
 from rlrf4rec.seeds import derive
 from rlrf4rec.sources.given import SourceInputs
 from rlrf4rec.tables.split import RANKING
@@ -44,8 +46,7 @@ def turned(numbers: Tensor, tables: Tables, seed: int) -> Tensor:
 
 def liked(history: User) -> User:
     """Rows that are rated at or above the user's mean."""
-    mean = sum(float(r["rating"]) for r in history) / len(history)
-    return [r for r in history if float(r["rating"]) >= mean]
+    return list(compress(history, at_or_above_mean(r["rating"] for r in history)))
 
 
 def eras(rows: User) -> list[float]:

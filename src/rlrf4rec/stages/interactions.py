@@ -21,4 +21,6 @@ def run(seed: int, interactions: Interactions) -> str:
     files = found.interactions_file, found.items_file, *found.more_files
     identity = {path.relative_to(paths.RAW).as_posix(): sha256(path) for path in files}
     write_json(paths.metrics("interactions"), {**counts, **raw.counts, "read": identity})
-    return f"wrote {paths.INTERACTIONS.parent}, {raw.interactions.height} interactions of {raw.users.height} users"
+    line = f"wrote {paths.INTERACTIONS.parent}, {raw.interactions.height} interactions of {raw.users.height} users"
+    told = ", ".join(f"{separator!r} in {number} items" for separator, number in raw.guesses.items())
+    return f"{line}; genres told apart by {told} (a guess: interactions.genre_separator)" if told else line
