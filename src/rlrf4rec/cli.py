@@ -20,14 +20,15 @@ from rlrf4rec.errors import ParamsError, RLRFError, explain
 from rlrf4rec.files import sweep
 from rlrf4rec.reproducing import command as reproducing
 from rlrf4rec.revisions import command as comparison
+from rlrf4rec.revisions import keep as keeping
 from rlrf4rec.stages import STAGES, STUDY
 
 if TYPE_CHECKING:
     from rlrf4rec.params import Params
 
 BEGUN = time.monotonic()
-# Commands whose exit codes say more than whether it worked.
-OWN_CODES = {"compare": comparison, "check": checking, "reproduce": reproducing}
+# Commands with modules of their own, whose exit codes may say more than whether it worked.
+OWN_CODES = {"compare": comparison, "check": checking, "reproduce": reproducing, "keep": keeping}
 FAULT = 70  # exit code of a fault of the program, as in sysexits.h
 
 
@@ -78,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     guess = commands.add_parser("estimate", help="time, memory and disk of the LLM's stages against what there is here")
     guess.add_argument("--recipe", help="with the changes of a recipe")
     comparison.add(commands)
+    keeping.add(commands)
     checking.add(commands, STAGES)
     reproducing.add(commands)
     return parser

@@ -10,9 +10,9 @@ from ruamel.yaml import YAML
 from rlrf4rec import cost
 from rlrf4rec.committed import findings, line, reproduced
 from rlrf4rec.committed.figures import Numbers, figures
-from rlrf4rec.errors import InputError
+from rlrf4rec.errors import InputError, RLRFError
 from rlrf4rec.reproducing import records, runs
-from rlrf4rec.revisions import git, locks
+from rlrf4rec.revisions import git, kept, locks
 from rlrf4rec.revisions.git import Revision
 from rlrf4rec.revisions.words import listed
 
@@ -40,6 +40,7 @@ def everything(root: Path = Path()) -> Found:
     _run(root, found)
     _page(root, found)
     _reproduced(root, found)
+    _kept(found)
     return found
 
 
@@ -166,3 +167,15 @@ def _reproduced(root: Path, found: Found) -> None:
             found.said.append(("again", line.again(kind, record)))
         else:
             found.warnings.append(f"{where}: of an older run than that which is committed")
+
+
+def _kept(found: Found) -> None:
+    """Each kept run against its own lock."""
+    names = kept.names()
+    for name in names:
+        try:
+            found.faults += kept.faults(name)
+        except RLRFError as error:
+            found.faults.append(str(error))
+    if names:
+        found.said.append(("kept", f"{len(names)} kept run{'' if len(names) == 1 else 's'}: {listed(names)}"))

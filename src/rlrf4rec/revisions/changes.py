@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlrf4rec import paths
-from rlrf4rec.revisions import git, hashes
-from rlrf4rec.revisions.state import EVALUATE, LOCK, PER_USER, State
+from rlrf4rec.revisions import dag, git, hashes
+from rlrf4rec.revisions.state import EVALUATE, KEEP_AGAIN, LOCK, PER_USER, State
 
 TEST_LISTS = paths.lists("test").parent.as_posix()
 JUDGES = "models/train_reward/"  # the frozen re-rankers behind the reward metrics
@@ -70,17 +70,16 @@ def reasons(a: State, b: State) -> list[str]:
 def unfit(state: State) -> list[str]:
     """What of a revision's results was not made by its own params and code."""
     found = []
+    mend = KEEP_AGAIN if state.revision.folder else "`dvc repro` mends it"
     if state.stale:
         shown = [f"{stage} ({_named(other, 2)})" for stage, other in _by_name(state.stale).items()]
         found.append(
             f"the results of {state.revision.label} are not of its own files; other than in {LOCK} are those of "
-            f"{_named(shown)}. `dvc repro` mends it"
+            f"{_named(shown)}. {mend}"
         )
-    evaluate, split = state.stages.get("evaluate"), state.stages.get("split")
-    read = evaluate.deps.get(TEST_LISTS) if evaluate else None
-    written = split.outs.get(TEST_LISTS) if split else None
-    if read and written and read != written:
-        found.append(f"split has written other test lists in {state.revision.label} since evaluate ran")
+    if overtaken := dag.overtaken(state.stages):
+        shown = [f"{path} that {reader} has read ({writer})" for writer, path, reader in overtaken]
+        found.append(f"{state.revision.label} holds no finished run: written again since is {_named(shown)}. {mend}")
     return found
 
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 WORSE, REFUSED = 1, 3
 DESCRIPTION = """Compare two revisions of the repository, from Git alone: what changed, and paired differences of the
-metrics per test user. A revision is a branch, tag, commit, `dvc exp` name or `workspace`. Exit codes: 0 done, 1
-something is worse (--fail-if-worse), 2 an error to mend, 3 not comparable."""
+metrics per test user. A revision is a branch, tag, commit, `dvc exp` name, kept run (`rlrf4rec keep`) or `workspace`.
+Exit codes: 0 done, 1 something is worse (--fail-if-worse), 2 an error to mend, 3 not comparable."""
 
 
 def add(commands: Any) -> None:
@@ -45,15 +45,15 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the comparison that was asked for and return the exit code; RLRFError when something is to be mended."""
-    from rlrf4rec.revisions import git, state
+    from rlrf4rec.revisions import git, kept, state
     from rlrf4rec.revisions.comparison import Asked
 
     if not Path("dvc.yaml").is_file():
         raise ParamsError("no dvc.yaml in this folder; run the comparison where the pipeline's dvc.yaml lies")
-    a = git.resolve(args.rev_a)
+    a = kept.resolve(args.rev_a)
     asked = Asked(args.metric, args.knowledge, args.fail_if_worse)
     if not args.all_experiments:
-        old, new = state.load(a), state.load(git.resolve(args.rev_b or git.WORKSPACE))
+        old, new = state.load(a), state.load(kept.resolve(args.rev_b or git.WORKSPACE))
         if args.full:
             from rlrf4rec.revisions.full import with_all_metrics
 

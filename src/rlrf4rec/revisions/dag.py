@@ -128,6 +128,17 @@ def behind(
     return found
 
 
+def overtaken(ran: Mapping[str, Stage]) -> list[tuple[str, str, str]]:
+    """(writer, path, reader): what a stage has written since another one read it. A run that was finished has none."""
+    wrote = {path: (name, md5) for name, stage in ran.items() for path, md5 in stage.outs.items()}
+    return [
+        (wrote[path][0], path, name)
+        for name, stage in ran.items()
+        for path, md5 in stage.deps.items()
+        if path in wrote and wrote[path][1] != md5
+    ]
+
+
 def _other(stage: Defined, ran: Stage, params: Mapping[str, Any], hashed: Callable[[str], str | None]) -> list[str]:
     other = [f"{PARAMS}: {k}" for k in stage.params if k not in ran.params or lookup(params, k) != ran.params[k]]
     other += [COMMAND] if stage.command not in (None, ran.command) else []

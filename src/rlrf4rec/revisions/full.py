@@ -26,6 +26,8 @@ def with_all_metrics(state: State) -> State:
 
 
 def _read(revision: Revision) -> bytes:
+    if revision.folder:
+        raise InputError(f"{revision.label}: {TABLE} is not kept with a run; leave --full out, or compare its commit")
     if revision.commit is None:
         if not paths.PER_USER.is_file():
             raise InputError(f"{revision.name}: {TABLE} is missing; `dvc repro evaluate` makes it")

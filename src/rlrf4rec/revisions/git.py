@@ -16,14 +16,17 @@ FAILED, QUEUED = "refs/exps/celery/failed", "refs/exps/celery/stash"
 
 @dataclass(frozen=True)
 class Revision:
-    """A commit by the name that the user gave; `commit` is None for the workspace."""
+    """A commit by the name that the user gave; `commit` is None for the workspace, and for a kept run in `folder`."""
 
     name: str
     commit: str | None
+    folder: str = ""
 
     @property
     def label(self) -> str:
         """Name and short commit, the name once."""
+        if self.folder:
+            return f"{self.name} (kept)"
         if self.commit is None or self.commit.startswith(self.name):
             return self.name[:40]
         return f"{self.name} ({self.commit[:7]})"
@@ -39,11 +42,21 @@ class Experiment:
     ref: str
 
 
-def resolve(name: str) -> Revision:
-    """The commit of a Git revision or of a `dvc exp` name (`NAME~1` and `NAME^` too); ParamsError if none or two."""
+def resolve(name: str, others: Sequence[str] = ()) -> Revision:
+    """The commit of a Git revision or of a `dvc exp` name (`NAME~1` and `NAME^` too); ParamsError if none or two.
+
+    others: what else the user could have meant.
+    """
+    if found := known(name):
+        return found
+    raise ParamsError(_unknown(name, others))
+
+
+def known(name: str) -> Revision | None:
+    """As `resolve`, but None where there is none."""
     if name == WORKSPACE:
         return Revision(name, None)
-    stem, suffix = re.fullmatch(r"([^~^]*)(.*)", name, re.DOTALL).groups()  # type: ignore[union-attr]
+    stem, suffix = _parts(name)
     found = {f"experiment {e.ref}": commit(e.commit + suffix) for e in experiments() if e.name == stem}
     found = {what: c for what, c in found.items() if c}
     if own := commit(name):
@@ -51,9 +64,17 @@ def resolve(name: str) -> Revision:
     if len(set(found.values())) > 1:
         several = "; ".join(f"{what} ({c:.7})" for what, c in found.items())
         raise ParamsError(f"revision {name!r} has more than one meaning: {several}. Give the commit, or the whole ref")
-    if not found:
-        raise ParamsError(_unknown(name, stem))
-    return Revision(name, next(iter(found.values())))
+    return Revision(name, next(iter(found.values()))) if found else None
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """What comes before `~1` or `^`, and that.
+
+    >>> _parts("smoke~2"), _parts("HEAD^^"), _parts("main")
+    (('smoke', '~2'), ('HEAD', '^^'), ('main', ''))
+    """
+    stem, suffix = re.fullmatch(r"([^~^]*)(.*)", name, re.DOTALL).groups()  # type: ignore[union-attr]
+    return stem, suffix
 
 
 def commit(name: str) -> str | None:
@@ -81,34 +102,36 @@ def entries(ref: str) -> int:
 def read(revision: Revision, paths: Sequence[str]) -> dict[str, bytes | None]:
     """Content of files (relative to the working folder) as of `revision`; None where there is no such file."""
     if revision.commit is None:
-        return {p: Path(p).read_bytes() if Path(p).is_file() else None for p in paths}
+        found = {p: Path(revision.folder, p) for p in paths}
+        return {p: place.read_bytes() if place.is_file() else None for p, place in found.items()}
     asked = "".join(f"{revision.commit}:./{p}\n" for p in paths).encode()
     answer = _run(["cat-file", "--batch"], asked).stdout
-    found: dict[str, bytes | None] = {}
+    content: dict[str, bytes | None] = {}
     at = 0
     for path in paths:
         end = answer.index(b"\n", at)
         head = answer[at:end].rsplit(b" ", 2)
         at = end + 1
-        found[path] = None
+        content[path] = None
         if head[-1] != b"missing":
             size = int(head[2])
-            found[path] = answer[at : at + size] if head[1] == b"blob" else None
+            content[path] = answer[at : at + size] if head[1] == b"blob" else None
             at += size + 1
-    return found
+    return content
 
 
 def files(revision: Revision, folder: str) -> list[str]:
     """Files below a folder as of `revision`; of the workspace those that lie there."""
     if revision.commit is None:
-        return sorted(path.as_posix() for path in Path(folder).rglob("*") if path.is_file())
+        top = Path(revision.folder)
+        return sorted(path.relative_to(top).as_posix() for path in (top / folder).rglob("*") if path.is_file())
     return _git("ls-tree", "-r", "-z", "--name-only", revision.commit, f"{folder}/").split("\0")[:-1]
 
 
 def changed(a: Revision, b: Revision, folder: str) -> list[str]:
-    """Files below a folder that differ between two revisions."""
+    """Files below a folder that differ between two revisions; none where one is a kept run, which holds no code."""
     asked = [revision.commit for revision in (a, b) if revision.commit]
-    if a.commit == b.commit:
+    if a.commit == b.commit or a.folder or b.folder:
         return []
     return _git("diff", "--name-only", "--no-renames", "--relative", "-z", *asked, "--", folder).split("\0")[:-1]
 
@@ -138,10 +161,11 @@ def tags(of: str = "HEAD") -> list[str]:
     return _git("tag", "--points-at", of, check=False).split()
 
 
-def _unknown(name: str, stem: str) -> str:
+def _unknown(name: str, others: Sequence[str]) -> str:
+    stem, _ = _parts(name)
     refs = _git("for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags", "refs/remotes").splitlines()
-    known = [*refs, *(e.name for e in experiments()), WORKSPACE, "HEAD"]
-    near = [k for k in known if k.rsplit("/", 1)[-1] == stem] or difflib.get_close_matches(stem, known, n=1)
+    names = [*refs, *(e.name for e in experiments()), *others, WORKSPACE, "HEAD"]
+    near = [k for k in names if k.rsplit("/", 1)[-1] == stem] or difflib.get_close_matches(stem, names, n=1)
     advice = f"did you mean {near[0]!r}? " if near else ""
     fetch = "git fetch --unshallow" if shallow() else "git fetch"
     return (

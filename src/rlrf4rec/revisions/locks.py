@@ -13,8 +13,8 @@ from rlrf4rec.revisions import dag
 
 DEFAULT = "dvc.yaml"
 PIPELINES = (DEFAULT, "studies/controls/dvc.yaml", "studies/learning_curve/dvc.yaml", "studies/bench/dvc.yaml")
-# Written by no stage, or outside of what DVC hashes: what a run cost differs from run to run.
-UNHASHED = ("metrics/cost/", "metrics/reproduced.json")
+# Written by no stage, or outside of what DVC hashes: what a run cost differs from run to run, kept runs have own locks.
+UNHASHED = ("metrics/cost/", "metrics/kept/", "metrics/reproduced.json")
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ PARAMS, LOCK, DAG, LIBRARIES = dag.PARAMS, "dvc.lock", "dvc.yaml", "constraints.
 SUMMARY, EVALUATE = paths.SUMMARY.as_posix(), paths.EVALUATE.as_posix()
 PER_USER = paths.HEADLINE.as_posix()
 KEYS = ["metric", "backbone", "knowledge", "user"]
+KEEP_AGAIN = "`git checkout` gives it back, or keep the run again with --replace"
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,8 @@ def flatten(content: Mapping[str, Any], head: str = "") -> dict[str, Any]:
 def _there(revision: Revision, path: str, content: bytes | None) -> bytes:
     if content is not None:
         return content
+    if revision.folder:
+        raise InputError(f"{revision.label}: {path} is missing in {revision.folder}; {KEEP_AGAIN}")
     if revision.commit is None:
         raise InputError(f"{revision.name}: {path} is missing; `dvc repro` writes it")
     raise InputError(
@@ -153,10 +156,15 @@ def _arithmetic(revision: Revision, stages: dict[str, Stage]) -> dict[str, str]:
 def _stale(
     revision: Revision, params: dict[str, Any], defined: dict[str, Defined], stages: dict[str, Stage]
 ) -> dict[str, list[str]]:
-    """Per stage: params, command, code and metric files of the revision that are not those of the run in dvc.lock."""
+    """Per stage: params, command, code and metric files of the revision that are not those of the run in dvc.lock.
+
+    A kept run holds no code: that it was the run's own was asked before.
+    """
     known = {name: {**s.deps, **s.outs} for name, s in stages.items()}
     small = {p: md5 for h in known.values() for p, md5 in h.items() if p.startswith((dag.CODE, "metrics/"))}
-    now = hashes.now(revision, sorted((p, md5) for p, md5 in small.items() if "\n" not in p))
+    kept = {p: md5 for p, md5 in small.items() if revision.folder and p.startswith(dag.CODE)}
+    asked = sorted((p, md5) for p, md5 in small.items() if p not in kept and "\n" not in p)
+    now = {**hashes.now(revision, asked), **kept}
     found = dag.behind(defined, stages, params, now.get)
     for name, files in known.items():
         other = [p for p, md5 in files.items() if p.startswith("metrics/") and p in now and now[p] != md5]
