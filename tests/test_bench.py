@@ -12,7 +12,7 @@ import torch
 from rlrf4rec import paths
 from rlrf4rec.alignment import module
 from rlrf4rec.alignment.loss import LogProbs
-from rlrf4rec.bench import arms, child, measure, scaling
+from rlrf4rec.bench import arms, child, data, measure, scaling
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.params import load
 from rlrf4rec.stages import bench
@@ -134,7 +134,8 @@ def test_every_arithmetic_of_the_machine_is_measured(monkeypatch, tmp_path):
     monkeypatch.setattr(bench, "load_tokenizer", lambda folder: None)
     monkeypatch.setattr(arms, "last_commit", lambda folder: None)
     monkeypatch.setattr(bench, "scaling", lambda prompts, spec, users: spec["dtype"])
-    monkeypatch.setattr(bench, "large_data", lambda *given: {})
+    monkeypatch.setattr(bench, "large_data", lambda *given: [{}])
+    monkeypatch.setattr(bench, "large_catalogue", lambda folder: {})
     asked = []
 
     def run(spec, source=measure.SOURCE):
@@ -182,11 +183,32 @@ def test_the_child_reads_its_spec_and_prints_one_object(tmp_path, monkeypatch, c
     assert json.loads(capsys.readouterr().out) == {"given": "matmul"}
 
 
-def test_a_large_data_set_goes_through_the_stage(tmp_path, monkeypatch):
+def test_a_large_data_set_goes_through_the_stages(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)  # where the params are
+    monkeypatch.setattr(data, "ITEMS", 300)
     size = {"to": str(tmp_path), "interactions": 5000, "users": 60}
     child.generated_data(size)
     found = child.interactions_stage(size)
-    assert found["users"] == 60
-    assert 3000 < found["interactions"] <= 5000
-    assert pl.read_parquet(tmp_path / "interactions.parquet").height == found["interactions"]
+    assert (found["users"], found["items"]) == (60, 300)
+    assert 2000 < found["interactions"] <= 5000
+    assert pl.read_parquet(tmp_path / paths.INTERACTIONS).height == found["interactions"]
+    split = child.split_stage({**size, "protocol": "retrieved", "epochs": 1})
+    lists = [pl.read_parquet(tmp_path / paths.lists(fold)) for fold in ("train", "validation", "test")]
+    assert split["lists"] == sum(made.height for made in lists) / 10 > 0
+    assert set(lists[0]["protocol"]) == {"retrieved"}
+
+
+def test_stages_of_a_large_data_set_run_one_after_the_other(tmp_path, monkeypatch):
+    asked = []
+
+    def run(spec):
+        assert Path(spec["to"]).parent == tmp_path
+        asked.append({key: spec[key] for key in spec if key != "to"})
+        return {"wall_s": 1.23456, "users": 1999, "items": 60_000, "interactions": 390_123, "lists": 7}
+
+    monkeypatch.setattr(measure, "run", run)
+    found = scaling.large_catalogue(tmp_path)
+    assert [spec["arm"] for spec in asked] == ["generated_data", "interactions_stage", "split_stage"]
+    assert asked[2] == {"arm": "split_stage", "protocol": "retrieved", "epochs": 1}
+    assert found == {"wall_s": 1.23, "users": 1999, "items": 60_000, "interactions": 390_123, "lists": 7}
+    assert list(tmp_path.iterdir()) == []

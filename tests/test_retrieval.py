@@ -1,3 +1,5 @@
+import weakref
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -5,11 +7,13 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rlrf4rec.errors import RLRFError
-from rlrf4rec.lists import retrieval, sasrec
+from rlrf4rec.lists import knn, retrieval, sasrec
 from rlrf4rec.lists.histories import histories
-from rlrf4rec.lists.retrieval import FirstStage, ItemKnn, MostPopular, Window
+from rlrf4rec.lists.retrieval import FirstStage, MostPopular, Window
 from rlrf4rec.tables.split import LISTS, check_fold, check_history
 
 ITEMS = pl.Series("item", [f"i{k}" for k in range(8)])
@@ -31,35 +35,6 @@ def rows(user, items, times, ratings=None):
     )
 
 
-# Item-kNN
-
-
-def test_cosine_by_hand():
-    # three users: {0, 1}, {0, 1, 2}, {0}; item 3 belongs to nobody
-    similarity = retrieval.cosine(places([0, 1], [0, 1, 2], [0]), 4, 0.0)
-    wanted = [
-        [0, 2 / 6**0.5, 1 / 3**0.5, 0],
-        [2 / 6**0.5, 0, 1 / 2**0.5, 0],
-        [1 / 3**0.5, 1 / 2**0.5, 0, 0],
-        [0, 0, 0, 0],
-    ]
-    np.testing.assert_allclose(similarity, wanted, atol=1e-9)
-
-
-def test_shrinkage_stands_in_the_denominator():
-    similarity = retrieval.cosine(places([0, 1], [0, 1, 2], [0]), 4, 10.0)
-    assert similarity[0, 1] == pytest.approx(2 / (6**0.5 + 10), abs=1e-9)
-
-
-def test_knn_scores_are_sums_over_the_query_in_any_order():
-    train = places([0, 1], [0, 1, 2], [0, 3, 2])
-    knn = ItemKnn(retrieval.cosine(train, 4, 10.0))
-    scores = knn.score(places([0, 1], [1, 0], [2]))
-    np.testing.assert_array_equal(scores[0], knn.similarity[0] + knn.similarity[1])
-    np.testing.assert_array_equal(scores[0], scores[1])
-    np.testing.assert_array_equal(scores[2], knn.similarity[2])
-
-
 # Top and recall
 
 
@@ -70,11 +45,18 @@ def test_top_leaves_the_query_out_and_breaks_ties_by_the_catalogue():
 
 
 def test_top_is_the_same_in_batches(monkeypatch):
-    knn = ItemKnn(retrieval.cosine(places(*np.random.default_rng(0).integers(0, 30, (20, 8))), 30, 10.0))
+    near = knn.fit(places(*np.random.default_rng(0).integers(0, 30, (20, 8))), 30)
     queries = places(*[[k, k + 1] for k in range(25)])
-    whole = retrieval.top(knn, queries, 6)
+    whole = retrieval.top(near, queries, 6)
     monkeypatch.setattr(retrieval, "BATCH", 7)
-    assert retrieval.top(knn, queries, 6).tolist() == whole.tolist()
+    assert retrieval.top(near, queries, 6).tolist() == whole.tolist()
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from([-np.inf, -1.0, 0.0, 0.5, 3.0]), min_size=1, max_size=12), st.integers(1, 15))
+def test_top_is_the_begin_of_a_stable_sort(scores, length):
+    wanted = np.argsort(-np.array(scores), kind="stable")[:length].tolist()
+    assert retrieval.top(MostPopular(np.array(scores)), [np.array([], dtype=int)], length).tolist() == [wanted]
 
 
 def test_recall_by_hand():
@@ -124,8 +106,12 @@ def test_a_query_is_all_that_lies_strictly_before():
 # Lists
 
 
+def no_part(part):
+    raise AssertionError(f"part {part} is asked for")
+
+
 def by_counts(*counts):
-    return FirstStage(MostPopular(np.array(counts, dtype=float)), {})
+    return FirstStage(MostPopular(np.array(counts, dtype=float)), {}, no_part)
 
 
 def test_lists_are_the_top_of_the_first_stage():
@@ -275,7 +261,7 @@ def test_the_better_on_validation_is_chosen(quick):
     at = report["validation_recall5"]
     assert list(at) == ["popularity", "knn", "sasrec"]
     assert report["chosen"] == max(("knn", "sasrec"), key=at.get)
-    assert isinstance(first.retriever, sasrec.SASRec if report["chosen"] == "sasrec" else ItemKnn)
+    assert isinstance(first.retriever, sasrec.SASRec if report["chosen"] == "sasrec" else knn.ItemKnn)
     assert at["knn"] > at["popularity"]
     assert set(report["validation_recall50"].values()) == {1.0}
 
@@ -299,8 +285,9 @@ def test_planted_leak_labels_of_test_users_change_nothing(quick):
     first, leaky = retrieval.choose(*world([planted]), 5, 4, 4.0, 1)
     assert leaky == report
     np.testing.assert_array_equal(scores(first), scores(plain))
-    for user, retriever in first.apart.items():
-        np.testing.assert_array_equal(retriever.score(places([7])), plain.apart[user].score(places([7])))
+    assert first.part == plain.part
+    for part in range(4):
+        np.testing.assert_array_equal(first.without(part).score(places([7])), plain.without(part).score(places([7])))
     # the test has teeth: the same rows of a train user do change the retriever
     seen, _ = retrieval.choose(*world([rows("u05", [2, 3, 4, 25], [100, 101, 102, 103])]), 5, 4, 4.0, 1)
     assert not np.array_equal(scores(seen), scores(plain))
@@ -314,28 +301,45 @@ def test_validation_interactions_train_nothing(quick):
 
 def test_a_train_user_is_retrieved_for_by_a_scorer_that_never_saw_them():
     train = {f"u{u}": np.array([u % 8, (u + 1) % 8]) for u in range(8)}
-    apart = retrieval.cross_fitted("popularity", train, 8, 4, 0)
-    assert set(apart) == set(train)
-    assert len({id(retriever) for retriever in apart.values()}) == 4
-    for user, retriever in apart.items():
-        shared = [u for u in train if apart[u] is retriever]
-        rest = np.bincount(np.concatenate([train[u] for u in train if u not in shared]), minlength=8)
-        np.testing.assert_array_equal(retriever.counts, rest)
-        assert user in shared
+    whole = MostPopular(np.zeros(8))
+    first = retrieval.cross_fitted(whole, "popularity", train, 8, 4, 0)
+    assert first.retriever is whole
+    assert set(first.part) == set(train)
+    assert Counter(first.part.values()) == {0: 2, 1: 2, 2: 2, 3: 2}
+    for part in range(4):
+        rest = np.bincount(np.concatenate([train[u] for u in train if first.part[u] != part]), minlength=8)
+        np.testing.assert_array_equal(first.without(part).counts, rest)
 
 
 def test_the_scorer_apart_makes_the_lists_of_its_user():
     down, up = MostPopular(-np.arange(8.0)), MostPopular(np.arange(8.0))
-    first = FirstStage(down, {"a": up})
+    first = FirstStage(down, {"a": 3}, {3: up}.__getitem__)
     best = first.top([window([0], [1], "a"), window([0], [1], "b"), window([7], [1], "a")], 2)
     assert best.tolist() == [[7, 6], [1, 2], [6, 5]]
+
+
+def test_one_part_is_retrieved_for_after_the_other():
+    """Each is trained once, and its retriever is gone before the next one is trained."""
+    alive, most, trained = set(), [], []
+
+    def without(part):
+        retriever = MostPopular(np.arange(8.0))
+        trained.append(part)
+        alive.add(part)
+        weakref.finalize(retriever, alive.discard, part)
+        most.append(len(alive))
+        return retriever
+
+    first = FirstStage(MostPopular(np.zeros(8)), {f"u{k}": k % 3 for k in range(9)}, without)
+    first.top([window([0], [1], f"u{k}") for k in range(9)], 2)
+    assert trained == [0, 1, 2]
+    assert most == [1, 1, 1]
 
 
 def test_the_lists_keep_their_contract():
     interactions, users, history, later, items = world()
     train = retrieval.sequences(interactions.filter(pl.col("user") < "u22"), items)
-    knn = retrieval.fit("knn", list(train.values()), 30, 0)
-    first = FirstStage(knn, retrieval.cross_fitted("knn", train, 30, 4, 0))
+    first = retrieval.cross_fitted(knn.fit(list(train.values()), 30), "knn", train, 30, 4, 0)
     for fold in ("train", "validation", "test"):
         own = later.join(users.filter(pl.col("fold") == fold), on="user", how="semi", maintain_order="left")
         lists, report = retrieval.build_retrieved(own, history, items, first, 5, 4, 9, 4.0)

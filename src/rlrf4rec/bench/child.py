@@ -5,12 +5,15 @@ names that a former commit has as well. Loading is not timed. CPU-seconds are th
 largest resident size.
 """
 
+import contextlib
 import json
 import resource
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
@@ -144,15 +147,36 @@ def interactions_stage(spec: Spec) -> Spec:
     from rlrf4rec.datasets.clean import clean
     from rlrf4rec.datasets.readers import read
     from rlrf4rec.params import load
-    from rlrf4rec.tables.interactions import INTERACTIONS, USERS
+    from rlrf4rec.tables.interactions import INTERACTIONS, ITEMS, USERS
 
     folder = Path(spec["to"])
     p = load().interactions.model_copy(update={"format": "ml-csv", "users": None})
     begin = start()
     raw = clean(read(folder, p), p, seed=1)
-    INTERACTIONS.write(raw.interactions, folder / "interactions.parquet")
-    USERS.write(raw.users, folder / "users.parquet")
-    return {**spent(begin), "interactions": raw.interactions.height, "users": raw.users.height}
+    INTERACTIONS.write(raw.interactions, folder / paths.INTERACTIONS)
+    ITEMS.write(raw.items, folder / paths.ITEMS)
+    USERS.write(raw.users, folder / paths.USERS)
+    found = {"interactions": raw.interactions.height, "users": raw.users.height, "items": raw.items.height}
+    return {**spent(begin), **found}
+
+
+def split_stage(spec: Spec) -> Spec:
+    """The stage `split` on those tables, by the protocol of the spec; SASRec, where it learns, for `epochs`."""
+    from ruamel.yaml import YAML
+
+    from rlrf4rec.cli import run_stage
+    from rlrf4rec.lists import sasrec
+
+    yaml, folder = YAML(typ="safe"), Path(spec["to"])
+    params = yaml.load(Path("params.yaml"))
+    params["split"]["protocol"] = spec["protocol"]
+    yaml.dump(params, folder / "params.yaml")
+    fit = partial(sasrec.fit, settings=sasrec.SASRecSettings(epochs=spec["epochs"]))
+    begin = start()
+    with contextlib.chdir(folder), patch.object(sasrec, "fit", fit):
+        run_stage("split", [])
+        report = json.loads(paths.metrics("split").read_text(encoding="utf-8"))
+    return {**spent(begin), "lists": sum(report[fold]["lists"] for fold in ("train", "validation", "test"))}
 
 
 def matmul(spec: Spec) -> Spec:
@@ -185,7 +209,16 @@ def spent(begin: tuple[float, float, int]) -> Spec:
 
 ARMS = {
     arm.__name__: arm
-    for arm in (plain_sampling, own_sampling, stock_dpo, own_dpo, generated_data, interactions_stage, matmul)
+    for arm in (
+        plain_sampling,
+        own_sampling,
+        stock_dpo,
+        own_dpo,
+        generated_data,
+        interactions_stage,
+        split_stage,
+        matmul,
+    )
 }
 
 

@@ -1,4 +1,4 @@
-"""How cost grows with the work: sampling at four sizes of each kind of it, and `interactions` on a large data set."""
+"""How cost grows with the work: sampling at four sizes of each kind of it, and stages on large data sets."""
 
 import tempfile
 from collections.abc import Callable
@@ -13,6 +13,9 @@ from rlrf4rec.bench.measure import Result
 from rlrf4rec.progress import Progress
 from rlrf4rec.prompting.prompts import named, telling
 from rlrf4rec.prompting.template import Template
+
+INTERACTIONS = {"arm": "interactions_stage"}
+SPLIT = {"arm": "split_stage", "protocol": "popularity", "epochs": 10}
 
 
 def scaling(prompts: Callable[[int, int], list[list[int]]], spec: Spec, users: int) -> Result:
@@ -52,10 +55,20 @@ def prompts_of(history: pl.DataFrame, template: Template, tokenizer: Any, users:
     return made
 
 
-def large_data(folder: Path, interactions: int, users: int) -> Result:
-    """The stage `interactions` on a generated data set: seconds, and the largest memory; `folder`: where it may lie."""
+def large_data(folder: Path, interactions: int, users: int, *stages: Spec) -> list[Result]:
+    """Seconds and largest memory of stages, one after the other, on a generated data set in a folder below `folder`."""
     with tempfile.TemporaryDirectory(dir=folder, prefix=".bench.") as place:
-        size = {"to": place, "interactions": interactions, "users": users}
-        measure.run({**size, "arm": "generated_data"})
-        found = measure.run({**size, "arm": "interactions_stage"})
-    return {key: found[key] if isinstance(found[key], int) else float(f"{found[key]:.3g}") for key in found}
+        measure.run({"arm": "generated_data", "to": place, "interactions": interactions, "users": users})
+        found = [measure.run({**stage, "to": place}) for stage in stages]
+    return [{key: one[key] if isinstance(one[key], int) else float(f"{one[key]:.3g}") for key in one} for one in found]
+
+
+def large_catalogue(folder: Path) -> Result:
+    """The stage `split` with retrieved lists from a catalogue of `data.ITEMS` items.
+
+    SASRec learns for one epoch, not for its ten: that takes the same memory, and it loses against kNN, so that two
+    retrievers of kNN are in memory at once.
+    """
+    interactions, users = 400_000, 2_000
+    read, split = large_data(folder, interactions, users, INTERACTIONS, {**SPLIT, "protocol": "retrieved", "epochs": 1})
+    return {**split, **{key: read[key] for key in ("interactions", "users", "items")}}

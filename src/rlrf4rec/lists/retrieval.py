@@ -1,12 +1,12 @@
 """First-stage retrieval: what a re-ranker meets in production is the top of a ranker that knows no label of its lists.
 
-Item-kNN (Sarwar et al., WWW 2001) and SASRec learn from the interactions of train users; validation users say which
-is better. Train users have lists, too: each is retrieved for by a retriever trained without them. Else a retriever
-that has seen their future makes train lists easier than those of validation and test, and its order truer.
+Item-kNN and SASRec learn from the interactions of train users; validation users say which is better. Train users have
+lists, too: each is retrieved for by a retriever trained without them. Else a retriever that has seen their future makes
+train lists easier than those of validation and test, and its order truer.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,17 +15,16 @@ import polars as pl
 from numpy.typing import NDArray
 
 from rlrf4rec.errors import RLRFError
+from rlrf4rec.lists import knn
 from rlrf4rec.lists.candidates import SCHEMA
 from rlrf4rec.seeds import derive
 
 Places = NDArray[np.int64]  # rows of the catalogue
 Scores = NDArray[np.float64]
 
-SHRINKAGE = 10.0
 PARTS = 4  # of the train users, to retrieve for each with a retriever trained on the others
 WIDE = 50  # the second cut-off of recall
 BATCH = 512  # queries scored at once
-EXACT = 2.0**30  # similarities are multiples of 1/EXACT: sums of them are exact in any order, so ties are true ties
 
 
 class Retriever(Protocol):
@@ -47,20 +46,6 @@ class MostPopular:
 
 
 @dataclass(frozen=True)
-class ItemKnn:
-    """Sum over the query's items of their similarity to each item; similarity [I, I], row: item of the query."""
-
-    similarity: Scores
-
-    def score(self, queries: list[Places]) -> Scores:
-        """Scores [Q, I]."""
-        chosen = np.zeros((len(queries), len(self.similarity)))
-        for row, query in zip(chosen, queries, strict=True):
-            row[query] = 1.0
-        return chosen @ self.similarity
-
-
-@dataclass(frozen=True)
 class Window:
     """A stretch of a user's later interactions; `query`, `real` and `positive` are places in the catalogue.
 
@@ -77,35 +62,27 @@ class Window:
 
 @dataclass(frozen=True)
 class FirstStage:
-    """A retriever trained on all train users, and for each train user one trained without them."""
+    """A retriever trained on all train users, and for each part of them one trained without it.
+
+    part: of each train user; without: trains the retriever of a part. One part is retrieved for after the other, as a
+    large catalogue has no room for all of their retrievers.
+    """
 
     retriever: Retriever
-    apart: Mapping[str, Retriever]
+    part: Mapping[str, int]
+    without: Callable[[int], Retriever]
 
     def top(self, asked: list[Window], length: int) -> Places:
         """The `length` best new items of each window [W, length]."""
-        used = [self.apart.get(w.user, self.retriever) for w in asked]
+        parts = [self.part.get(w.user) for w in asked]
         best = np.zeros((len(asked), length), dtype=np.int64)
-        for retriever in dict.fromkeys(map(id, used)):
-            rows = [i for i, one in enumerate(used) if id(one) == retriever]
-            best[rows] = top(used[rows[0]], [asked[i].query for i in rows], length)
+        for part in dict.fromkeys(parts):
+            rows = [i for i, one in enumerate(parts) if one == part]
+            best[rows] = top(self._of(part), [asked[i].query for i in rows], length)
         return best
 
-
-def cosine(sequences: list[Places], items: int, shrinkage: float) -> Scores:
-    """Similarities [I, I] of items by the users that have both: n_ij / (sqrt(n_i n_j) + shrinkage), 0 on the diagonal.
-
-    Dense, 8 I^2 bytes: catalogues up to some 20,000 items.
-    """
-    used = np.zeros((len(sequences), items), dtype=np.float32)
-    for row, sequence in zip(used, sequences, strict=True):
-        row[sequence] = 1.0
-    both = (used.T @ used).astype(np.float64)  # counts, exact
-    count = np.diag(both).copy()
-    np.fill_diagonal(both, 0.0)
-    scale = np.sqrt(np.outer(count, count)) + shrinkage
-    similarity = np.divide(both, scale, out=np.zeros_like(both), where=both > 0)
-    return np.round(similarity * EXACT) / EXACT
+    def _of(self, part: int | None) -> Retriever:
+        return self.retriever if part is None else self.without(part)
 
 
 def sequences(interactions: pl.DataFrame, items: pl.Series) -> dict[str, Places]:
@@ -162,8 +139,15 @@ def top(retriever: Retriever, queries: list[Places], length: int) -> Places:
         scores = retriever.score(batch)
         for row, query in zip(scores, batch, strict=True):
             row[query] = -np.inf
-        found.append(np.argsort(-scores, axis=1, kind="stable")[:, :length])
-    return np.concatenate(found) if found else np.zeros((0, length), dtype=np.int64)
+            found.append(_best(row, length))
+    return np.stack(found) if found else np.zeros((0, length), dtype=np.int64)
+
+
+def _best(scores: Scores, length: int) -> Places:
+    """Places of the `length` largest, all where there are fewer; sorts none but them and what ties with the last."""
+    kept = min(length, len(scores))
+    able = np.flatnonzero(scores >= np.partition(scores, -kept)[-kept])
+    return able[np.argsort(-scores[able], kind="stable")[:kept]]
 
 
 def recall(asked: list[Window], best: Places) -> float:
@@ -180,7 +164,7 @@ def fit(name: str, train: list[Places], items: int, seed: int) -> Retriever:
     if name == "popularity":
         return MostPopular(np.bincount(np.concatenate(train), minlength=items).astype(np.float64))
     if name == "knn":
-        return ItemKnn(cosine(train, items, SHRINKAGE))
+        return knn.fit(train, items)
     from rlrf4rec.lists import sasrec
 
     return sasrec.fit(train, items, derive(seed, "sasrec"))
@@ -214,16 +198,21 @@ def choose(
             found[f"validation_recall{k}"][name] = recall(asked, best[:, :k])
     at_length = found[f"validation_recall{length}"]
     chosen = "sasrec" if at_length["sasrec"] > at_length["knn"] else "knn"
-    apart = cross_fitted(chosen, train, len(items), PARTS, seed)
-    return FirstStage(retrievers[chosen], apart), {"chosen": chosen, **found}
+    return cross_fitted(retrievers[chosen], chosen, train, len(items), PARTS, seed), {"chosen": chosen, **found}
 
 
-def cross_fitted(name: str, train: dict[str, Places], items: int, parts: int, seed: int) -> dict[str, Retriever]:
+def cross_fitted(
+    retriever: Retriever, name: str, train: dict[str, Places], items: int, parts: int, seed: int
+) -> FirstStage:
     """For each train user a retriever trained on the users of the other parts; users fall into parts at random."""
     order = np.random.default_rng(derive(seed, "retrieval", "parts")).permutation(len(train))
     part = dict(zip(train, (order % parts).tolist(), strict=True))
-    retrievers = [fit(name, [train[u] for u in train if part[u] != p], items, seed) for p in range(parts)]
-    return {user: retrievers[p] for user, p in part.items()}
+
+    def without(p: int) -> Retriever:
+        """Trained on the users of the other parts than this."""
+        return fit(name, [train[u] for u in train if part[u] != p], items, seed)
+
+    return FirstStage(retriever, part, without)
 
 
 def build_retrieved(

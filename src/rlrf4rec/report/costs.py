@@ -73,6 +73,26 @@ def _spent(name: str, file: Json) -> tuple[str, ...]:
     )
 
 
+def _interactions(measured: Json) -> str:
+    count, users = (numbers.plain(measured[what]) for what in ("interactions", "users"))
+    return f"{count} interactions of {users} users go through the stage interactions {_taking(measured)}."
+
+
+def _retrieved(measured: Json) -> str:
+    count, users, items = (numbers.plain(measured[what]) for what in ("interactions", "users", "items"))
+    return (
+        f"Lists retrieved from {items} items for {users} users of {count} interactions go through the stage split "
+        f"{_taking(measured)}; SASRec learns for one epoch there."
+    )
+
+
+def _taking(measured: Json) -> str:
+    return f"in {measured['wall_s']:.0f} s with at most {measured['peak_mb'] / 1024:.1f} GiB of memory"
+
+
+LARGE = {"interactions": _interactions, "retrieved": _retrieved}
+
+
 def costs(bench: Json | None) -> Section:
     """`bench`: metrics/bench.json, or None where nothing was measured."""
     title = "What does it cost?"
@@ -99,16 +119,12 @@ def costs(bench: Json | None) -> Section:
         (kind, _row(cost["sizes"]), _row(cost["cpu_s"]), numbers.plain(cost["exponent"], 2))
         for kind, cost in bench["scaling"].items()
     )
-    large = bench["interactions"]
-    large_data = Note(
-        f"{numbers.plain(large['interactions'])} interactions of {numbers.plain(large['users'])} users go through the "
-        f"stage interactions in {large['wall_s']:.0f} s with at most {large['peak_mb'] / 1024:.1f} GiB of memory."
-    )
+    large = [Note(tell(bench[name])) for name, tell in LARGE.items() if name in bench]
     columns = ("work", "sizes", "CPU-seconds", "exponent")
     return Section(
         "costs",
         title,
-        (RUN, Note(about), *tables, TableBlock("Cost of sampling against work", columns, sizes), large_data),
+        (RUN, Note(about), *tables, TableBlock("Cost of sampling against work", columns, sizes), *large),
     )
 
 

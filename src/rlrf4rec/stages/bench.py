@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rlrf4rec import machine, paths
 from rlrf4rec.bench import arms
-from rlrf4rec.bench.scaling import large_data, prompts_of, scaling
+from rlrf4rec.bench.scaling import INTERACTIONS, large_catalogue, large_data, prompts_of, scaling
 from rlrf4rec.files import write_json
 from rlrf4rec.llm.tokenizer import load_tokenizer
 from rlrf4rec.params import Bench, Dpo, Prompt, Sample
@@ -51,7 +51,8 @@ def run(prompt: Prompt, sample: Sample, dpo: Dpo, bench: Bench) -> str:
         },
         "arithmetic": found,
         "scaling": scaling(longer, {**sampling, "dtype": kinds[-1]}, bench.users),
-        "interactions": large_data(paths.DATA, bench.interactions, bench.interacting_users),
+        "retrieved": large_catalogue(paths.DATA),
+        "interactions": large_data(paths.DATA, bench.interactions, bench.interacting_users, INTERACTIONS)[0],
     }
     write_json(paths.metrics("bench"), report)
     ratios = [
