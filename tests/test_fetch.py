@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from rlrf4rec.conversion.convert import convert
-from rlrf4rec.errors import FetchError, RLRFError
+from rlrf4rec.errors import FetchError, ModelError, RLRFError
 from rlrf4rec.files import read_json, sha256
 from rlrf4rec.llm.models import load_llm
 from rlrf4rec.params import FetchDataset, FetchModels, Llm, Model
@@ -165,3 +165,35 @@ def test_a_dataset_folder_is_copied_and_a_missing_one_named(tmp_path, monkeypatc
     assert sorted(p.name for p in (tmp_path / "data/raw/dataset").iterdir()) == ["x.inter", "x.item"]
     with pytest.raises(RLRFError, match="other does not exist"):
         fetch_dataset.run(params.model_copy(update={"name": "other"}))
+
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + 64 * "a" + "\nsize 538090408\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "gguf", "said"),
+    [
+        ({"config.json": "{}", "model.safetensors": POINTER}, None, "m: model.safetensors is a pointer of Git LFS, .*"),
+        ({"x.gguf": POINTER}, "x.gguf", r"m/x.gguf: x.gguf is a pointer of Git LFS, .* run `git lfs pull`"),
+        ({"config.json": "{}", "1_Pooling/config.json": POINTER}, None, "m: 1_Pooling/config.json is a pointer"),
+        (
+            {"adapter_config.json": "{}", "adapter_model.safetensors": ""},
+            None,
+            "m: an adapter alone .* give a whole model: merge the adapter into its base",
+        ),
+        (
+            {"adapter_config.json": "{}", "config.json": "{}", "model.safetensors": ""},
+            None,
+            "m: adapter_config.json beside config.json: .* take adapter_config.json out; else merge it",
+        ),
+    ],
+)
+@pytest.mark.parametrize("causal", [True, False])
+def test_a_pointer_of_git_lfs_and_an_adapter_are_no_models(tmp_path, files, gguf, said, causal):
+    for name, text in files.items():
+        path = tmp_path / "m" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    with pytest.raises(ModelError, match=said):
+        convert(tmp_path / "m", tmp_path / "out", torch.float32, causal, gguf)
+    assert not (tmp_path / "out").exists()

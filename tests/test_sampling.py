@@ -3,11 +3,15 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import PreTrainedTokenizerFast
+from words import words
 
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.sampling import nucleus
 from rlrf4rec.sampling.generate import SamplingSettings, common_prefix, generate, prefix_cache
-from rlrf4rec.sampling.sampler import Sampler, blank_tokens, sample_texts, stop_tokens, to_text
+from rlrf4rec.sampling.sampler import Sampler, blank_tokens, sample_texts, stop_tokens, to_text, token_texts
 from rlrf4rec.sampling.shared_attention import NAME
 
 SETTINGS = SamplingSettings(temperature=1.0, top_k=0, top_p=0.9, max_tokens=6, stop=frozenset([2, 9]))
@@ -63,6 +67,14 @@ def test_a_top_k_of_the_whole_vocabulary_changes_nothing(top_k):
     uniform = torch.rand(64, nucleus.DRAWS, generator=torch.Generator().manual_seed(4), dtype=torch.double)
     drawn = [nucleus.sample(logits, uniform, 1.0, k, 0.9) for k in (0, top_k)]
     assert torch.equal(*drawn)
+
+
+def test_a_token_of_probability_0_is_never_drawn():
+    """Ten tenths in float32 make a little more than in float64: the largest uniform number lies beyond their sum."""
+    probability = torch.cat([torch.full((1, 10), 0.1), torch.zeros(1, 6)], dim=1)
+    largest = torch.tensor([1 - 2**-53], dtype=torch.double)
+    assert probability.sum().double() > probability.double().sum()
+    assert nucleus._draw(probability, largest).tolist() == [9]
 
 
 def test_random_numbers_depend_on_the_key_alone():
@@ -136,6 +148,22 @@ def test_a_log_prob_is_of_the_whole_distribution_at_temperature_1_whatever_the_s
         logits = llama()(torch.tensor([prompt + row["tokens"]])).logits.detach()[0, len(prompt) - 1 : -1]
         exact = torch.log_softmax(logits, -1).gather(1, torch.tensor(row["tokens"])[:, None]).sum()
         assert row["log_prob"] == pytest.approx(float(exact), abs=1e-4)
+
+
+def test_an_id_that_the_tokenizer_has_no_text_for_is_never_drawn(llama):
+    """An LLM's vocabulary of 96 beside a tokenizer of 64; the log-probability stays that of the whole distribution."""
+    model, tokens = llama(NAME, 96), {}
+    for known in (None, 64, 96):
+        made = Sampler(model, PROMPTS, replace(SETTINGS, top_p=1.0, known=known), 20, 7, 2, frozenset(), None)
+        texts = sample_texts(made, 4, "test")
+        tokens[known] = texts["tokens"].to_list()
+        assert texts["log_prob"].max() < 0
+    highest = {known: max(map(max, rows)) for known, rows in tokens.items()}
+    assert highest[64] < 64 < highest[None]
+    assert tokens[96] == tokens[None]
+    logits = torch.tensor([[0.0, 1.0, 2.0]])
+    assert nucleus.below(logits, 2).tolist() == [[0.0, 1.0, -math.inf]]
+    assert logits.tolist() == [[0.0, 1.0, 2.0]]
 
 
 def test_another_seed_gives_other_texts(llama):
@@ -248,6 +276,15 @@ def test_every_token_that_holds_a_stop_text_stops():
     assert blank_tokens(Words.words) == {0, 2, 4}
     with pytest.raises(RLRFError, match="no token of this LLM holds"):
         stop_tokens(Words(), Words.words, ["END"])
+
+
+def test_a_tokenizer_has_a_text_of_every_id_up_to_its_last(tmp_path):
+    """Its length alone says too little where ids between are left out."""
+    tokenizer = words(tmp_path)
+    assert token_texts(tokenizer) == [f"w{i}" if i not in (2, 3) else "" for i in range(64)]
+    sparse = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"a": 0, "b": 4}, "a")))
+    assert len(sparse) == 2
+    assert token_texts(sparse) == ["a", "", "", "", "b"]
 
 
 def test_a_text_ends_before_its_stop():

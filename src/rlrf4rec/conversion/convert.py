@@ -12,6 +12,10 @@ from rlrf4rec.errors import ModelError, explain
 from rlrf4rec.llm.models import load_whole
 from rlrf4rec.llm.tokenizer import closes, needs_code, own_code
 
+LFS = b"version https://git-lfs.github.com/spec/"  # how a pointer begins, and a size that none reaches, in bytes
+LFS_SIZE = 1024
+ADAPTER = "adapter_config.json"
+
 
 def convert(
     source: Path, target: Path, dtype: torch.dtype, causal: bool, gguf: str | None = None, trusted: bool = False
@@ -24,6 +28,7 @@ def convert(
     """
     name = f"{source.name}/{gguf}" if gguf else source.name
     extra: dict[str, Any] = {"gguf_file": gguf} if gguf else {"use_safetensors": True}
+    _check_files(source, name)
     if not gguf:
         _check(source, trusted)
     if not gguf and not causal:
@@ -63,6 +68,30 @@ def convert(
         forward.check(target, name, kind, trusted)
     else:
         encoders.check(target, name)
+
+
+def _check_files(source: Path, name: str) -> None:
+    """ModelError when files are pointers of Git LFS, or when the folder holds an adapter.
+
+    Of an adapter transformers would load whatever model its configuration names, from wherever that is.
+    """
+    for path in sorted([*source.glob("*"), *source.glob("*/*")]):
+        if path.is_file() and path.stat().st_size < LFS_SIZE and path.read_bytes().startswith(LFS):
+            raise ModelError(
+                f"{name}: {path.relative_to(source)} is a pointer of Git LFS, not the file itself; run `git lfs pull` "
+                "where it was cloned, or fetch it from there again"
+            )
+    adapter, whole = source / ADAPTER, (source / "config.json").exists()
+    if adapter.exists() and not whole:
+        raise ModelError(
+            f"{name}: an adapter alone ({ADAPTER} and no config.json); give a whole model: merge the adapter into its "
+            "base (PEFT's merge_and_unload) and save that"
+        )
+    if adapter.exists():
+        raise ModelError(
+            f"{name}: {ADAPTER} beside config.json: is the adapter merged into the weights or not? If it is, or isn't "
+            f"meant, take {ADAPTER} out; else merge it (PEFT's merge_and_unload) and save that"
+        )
 
 
 def _check(source: Path, trusted: bool) -> None:

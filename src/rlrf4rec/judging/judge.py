@@ -51,7 +51,8 @@ class Judge:
         self.tokenizer = load_tokenizer(paths.LLM, place.trusted)
         words = token_texts(self.tokenizer)
         stop = stop_tokens(self.tokenizer, words, sample.stop)
-        self.settings = SamplingSettings(sample.temperature, sample.top_k, sample.top_p, sample.max_tokens, stop)
+        s = sample
+        self.settings = SamplingSettings(s.temperature, s.top_k, s.top_p, s.max_tokens, stop, len(words))
         self.blank = blank_tokens(words)
         prompts = PROMPTS.read(paths.PROMPTS).filter(pl.col("user").is_in(users))
         self.prompts = dict(prompts.select("user", "tokens").iter_rows())

@@ -12,13 +12,17 @@ from rlrf4rec.sampling.shared_attention import SharedCache
 
 @dataclass(frozen=True)
 class SamplingSettings:
-    """Every setting of the sampler, none taken from a checkpoint's generation defaults."""
+    """Every setting of the sampler, none taken from a checkpoint's generation defaults.
+
+    known: ids below it have a text in the tokenizer; an LLM's vocabulary can be longer, and those are never drawn.
+    """
 
     temperature: float
     top_k: int
     top_p: float
     max_tokens: int
     stop: frozenset[int]
+    known: int | None = None
 
 
 def common_prefix(prompts: list[list[int]]) -> int:
@@ -84,7 +88,8 @@ def generate(
     for step in range(settings.max_tokens):
         draw = uniform[active, step].to(model.device)
         logits = head(last)
-        drawn_tokens = nucleus.sample(logits, draw, settings.temperature, settings.top_k, settings.top_p)
+        with_text = nucleus.below(logits, settings.known)
+        drawn_tokens = nucleus.sample(with_text, draw, settings.temperature, settings.top_k, settings.top_p)
         log_probs[active] += nucleus.log_prob(logits, drawn_tokens).cpu()
         token = drawn_tokens.cpu()
         for row, drawn in zip(active.tolist(), token.tolist(), strict=True):

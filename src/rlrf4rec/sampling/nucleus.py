@@ -22,6 +22,16 @@ def uniforms(keys: list[tuple[int, ...]], steps: int) -> Tensor:
     return torch.from_numpy(np.stack(rows))
 
 
+def below(logits: Tensor, known: int | None) -> Tensor:
+    """Logits of which those from index `known` on are minus infinity: never drawn by `sample`. None: as they are.
+
+    logits: [rows, vocabulary].
+    """
+    if known is None or known >= logits.shape[1]:
+        return logits
+    return logits.masked_fill(torch.arange(logits.shape[1], device=logits.device) >= known, -torch.inf)
+
+
 def sample(logits: Tensor, uniform: Tensor, temperature: float, top_k: int, top_p: float) -> Tensor:
     """Draw one token per row from softmax(logits / temperature) restricted to its top k, and those to their nucleus.
 
@@ -69,7 +79,10 @@ def _top(probability: Tensor, k: int) -> Tensor:
 
 
 def _draw(probability: Tensor, uniform: Tensor) -> Tensor:
-    """Inverse of the cumulative distribution at `uniform`, found in two steps to sum in float64 cheaply."""
+    """Inverse of the cumulative distribution at `uniform`, found in two steps to sum in float64 cheaply.
+
+    A token of probability 0 is never drawn.
+    """
     rows, vocabulary = probability.shape
     chunk = next(size for size in (256, 128, 64, 32, 16, 8, 4, 2, 1) if vocabulary % size == 0)
     chunks = probability.view(rows, -1, chunk)
@@ -78,7 +91,8 @@ def _draw(probability: Tensor, uniform: Tensor) -> Tensor:
     which = torch.searchsorted(ends, target, right=True).clamp(max=ends.shape[1] - 1)
     begin = torch.where(which > 0, ends.gather(1, (which - 1).clamp(min=0)), 0.0)
     inside = chunks[torch.arange(rows, device=which.device), which[:, 0]].double().cumsum(dim=1)
-    offset = torch.searchsorted(inside, target - begin, right=True).clamp(max=chunk - 1)
+    end = inside[:, -1:]  # less than the chunk's sum in float32 can be; the last token that has a share ends there
+    offset = torch.searchsorted(inside, torch.minimum(target - begin, end.nextafter(torch.zeros_like(end))), right=True)
     return (which * chunk + offset)[:, 0]
 
 

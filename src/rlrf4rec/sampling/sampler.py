@@ -204,8 +204,9 @@ def _missing(wanted: pl.DataFrame) -> dict[int, tuple[int, ...]]:
 
 
 def token_texts(tokenizer: Any) -> list[str]:
-    """The text of every token alone; special tokens give an empty text."""
-    return list(tokenizer.batch_decode([[i] for i in range(len(tokenizer))], skip_special_tokens=True))
+    """The text of every id that the tokenizer has, alone; special tokens and ids between give an empty text."""
+    known = 1 + max(tokenizer.get_vocab().values())
+    return list(tokenizer.batch_decode([[i] for i in range(known)], skip_special_tokens=True))
 
 
 def stop_tokens(tokenizer: Any, texts: list[str], stop: list[str]) -> frozenset[int]:

@@ -75,7 +75,8 @@ def _facts(items: pl.DataFrame, p: Knowledge, llm: Llm, seed: int) -> list[str]:
     texts = token_texts(tokenizer)
     mended, _ = plain(items, control_words(tokenizer))
     named = [words.rated(r["title"], r["year"], r["genres"]) for r in mended.iter_rows(named=True)]
-    settings = SamplingSettings(p.temperature, p.top_k, p.top_p, p.max_tokens, stop_tokens(tokenizer, texts, ["\n"]))
+    stop = stop_tokens(tokenizer, texts, ["\n"])
+    settings = SamplingSettings(p.temperature, p.top_k, p.top_p, p.max_tokens, stop, len(texts))
     sampler = Sampler(
         load_policy(paths.LLM, paths.policy("base"), DTYPES[p.dtype], NAME, where),
         [tokenizer.encode(asked.replace(ITEM, name)) for name in named],

@@ -96,9 +96,8 @@ def _from_here(prompts: pl.DataFrame, sample: Sample, llm: Llm, policy: str, see
             f"{context(model)}; lower prompt.max_tokens or sample.max_tokens"
         )
     words = token_texts(tokenizer)
-    settings = SamplingSettings(
-        sample.temperature, sample.top_k, sample.top_p, sample.max_tokens, stop_tokens(tokenizer, words, sample.stop)
-    )
+    stop = stop_tokens(tokenizer, words, sample.stop)
+    settings = SamplingSettings(sample.temperature, sample.top_k, sample.top_p, sample.max_tokens, stop, len(words))
     sampler = Sampler(
         model,
         tokens,
