@@ -16,7 +16,8 @@ from rlrf4rec.errors import ParamsError
 from rlrf4rec.evaluation.controls import without_ranker
 from rlrf4rec.lists.protocols import PROTOCOLS, build
 from rlrf4rec.methods.methods import METHODS, method
-from rlrf4rec.params.types import Backbone, Format, Protocol, RewardKind, RewardNet
+from rlrf4rec.params.known import GIVEN, KNOWN
+from rlrf4rec.params.types import Backbone, DataSet, Format, Protocol, RewardKind, RewardNet
 from rlrf4rec.ranking import nets
 from rlrf4rec.reward import models
 from rlrf4rec.reward.kinds import KINDS
@@ -39,6 +40,7 @@ ENGINE = params.Dpo.model_fields["engine"].annotation
         (nets.NETS, get_args(RewardNet), METHOD),
         ({name: net for name, net in nets.NETS.items() if net.reranker}, get_args(Backbone), METHOD),
         (READERS, get_args(Format), "params.yaml"),
+        ([GIVEN, *KNOWN], get_args(DataSet), "params.yaml"),
         (KINDS, get_args(RewardKind), METHOD),
         (KINDS, rewards.KINDS, METHOD),
         (PROTOCOLS, get_args(Protocol), METHOD),
@@ -50,7 +52,7 @@ ENGINE = params.Dpo.model_fields["engine"].annotation
         (METHODS, paths.APART_POLICIES, METHOD),
     ],
     ids=[
-        *("nets", "backbones", "readers", "kinds", "columns", "protocols", "contract", "sources", "items"),
+        *("nets", "backbones", "readers", "datasets", "kinds", "columns", "protocols", "contract", "sources", "items"),
         *("texts", "engines", "methods"),
     ],
 )

