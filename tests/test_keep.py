@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from ruamel.yaml import YAML
 from rlrf4rec import files
 from rlrf4rec.committed import check
 from rlrf4rec.errors import RLRFError
+from rlrf4rec.params import recipes
 from rlrf4rec.revisions import keep, kept
 
 pytestmark = pytest.mark.usefixtures("repository")
@@ -89,6 +91,71 @@ def test_an_experiment_is_kept_by_its_name_whatever_the_workspace_holds(capsys):
     assert alone["differences"] == found["differences"]
     _, none = as_json(capsys, "smoke", "smoke-small")
     assert none["changed"] == {"params": [], "code": {}, "libraries": [], "arithmetic": [], "data": []}
+
+
+EVALUATE = """
+import json, pathlib
+beta = pathlib.Path("params.yaml").read_text().partition("beta: ")[2].partition("}")[0]
+pathlib.Path("metrics/cost").mkdir(parents=True, exist_ok=True)
+pathlib.Path("metrics/summary.json").write_text(json.dumps({"beta": float(beta)}))
+pathlib.Path("metrics/evaluate.json").write_text(json.dumps({"metrics": {"k": [5]}}))
+pathlib.Path("metrics/per_user.csv").write_text("metric,backbone,knowledge,user,seed0\\nndcg@5,prm,base,u,.5\\nndcg@5,prm,base,v,.6\\n")
+pathlib.Path("metrics/cost/evaluate.json").write_text(json.dumps({"beta": float(beta)}))
+if float(beta) > 1:
+    raise SystemExit("beta is too large")
+"""
+PIPELINE = """stages:
+  split: {cmd: mkdir -p data/split/test && echo 1 > data/split/test/a, outs: [data/split/test]}
+  evaluate:
+    cmd: python evaluate.py
+    deps: [data/split/test]
+    params: [train_dpo]
+    metrics: [metrics/summary.json: {cache: false}, metrics/evaluate.json: {cache: false}]
+    outs: [metrics/per_user.csv: {cache: false}]
+"""
+
+
+@pytest.mark.parametrize("how", [[], ["--temp"]])
+def test_what_dvc_leaves_of_an_experiment_can_be_kept(monkeypatch, capsys, how):
+    """With DVC itself, as `rlrf4rec exp` runs a recipe, and apart from the workspace; one that fails can't."""
+
+    def dvc(*words, code=0):
+        done = subprocess.run([*recipes.DVC, *words], capture_output=True, text=True)
+        assert done.returncode == code, done.stdout + done.stderr
+
+    for name, text in {
+        "evaluate.py": EVALUATE,
+        "dvc.yaml": PIPELINE,
+        "params.yaml": "train_dpo: {beta: 0.1}\n",
+    }.items():
+        Path(name).write_text(text)
+    Path("dvc.lock").unlink()
+    call("rm", "-qr", "--cached", "metrics")
+    monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
+    monkeypatch.delenv("DVC_ROOT")
+    dvc("init", "-q")
+    dvc("repro", "-q")
+    call("config", "user.name", "a")
+    call("config", "user.email", "a@b")
+    call("add", "-A")
+    call("commit", "-qm", "with DVC")
+    dvc("exp", "run", "-q", *how, "--name", "smoke", "--set-param", "train_dpo.beta=0.5")
+    assert f"beta: {'0.1' if how else '0.5'}" in Path("params.yaml").read_text()
+    keeping("smoke")
+    assert kept.faults("smoke") == []
+    assert json.loads((FOLDER / "smoke" / "metrics" / "cost" / "evaluate.json").read_text()) == {"beta": 0.5}
+    dvc("exp", "remove", "-q", "smoke")
+    _, found = as_json(capsys, "HEAD", "smoke")
+    assert found["b"] == {"name": "smoke", "commit": None}
+    assert found["changed"]["params"] == [{"key": "train_dpo.beta", "old": 0.1, "new": 0.5}]
+    assert found["summary"] == [{"metric": "beta", "a": 0.1, "b": 0.5, "change": 0.4}]
+    dvc("exp", "run", "-q", *how, "--name", "high", "--set-param", "train_dpo.beta=2.5", code=255)
+    if how:
+        with pytest.raises(RLRFError, match="revision 'high': no commit, branch, tag or experiment of this name"):
+            keeping("tea", "high")
+    else:
+        with pytest.raises(RLRFError, match=r"workspace is not kept: .* evaluate \(params.yaml: train_dpo"):
+            keeping("high")
 
 
 def test_a_name_with_two_meanings_is_refused():
