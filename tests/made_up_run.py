@@ -54,6 +54,7 @@ def benchmarked():
             }
         },
         "interactions": {"interactions": 25_000_000, "users": 160_000, "wall_s": 31.2, "peak_mb": 4096.0},
+        "split": {"wall_s": 88.8, "peak_mb": 5632.0, "lists": 1_900_000},
         "retrieved": {"interactions": 390_000, "users": 2000, "items": 60_000, "wall_s": 98.7, "peak_mb": 5120.0},
         "scaling": {"users": {"sizes": [4, 8, 16, 32], "cpu_s": [1.0, 2.0, 4.0, 8.0], "exponent": 1.0}},
     }

@@ -134,7 +134,7 @@ def test_every_arithmetic_of_the_machine_is_measured(monkeypatch, tmp_path):
     monkeypatch.setattr(bench, "load_tokenizer", lambda folder: None)
     monkeypatch.setattr(arms, "last_commit", lambda folder: None)
     monkeypatch.setattr(bench, "scaling", lambda prompts, spec, users: spec["dtype"])
-    monkeypatch.setattr(bench, "large_data", lambda *given: [{}])
+    monkeypatch.setattr(bench, "large_data", lambda *given: [{}, {}])
     monkeypatch.setattr(bench, "large_catalogue", lambda folder: {})
     asked = []
 
@@ -209,6 +209,6 @@ def test_stages_of_a_large_data_set_run_one_after_the_other(tmp_path, monkeypatc
     monkeypatch.setattr(measure, "run", run)
     found = scaling.large_catalogue(tmp_path)
     assert [spec["arm"] for spec in asked] == ["generated_data", "interactions_stage", "split_stage"]
-    assert asked[2] == {"arm": "split_stage", "protocol": "retrieved", "epochs": 1}
+    assert asked[2] == {"arm": "split_stage", "protocol": "retrieved", "epochs": 1, "threads": 2}
     assert found == {"wall_s": 1.23, "users": 1999, "items": 60_000, "interactions": 390_123, "lists": 7}
     assert list(tmp_path.iterdir()) == []

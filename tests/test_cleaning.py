@@ -15,6 +15,7 @@ from rlrf4rec.errors import InputError, RLRFError
 from rlrf4rec.fetching.dataset import gunzip
 from rlrf4rec.files import read_json, sha256
 from rlrf4rec.lists import candidates
+from rlrf4rec.lists.given import CandidatePool
 from rlrf4rec.lists.popular import POPULAR
 from rlrf4rec.lists.uniform import UNIFORM
 from rlrf4rec.stages import interactions
@@ -193,7 +194,7 @@ def test_files_of_unlike_columns_are_not_read_as_one(tmp_path):
 
 
 def test_a_catalogue_smaller_than_a_list_is_named(tmp_path):
-    pool = candidates.CandidatePool.of(pl.DataFrame({"item": ["a", "b", "c"], "count": [1, 1, 1]}))
+    pool = CandidatePool.of(pl.DataFrame({"item": ["a", "b", "c"], "count": [1, 1, 1]}))
     later = pl.DataFrame({"user": ["u"], "item": ["a"], "rating": [5.0], "timestamp": [1], "activity": [1]})
     for draw in (POPULAR, UNIFORM):
         with pytest.raises(RLRFError, match=r"split: 3 items are fewer than a list holds; lower split.list_length"):

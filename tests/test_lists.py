@@ -1,9 +1,11 @@
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.lists import candidates, folds
+from rlrf4rec.lists.given import CandidatePool
 from rlrf4rec.lists.histories import cut, histories, popularity
 from rlrf4rec.lists.popular import POPULAR
 from rlrf4rec.lists.uniform import UNIFORM
@@ -53,7 +55,7 @@ def test_too_few_users_are_an_error():
     ],
 )
 def test_the_cut_falls_where_time_moves_on(times, length, expected):
-    assert cut(times, length) == expected
+    assert interactions(times).select(cut(length)).item() == expected
 
 
 def interactions(times, user="u", ratings=None):
@@ -81,8 +83,8 @@ def test_popularity_counts_only_histories_of_train_users():
 
 
 def build(later, counts=None, step=4, length=10, max_lists=99, items=60, draw=POPULAR):
-    names = np.array([f"i{k}" for k in range(items)], dtype=object)
-    pool = candidates.CandidatePool(names, np.zeros(items) if counts is None else counts)
+    names = pl.Series("item", [f"i{k}" for k in range(items)])
+    pool = CandidatePool(names, np.zeros(items, dtype=int) if counts is None else counts)
     seen = later.select("user", "item")
     return candidates.build(later, seen, pool, draw, step, length, max_lists, 4.0, 7)
 
@@ -131,6 +133,49 @@ def test_kars_lists_are_unchecked_and_hold_every_step():
     assert lists.group_by("list").agg(pl.col("item").n_unique())["item"].min() < 10
     assert lists.filter(pl.col("list") == 0)["label"].sum() == 0
     assert drawn["label"].sum() == 0
+
+
+def catalogue(items=60):
+    return CandidatePool(pl.Series("item", [f"i{k}" for k in range(items)]), np.arange(items))
+
+
+def of(user, n, ratings=None):
+    return later(n, ratings).with_columns(user=pl.lit(user))
+
+
+def test_steps_begin_anew_with_each_user_and_another_users_items_say_nothing():
+    """Of user a three steps, 4 + 4 + 1, of b two, 4 + 2; c has the whole catalogue and nothing later."""
+    a, b, c = of("a", 9), of("b", 6, [1.0] * 4 + [5.0] * 2), of("c", 60)
+    both, seen = pl.concat([a, b]), pl.concat([a, b, c]).sample(fraction=1.0, shuffle=True, seed=1)
+    lists, without = candidates.build(both, seen, catalogue(), POPULAR, 4, 10, 9, 4.0, 7)
+    assert without == 1
+    sizes = lists.group_by("user", "list", maintain_order=True).agg(pl.col("real").sum(), pl.col("label").sum())
+    assert sizes.rows() == [("a", 0, 4, 4), ("a", 1, 4, 4), ("a", 2, 1, 1), ("b", 0, 2, 2)]
+    assert lists.filter(pl.col("user") == "b")["begins"].unique().to_list() == [4]
+    alone = [candidates.build(own, own, catalogue(), POPULAR, 4, 10, 9, 4.0, 7)[0] for own in (a, b)]
+    assert lists.equals(pl.concat(alone))
+
+
+@pytest.fixture
+def two_threads():
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(1)
+
+
+def test_lists_are_the_same_in_processes(two_threads, monkeypatch):
+    many = pl.concat([of(f"u{k}", 9 + k) for k in range(7)])
+    whole, without = candidates.build(many, many, catalogue(), POPULAR, 4, 10, 9, 4.0, 7)
+    monkeypatch.setattr(candidates, "USERS", 2)
+    apart, again = candidates.build(many, many, catalogue(), POPULAR, 4, 10, 9, 4.0, 7)
+    assert apart.equals(whole)
+    assert again == without
+
+
+def test_no_later_interactions_give_an_empty_table():
+    lists, without = build(later(0))
+    assert lists.schema == candidates.SCHEMA
+    assert (lists.height, without) == (0, 0)
 
 
 def test_a_catalogue_too_small_for_a_list_is_an_error():

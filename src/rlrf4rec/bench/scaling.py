@@ -15,7 +15,7 @@ from rlrf4rec.prompting.prompts import named, telling
 from rlrf4rec.prompting.template import Template
 
 INTERACTIONS = {"arm": "interactions_stage"}
-SPLIT = {"arm": "split_stage", "protocol": "popularity", "epochs": 10}
+SPLIT = {"arm": "split_stage", "protocol": "popularity", "epochs": 10, "threads": 2}
 
 
 def scaling(prompts: Callable[[int, int], list[list[int]]], spec: Spec, users: int) -> Result:

@@ -3,15 +3,14 @@
 What a protocol that draws them decides is a `Draw`; `lists.retrieval` has lists that are not drawn.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import polars as pl
 
 from rlrf4rec.errors import RLRFError
-from rlrf4rec.lists.given import Made, Make, ProtocolInputs
-from rlrf4rec.seeds import derive
+from rlrf4rec.lists.draws import People, draws
+from rlrf4rec.lists.given import CandidatePool, Draw, Made, Make, Places, ProtocolInputs
 
 SCHEMA = {
     "user": pl.String,
@@ -24,32 +23,7 @@ SCHEMA = {
     "activity": pl.Int64,
     "protocol": pl.String,
 }
-
-
-@dataclass(frozen=True)
-class CandidatePool:
-    """Items and how often train users' histories hold them."""
-
-    items: np.ndarray
-    counts: np.ndarray
-
-    @staticmethod
-    def of(popularity: pl.DataFrame) -> "CandidatePool":
-        """From a popularity table."""
-        return CandidatePool(np.array(popularity["item"].to_list(), dtype=object), popularity["count"].to_numpy())
-
-
-@dataclass(frozen=True)
-class Draw:
-    """How a protocol of this name draws negatives.
-
-    weights: of the pool's items, from the pool, the user's own items, the length of a list and the user's
-    name. positives_only: steps without a positive give no list, and a user at most `max_lists`.
-    """
-
-    name: str
-    weights: Callable[[CandidatePool, set[str], int, str], np.ndarray]
-    positives_only: bool
+USERS = 1000  # drawn for at once, where there are more than that
 
 
 def drawn(given: ProtocolInputs, draw: Draw) -> Make:
@@ -59,7 +33,7 @@ def drawn(given: ProtocolInputs, draw: Draw) -> Make:
     def make(members: pl.DataFrame) -> Made:
         """The lists of these users."""
         later = given.later.join(members, on="user", how="semi", maintain_order="left")
-        seen = given.interactions.join(members, on="user", how="semi").select("user", "item")
+        seen = given.interactions.select("user", "item")
         return Made(*build(later, seen, pool, draw, p.step, p.list_length, p.max_lists, p.positive_rating, given.seed))
 
     return make
@@ -79,53 +53,80 @@ def build(
     """Walk through each user's later interactions in steps and make a list of each step.
 
     later: interactions after the history, ordered by user and time, with `activity`.
-    seen: all interactions (user, item) of the same users. Returns the lists and how many steps had no positive.
+    seen: all interactions (user, item), also of other users. Returns the lists and how many steps had no positive.
     """
     if len(pool.items) < length:
         raise RLRFError(f"split: {len(pool.items)} items are fewer than a list holds; lower split.list_length")
-    own: dict[str, set[str]] = {str(u[0]): set(rows["item"]) for u, rows in seen.group_by("user")}
-    made: list[pl.DataFrame] = []
-    without = 0
-    for (user,), rows in later.group_by("user", maintain_order=True):
-        rng = np.random.default_rng(derive(seed, "lists", str(user)))
-        weights = draw.weights(pool, own[str(user)], length, str(user))
-        kept = 0
-        for begin in range(0, rows.height, step):
-            real = rows.slice(begin, step)
-            hopeless = not (real["rating"] >= positive_rating).any()
-            without += hopeless
-            if draw.positives_only and (hopeless or kept == max_lists):
-                continue
-            negatives = rng.choice(pool.items, size=length - real.height, replace=False, p=weights)
-            made.append(_list(str(user), kept, real, negatives, positive_rating, draw.name, rng))
-            kept += 1
-    return pl.concat(made) if made else pl.DataFrame(schema=SCHEMA), without
+    if not later.height:
+        return pl.DataFrame(schema=SCHEMA), 0
+    catalogue = pl.Enum(pool.items)
+    users = later.group_by("user", maintain_order=True).len()
+    rows = users["len"].to_numpy().astype(np.int64)
+    positive = later["rating"].to_numpy() >= positive_rating
+    steps = -(-rows // step)
+    user, before = np.repeat(np.arange(len(rows)), steps), _within(steps) * step
+    begin, real = np.repeat(np.cumsum(rows) - rows, steps) + before, np.minimum(step, rows[user] - before)
+    hopeful = np.logical_or.reduceat(positive, begin)
+    kept = _kept(user, hopeful, max_lists) if draw.positives_only else np.ones_like(hopeful)
+    user, begin, real = user[kept], begin[kept], real[kept]
+    lists = np.bincount(user, minlength=len(rows))
+
+    own, own_ends = _own(seen, users, catalogue)
+    people = People(users["user"].to_list(), own, own_ends, length - real, np.cumsum(lists))
+    negatives, order = _drawn(people, pool, draw, length, seed)
+
+    first = np.arange(length) < real[:, None]  # the real ones come first, before a list is shuffled
+    at = np.repeat(begin, real) + _within(real)
+    items, labels = np.empty(first.shape, dtype=np.int64), np.zeros(first.shape, dtype=np.int64)
+    items[first], labels[first] = _places(later["item"], catalogue)[at], positive[at]
+    items[~first] = negatives
+    items, labels, first = (np.take_along_axis(some, order, axis=1).ravel() for some in (items, labels, first))
+    columns = {
+        "user": users["user"].gather(np.repeat(user, length)),
+        "list": np.repeat(_within(lists), length),
+        "position": np.tile(np.arange(length), len(user)),
+        "item": pool.items.gather(items),
+        "label": labels,
+        "real": first,
+        "begins": np.repeat(later["timestamp"].to_numpy()[begin], length),
+        "activity": np.repeat(later["activity"].to_numpy()[begin], length),
+        "protocol": pl.repeat(draw.name, len(items), eager=True),
+    }
+    return pl.DataFrame(columns, schema=SCHEMA), int(np.count_nonzero(~hopeful))
 
 
-def _list(
-    user: str,
-    number: int,
-    real: pl.DataFrame,
-    negatives: np.ndarray,
-    positive: float,
-    protocol: str,
-    rng: np.random.Generator,
-) -> pl.DataFrame:
-    n, drawn = real.height, len(negatives)
-    order = rng.permutation(n + drawn)
-    items = np.array([*real["item"], *negatives], dtype=object)[order]
-    labels = np.array([*(int(r >= positive) for r in real["rating"]), *[0] * drawn])[order]
-    return pl.DataFrame(
-        {
-            "user": [user] * (n + drawn),
-            "list": number,
-            "position": range(n + drawn),
-            "item": list(items),
-            "label": labels,
-            "real": [bool(o < n) for o in order],
-            "begins": real["timestamp"][0],
-            "activity": real["activity"][0],
-            "protocol": protocol,
-        },
-        schema=SCHEMA,
-    )
+def _within(sizes: Places) -> Places:
+    """0, 1, ... within each of groups of these sizes, one group after the other."""
+    return np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+
+
+def _kept(user: Places, hopeful: np.ndarray, most: int) -> np.ndarray:
+    """Whether a step is one of its user's first `most` with a positive; users by number, in order."""
+    kept = hopeful.copy()
+    kept[hopeful] = _within(np.bincount(user[hopeful])) < most
+    return kept
+
+
+def _places(items: pl.Series, catalogue: pl.Enum) -> Places:
+    return items.cast(catalogue).to_physical().to_numpy()
+
+
+def _own(seen: pl.DataFrame, users: pl.DataFrame, catalogue: pl.Enum) -> tuple[Places, Places]:
+    """Places of all items of the users, in the order of the users, and where each user's end."""
+    numbered = users.select("user").with_row_index("number")
+    own = seen.join(numbered, on="user").select("number", "item").sort("number", maintain_order=True)
+    sizes = np.bincount(own["number"].to_numpy(), minlength=users.height)
+    return _places(own["item"], catalogue), np.cumsum(sizes)
+
+
+def _drawn(people: People, pool: CandidatePool, draw: Draw, length: int, seed: int) -> tuple[Places, Places]:
+    """See `lists.draws`, of all users: in processes, where there are many of them."""
+    count = len(people.names)
+    some = [range(begin, min(begin + USERS, count)) for begin in range(0, count, USERS)]
+    step = partial(draws, people, pool, draw, length, seed)
+    if len(some) == 1:
+        return step(some[0])
+    from rlrf4rec import workers  # brings torch along
+
+    found = list(workers.spread(step, some))
+    return np.concatenate([one for one, _ in found]), np.concatenate([orders for _, orders in found])

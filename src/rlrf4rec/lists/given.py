@@ -1,12 +1,16 @@
-"""What a protocol makes lists of, and what it gives."""
+"""What a protocol makes lists of, what decides a draw, and what a protocol gives."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from rlrf4rec.params import Split
+
+Places = NDArray[np.int64]  # rows of the catalogue
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,32 @@ class ProtocolInputs:
     popularity: pl.DataFrame
     settings: ListSettings
     seed: int
+
+
+@dataclass(frozen=True)
+class CandidatePool:
+    """Items and how often train users' histories hold them."""
+
+    items: pl.Series
+    counts: NDArray[np.int64]
+
+    @staticmethod
+    def of(popularity: pl.DataFrame) -> "CandidatePool":
+        """From a popularity table."""
+        return CandidatePool(popularity["item"], popularity["count"].to_numpy())
+
+
+@dataclass(frozen=True)
+class Draw:
+    """How a protocol of this name draws negatives.
+
+    weights: of the pool's items, from the pool, the places in it of the user's own items, the length of a list and the
+    user's name. positives_only: steps without a positive give no list, and a user at most `max_lists`.
+    """
+
+    name: str
+    weights: Callable[[CandidatePool, Places, int, str], NDArray[np.float64]]
+    positives_only: bool
 
 
 @dataclass(frozen=True)

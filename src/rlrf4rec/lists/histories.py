@@ -3,18 +3,15 @@
 import polars as pl
 
 
-def cut(timestamps: list[int], length: int) -> int | None:
-    """How many of a user's time-ordered interactions are history.
+def cut(length: int) -> pl.Expr:
+    """How many of a user's time-ordered interactions are history, from their `timestamp`.
 
     KAR takes the earliest min((n + 1) // 2, length). Here the cut must fall where time moves on, else
-    "before" is file order: the last such place not after KAR's, or the first one after it. None: no place.
+    "before" is file order: the last such place not after KAR's, or the first one after it. Null: no place.
     """
-    wanted = min((len(timestamps) + 1) // 2, length)
-    places = [i for i in range(1, len(timestamps)) if timestamps[i - 1] < timestamps[i]]
-    early = [i for i in places if i <= wanted]
-    if early:
-        return early[-1]
-    return places[0] if places else None
+    place, moves = pl.int_range(pl.len(), dtype=pl.Int64), pl.col("timestamp").diff() > 0
+    wanted = pl.min_horizontal((pl.len() + 1) // 2, length)
+    return pl.coalesce(place.filter(moves & (place <= wanted)).max(), place.filter(moves).min())
 
 
 def histories(interactions: pl.DataFrame, length: int) -> tuple[pl.DataFrame, pl.DataFrame, list[str]]:
@@ -23,22 +20,14 @@ def histories(interactions: pl.DataFrame, length: int) -> tuple[pl.DataFrame, pl
     Returns the history table, the later interactions with `activity` (interactions of the user before each),
     and the users without a possible cut.
     """
-    cuts, uncut = [], []
-    for user, rows in interactions.group_by("user", maintain_order=True):
-        place = cut(rows["timestamp"].to_list(), length)
-        if place is None:
-            uncut.append(str(user[0]))
-        else:
-            cuts.append({"user": user[0], "cut": place})
-    places = pl.DataFrame(cuts, schema={"user": pl.String, "cut": pl.Int64})
-    ranked = interactions.join(places, on="user", maintain_order="left").with_columns(
-        pl.int_range(pl.len()).over("user").cast(pl.Int64).alias("position")
-    )
+    position = pl.int_range(pl.len(), dtype=pl.Int64)
+    ranked = interactions.with_columns(position.over("user").alias("position"), cut(length).over("user").alias("cut"))
     history = ranked.filter(pl.col("position") < pl.col("cut")).select(
         "user", "position", "item", "rating", "timestamp"
     )
     later = ranked.filter(pl.col("position") >= pl.col("cut")).rename({"position": "activity"}).drop("cut")
-    return history, later, uncut
+    uncut = ranked.filter(pl.col("cut").is_null())["user"].unique(maintain_order=True)
+    return history, later, uncut.to_list()
 
 
 def popularity(items: pl.DataFrame, history: pl.DataFrame, train_users: pl.DataFrame) -> pl.DataFrame:

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
+from rlrf4rec.lists.given import Places
+
 SHRINKAGE = 10.0
 NEIGHBOURS = 2000  # 8 bytes each: 60,000 items take at most 0.96 GB
 EXACT = 2.0**30  # similarities are multiples of 1/EXACT: sums of them are exact in any order, so ties are true ties
@@ -25,7 +27,7 @@ class ItemKnn:
 
     similarity: csr_array
 
-    def score(self, queries: list[NDArray[np.int64]]) -> NDArray[np.float64]:
+    def score(self, queries: list[Places]) -> NDArray[np.float64]:
         """Scores [Q, I]; an item that stands twice in a query counts once."""
         items = self.similarity.shape[1]
         scores = np.empty((len(queries), items))
@@ -35,12 +37,12 @@ class ItemKnn:
         return scores / EXACT
 
 
-def fit(sequences: list[NDArray[np.int64]], items: int) -> ItemKnn:
+def fit(sequences: list[Places], items: int) -> ItemKnn:
     """From users' item places."""
     return ItemKnn(cosine(sequences, items, SHRINKAGE, NEIGHBOURS))
 
 
-def cosine(sequences: list[NDArray[np.int64]], items: int, shrinkage: float, neighbours: int) -> csr_array:
+def cosine(sequences: list[Places], items: int, shrinkage: float, neighbours: int) -> csr_array:
     """Similarities of items by the users that have both: n_ij / (sqrt(n_i n_j) + shrinkage), none to itself.
 
     [I, I] of whole numbers in units of 1/EXACT. A row has its `neighbours` largest; ties in the order of the catalogue.

@@ -6,17 +6,19 @@ A user has at most `max_lists` lists; steps without a positive give no list.
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rlrf4rec.errors import RLRFError
-from rlrf4rec.lists.candidates import CandidatePool, Draw, drawn
-from rlrf4rec.lists.given import Make, ProtocolInputs
+from rlrf4rec.lists.candidates import drawn
+from rlrf4rec.lists.given import CandidatePool, Draw, Make, Places, ProtocolInputs
 
 
-def _weights(pool: CandidatePool, own: set[str], length: int, user: str) -> np.ndarray:
-    allowed = ~np.isin(pool.items, list(own))
-    if allowed.sum() < length - 1:
-        raise RLRFError(f"split: user {user} has only {allowed.sum()} items left for negatives; lower list_length")
-    weights: np.ndarray = np.where(allowed, pool.counts + 1.0, 0.0)
+def _weights(pool: CandidatePool, own: Places, length: int, user: str) -> NDArray[np.float64]:
+    weights = pool.counts + 1.0
+    weights[own] = 0.0
+    left = np.count_nonzero(weights)
+    if left < length - 1:
+        raise RLRFError(f"split: user {user} has only {left} items left for negatives; lower list_length")
     return weights / weights.sum()
 
 

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.lists import knn
 from rlrf4rec.lists.candidates import SCHEMA
+from rlrf4rec.lists.given import Places
 from rlrf4rec.seeds import derive
 
-Places = NDArray[np.int64]  # rows of the catalogue
 Scores = NDArray[np.float64]
 
 PARTS = 4  # of the train users, to retrieve for each with a retriever trained on the others

@@ -7,12 +7,13 @@ every step gives a list, one without a positive too.
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from rlrf4rec.lists.candidates import CandidatePool, Draw, drawn
-from rlrf4rec.lists.given import Make, ProtocolInputs
+from rlrf4rec.lists.candidates import drawn
+from rlrf4rec.lists.given import CandidatePool, Draw, Make, Places, ProtocolInputs
 
 
-def _weights(pool: CandidatePool, own: set[str], length: int, user: str) -> np.ndarray:
+def _weights(pool: CandidatePool, own: Places, length: int, user: str) -> NDArray[np.float64]:
     return np.full(len(pool.items), 1 / len(pool.items))
 
 

@@ -78,6 +78,10 @@ def _interactions(measured: Json) -> str:
     return f"{count} interactions of {users} users go through the stage interactions {_taking(measured)}."
 
 
+def _split(measured: Json) -> str:
+    return f"After it they go through the stage split {_taking(measured)}: {numbers.plain(measured['lists'])} lists."
+
+
 def _retrieved(measured: Json) -> str:
     count, users, items = (numbers.plain(measured[what]) for what in ("interactions", "users", "items"))
     return (
@@ -90,7 +94,7 @@ def _taking(measured: Json) -> str:
     return f"in {measured['wall_s']:.0f} s with at most {measured['peak_mb'] / 1024:.1f} GiB of memory"
 
 
-LARGE = {"interactions": _interactions, "retrieved": _retrieved}
+LARGE = {"interactions": _interactions, "split": _split, "retrieved": _retrieved}
 
 
 def costs(bench: Json | None) -> Section:

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from rlrf4rec.lists import candidates
+from rlrf4rec.lists.given import CandidatePool
 from rlrf4rec.lists.popular import POPULAR
 from rlrf4rec.seeds import derive
 from rlrf4rec.sources.given import SourceInputs
@@ -20,7 +21,7 @@ def make(given: SourceInputs) -> Tensor:
     tables, split, reward, seed = given.tables, given.split, given.reward, given.seed
     own = given.history.with_columns(pl.col("position").alias("activity")).sort("user", "position")
     seen = given.interactions.select("user", "item")
-    pool = candidates.CandidatePool.of(tables.popularity)
+    pool = CandidatePool.of(tables.popularity)
     frame, _ = candidates.build(
         own, seen, pool, POPULAR, split.step, split.list_length, split.max_lists, split.positive_rating,
         derive(seed, "best_of_n"),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rlrf4rec import machine, paths
 from rlrf4rec.bench import arms
-from rlrf4rec.bench.scaling import INTERACTIONS, large_catalogue, large_data, prompts_of, scaling
+from rlrf4rec.bench.scaling import INTERACTIONS, SPLIT, large_catalogue, large_data, prompts_of, scaling
 from rlrf4rec.files import write_json
 from rlrf4rec.llm.tokenizer import load_tokenizer
 from rlrf4rec.params import Bench, Dpo, Prompt, Sample
@@ -40,6 +40,7 @@ def run(prompt: Prompt, sample: Sample, dpo: Dpo, bench: Bench) -> str:
         before = arms.last_commit(Path(folder))
         found = {kind: arms.in_arithmetic(kind, sampling, tuning, bench.turns, before) for kind in kinds}
     longer = partial(prompts_of, history, template.read(Path(prompt.template)), load_tokenizer(paths.LLM))
+    interactions, split = large_data(paths.DATA, bench.interactions, bench.interacting_users, INTERACTIONS, SPLIT)
     report = {
         "machine": {
             "cpu": machine.cpu_name(),
@@ -52,7 +53,8 @@ def run(prompt: Prompt, sample: Sample, dpo: Dpo, bench: Bench) -> str:
         "arithmetic": found,
         "scaling": scaling(longer, {**sampling, "dtype": kinds[-1]}, bench.users),
         "retrieved": large_catalogue(paths.DATA),
-        "interactions": large_data(paths.DATA, bench.interactions, bench.interacting_users, INTERACTIONS)[0],
+        "interactions": interactions,
+        "split": split,
     }
     write_json(paths.metrics("bench"), report)
     ratios = [
