@@ -86,6 +86,19 @@ def llm(llama, tmp_path):
 
 
 @pytest.fixture
+def encoder(tmp_path):
+    """A small text encoder of 24 positions with a tokenizer, as a folder."""
+    from transformers import BertConfig, BertModel
+    from words import words
+
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    BertModel(BertConfig(vocab_size=64, max_position_embeddings=24, **sizes)).save_pretrained(tmp_path / "encoder")
+    words(tmp_path / "encoder")
+    return tmp_path / "encoder"
+
+
+@pytest.fixture
 def repository(tmp_path, monkeypatch):
     """A small repository of its own in an empty folder, for `rlrf4rec compare`."""
     from compared import begin

@@ -1,6 +1,5 @@
 """What a model must be to be kept: whole, and one whose next tokens or vectors are here what they are by itself."""
 
-import json
 import shutil
 
 import gguf
@@ -11,7 +10,7 @@ import torch
 import transformers
 from good_tables import rows
 from safetensors.torch import load_file, save_file
-from transformers import BertConfig, BertForMaskedLM, BertModel, RobertaConfig, RobertaModel
+from transformers import BertConfig, BertForMaskedLM, RobertaConfig, RobertaModel
 from words import words
 
 from rlrf4rec import paths
@@ -27,15 +26,6 @@ from rlrf4rec.tables.interactions import ITEMS
 from rlrf4rec.tables.texts import ITEM_TEXTS
 
 SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-
-
-@pytest.fixture
-def encoder(tmp_path):
-    """A small encoder with a tokenizer, as a folder."""
-    torch.manual_seed(0)
-    BertModel(BertConfig(vocab_size=64, max_position_embeddings=24, **SMALL)).save_pretrained(tmp_path / "encoder")
-    words(tmp_path / "encoder")
-    return tmp_path / "encoder"
 
 
 def reweigh(folder, change):
@@ -161,31 +151,6 @@ def test_a_tokenizer_that_closes_prompts_is_refused(llm, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def asks(folder, pooling, *more):
-    """Let an encoder folder say how sentence-transformers would make its vectors."""
-    modules = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize"), *more]
-    entries = [{"path": path, "type": f"sentence_transformers.models.{kind}"} for path, kind in modules]
-    (folder / "modules.json").write_text(json.dumps(entries))
-    (folder / "1_Pooling").mkdir(exist_ok=True)
-    (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
-
-
-def test_an_encoder_that_asks_for_other_vectors_is_refused(encoder, tmp_path):
-    asks(encoder, {"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True})
-    convert(encoder, tmp_path / "mean", torch.float32, False)
-    for pooling, said in (
-        ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, "pooling_mode_cls_token"),
-        ({"pooling_mode_mean_tokens": True, "pooling_mode_max_tokens": True}, "pooling_mode_max_tokens"),
-        ({"pooling_mode": "lasttoken"}, "pooling_mode lasttoken"),
-    ):
-        asks(encoder, pooling)
-        with pytest.raises(ModelError, match=f"encoder: 1_Pooling/config.json asks for {said}, .*mean"):
-            convert(encoder, tmp_path / "out", torch.float32, False)
-    asks(encoder, {"pooling_mode_mean_tokens": True}, ("3_Dense", "Dense"))
-    with pytest.raises(ModelError, match="asks for a layer 'Dense', which is not computed here"):
-        convert(encoder, tmp_path / "out", torch.float32, False)
-
-
 def test_what_can_encode_no_texts_is_refused(encoder, llm, tmp_path):
     words(encoder, pad_token=None)
     with pytest.raises(ModelError, match="encoder: its tokenizer has no pad token"):
@@ -213,7 +178,7 @@ def test_a_text_is_cut_where_the_encoder_has_no_more_positions(encoder, tmp_path
         convert(folder, tmp_path / "kept", torch.float32, False)
         model, tokenizer = load_encoder(tmp_path / "kept"), words(tmp_path / "kept", pad_token="w1")
         assert positions(model) == size
-        assert (reach(model, 128), reach(model, 9)) == (size, 9)
+        assert (reach(model, tokenizer, 128), reach(model, tokenizer, 9)) == (size, 9)
         texts = [" ".join(["w5", "w6"] * n) for n in (1, 11, 12, 50)]
         assert cut(tokenizer, texts, size) == sum(2 * n > size for n in (1, 11, 12, 50))
         one, two = (encode_texts(model, tokenizer, texts, limit, 4, "test", None) for limit in (128, size))
@@ -229,13 +194,12 @@ def test_the_stage_says_how_many_texts_it_cut(encoder, tmp_path, monkeypatch):
     texts = rows({"item": "1", "text": "w5 " * 24}, {"item": "2", "text": "w5 " * 25}, sample=0)
     ITEM_TEXTS.write(texts.select("item", "sample", "text"), paths.texts("items"))
     wrote = f"wrote {paths.vectors('items')}, 2 texts"
-    assert (
-        encode.run(Encode(max_tokens=128, batch=2), "items") == f"{wrote}, 1 of them cut at 24 tokens, of 2 of 2 items"
-    )
-    assert encode.run(Encode(max_tokens=9, batch=2), "items") == f"{wrote}, 2 of them cut at 9 tokens, of 2 of 2 items"
+    for limit, said in ((128, "1 of them cut at 24"), (9, "2 of them cut at 9")):
+        done = encode.run(Encode(prompt=None, max_tokens=limit, batch=2), "items")
+        assert done == f"{wrote}, {said} tokens, of 2 of 2 items"
     texts = texts.with_columns(text=pl.lit("w5"))
     ITEM_TEXTS.write(texts.select("item", "sample", "text"), paths.texts("items"))
-    assert encode.run(Encode(max_tokens=128, batch=2), "items") == f"{wrote} of 2 of 2 items"
+    assert encode.run(Encode(prompt=None, max_tokens=128, batch=2), "items") == f"{wrote} of 2 of 2 items"
 
 
 def test_nothing_is_written_unless_both_models_can_serve(llm, encoder, tmp_path, monkeypatch):

@@ -50,6 +50,7 @@ def test_the_committed_params_are_valid():
         ("users: all}", "users: evaluated}", ["rounds.round1.texts", "not those of tuning users"]),
         ("template, base, round1]", "template, base]", ["texts has no entry round1"]),
         ("    base: {text: ", "    other: {text: ", ["rankers has no entry base"]),
+        ("  prompt: null", "  prompt: ''", ["encode.prompt", "takes text or null"]),
         ("seed: 2026", "seed: 2026\n  x: 1", ["not valid YAML"]),
     ],
 )

@@ -108,7 +108,13 @@ def encoder_width(folder: Path = paths.ENCODER) -> int:
     """Width of the encoder's vectors; the default encoder's while there is none."""
     config = folder / "config.json"
     known = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
-    return int(known.get("hidden_size", SMALL_ENCODER))
+    width = int(known.get("hidden_size", SMALL_ENCODER))
+    modules = folder / "modules.json"
+    for entry in json.loads(modules.read_text(encoding="utf-8")) if modules.is_file() else []:
+        asked = json.loads((folder / entry["path"] / "config.json").read_text(encoding="utf-8"))
+        pooled = asked.get("pooling_mode", "")
+        width = asked.get("out_features", width * (len(pooled) if isinstance(pooled, list) else 1))
+    return width
 
 
 def duration(seconds: float) -> str:

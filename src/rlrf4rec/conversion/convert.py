@@ -31,8 +31,7 @@ def convert(
     _check_files(source, name)
     if not gguf:
         _check(source, trusted)
-    if not gguf and not causal:
-        encoders.check_asked(source)
+    asked = None if causal else encoders.asked(source)
     auto = AutoModelForCausalLM if causal else AutoModel
     try:
         model = load_whole(auto, source, dtype=torch.float32 if gguf else dtype, trust_remote_code=trusted, **extra)
@@ -60,6 +59,8 @@ def convert(
         model = fresh
     model.generation_config = GenerationConfig() if causal else None  # type: ignore[assignment]
     model.to(dtype).save_pretrained(target)  # type: ignore[arg-type]
+    if asked:
+        encoders.keep(asked, source, target, tokenizer)
     tokenizer.save_pretrained(target)
     (target / "generation_config.json").unlink(missing_ok=True)  # every setting of the sampler is a param
     if causal:

@@ -1,4 +1,4 @@
-"""Encoding texts: mean pooling over tokens, unit length."""
+"""Encoding texts: vectors of length 1."""
 
 from typing import Any
 
@@ -8,6 +8,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from rlrf4rec import store
+from rlrf4rec.encoding.making import MEAN, Making
+from rlrf4rec.errors import InputError
 from rlrf4rec.files import fingerprint
 from rlrf4rec.llm.predict import predict
 from rlrf4rec.progress import Progress
@@ -25,14 +27,17 @@ def positions(model: PreTrainedModel) -> int | None:
     return size if size and size > 0 else None
 
 
-def reach(model: PreTrainedModel, max_tokens: int) -> int:
-    """Tokens of a text that are read: `max_tokens`, or as many as the encoder has positions for."""
-    return min(max_tokens, positions(model) or max_tokens)
+def reach(model: PreTrainedModel, tokenizer: Any, max_tokens: int) -> int:
+    """Tokens of a text that are read: `max_tokens`, or the encoder's own length: of its tokenizer, of its positions."""
+    return min(max_tokens, int(tokenizer.model_max_length), positions(model) or max_tokens)
 
 
-def cut(tokenizer: Any, texts: list[str], limit: int) -> int:
-    """How many of the texts have more than `limit` tokens, of which the rest isn't read; equal texts count each."""
-    tokens = tokenizer(texts, add_special_tokens=True)["input_ids"] if texts else []
+def cut(tokenizer: Any, texts: list[str], limit: int, prompt: str = "") -> int:
+    """How many of the texts have more than `limit` tokens, of which the rest isn't read; equal texts count each.
+
+    prompt: stands before each of them, and counts.
+    """
+    tokens = tokenizer([prompt + text for text in texts], add_special_tokens=True)["input_ids"] if texts else []
     return sum(len(row) > limit for row in tokens)
 
 
@@ -43,12 +48,18 @@ def batches_of(texts: list[str], batch: int) -> list[list[int]]:
 
 
 class Encoder:
-    """Sentence vectors: mean of the last hidden states over the tokens, scaled to length 1."""
+    """Sentence vectors of the last hidden states, as `making` says."""
 
     def __init__(
-        self, model: PreTrainedModel, tokenizer: object, texts: list[str], max_tokens: int, shelf: store.Rows | None
+        self,
+        model: PreTrainedModel,
+        tokenizer: object,
+        texts: list[str],
+        max_tokens: int,
+        shelf: store.Rows | None,
+        making: Making = MEAN,
     ) -> None:
-        self.shelf = shelf
+        self.shelf, self.making = shelf, making
         self.model, self.tokenizer, self.texts, self.max_tokens = model, tokenizer, texts, max_tokens
         self.progress: Progress | None = None
         self.vectors: dict[str, Tensor] = {}
@@ -65,16 +76,14 @@ class Encoder:
     def encode(self, batch: list[int]) -> list[Row]:
         """Texts of a batch with their vectors; uses no library with threads of its own: a forked worker can run it."""
         tokens = self.tokenizer(  # type: ignore[operator]
-            [self.texts[row] for row in batch],
+            [self.making.prompt + self.texts[row] for row in batch],
             padding=True,
             truncation=True,
             max_length=self.max_tokens,
             return_tensors="pt",
         ).to(self.model.device)
         hidden = self.model(**tokens).last_hidden_state.float()
-        mask = tokens["attention_mask"][..., None].float()
-        pooled = (hidden * mask).sum(dim=1) / mask.sum(dim=1)
-        vectors = torch.nn.functional.normalize(pooled, dim=-1).cpu()
+        vectors = self.making.vectors(hidden, tokens["attention_mask"]).cpu()
         return list(zip((self.texts[row] for row in batch), vectors.tolist(), strict=True))
 
 
@@ -86,23 +95,33 @@ def encode_texts(
     batch: int,
     what: str,
     identity: str | None,
+    making: Making = MEAN,
 ) -> Tensor:
     """Vectors of `texts`, float32 [texts, width]; equal texts are encoded once, longer ones cut at `reach`.
+
+    InputError when the encoder's prompt leaves no room for a text.
 
     `identity` names the encoder in the store, where vectors are kept as batches finish; None keeps nothing. They
     are kept for these texts alone: a vector's last bits depend on the texts beside it in its batch, so vectors of
     other work would make the result depend on what ran before.
     """
     distinct = sorted(set(texts))
-    max_tokens = reach(model, max_tokens)
-    key = fingerprint([identity, max_tokens, batch, distinct])
+    max_tokens = reach(model, tokenizer, max_tokens)
+    if making.prompt and cut(tokenizer, [""], max_tokens - 1, making.prompt):
+        raise InputError(
+            f"encode.max_tokens: the encoder's prompt {making.prompt!r} alone fills the {max_tokens} tokens that are "
+            "read; raise it, or take another encode.prompt"
+        )
+    key = fingerprint([identity, max_tokens, batch, distinct, making.prompt])
     shelf = store.Rows("encode", key, ["text"]) if identity else None
     found = shelf.load() if shelf else None
     vectors = {} if found is None else {text: torch.tensor(vector) for text, vector in found.iter_rows()}
     missing = [text for text in distinct if text not in vectors]
     if missing:
         model = model.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
-        encoder = Encoder(model, tokenizer, missing, max_tokens, shelf)
+        for module in making.modules:
+            module.to(model.device)
+        encoder = Encoder(model, tokenizer, missing, max_tokens, shelf, making)
         encoder.progress = Progress(len(missing), what)
         predict(model, encoder.encode, batches_of(missing, batch), encoder.take)
         vectors |= encoder.vectors

@@ -6,6 +6,7 @@ import polars as pl
 
 from rlrf4rec import paths
 from rlrf4rec.encoding.encoder import encode_texts
+from rlrf4rec.encoding.making import load_making
 from rlrf4rec.inputs import read_tables
 from rlrf4rec.llm.models import DTYPES, Place, load_encoder, load_policy
 from rlrf4rec.llm.tokenizer import load_tokenizer
@@ -48,6 +49,7 @@ class Judge:
         )
         self.group = groups(tables.users, self.lists)
         self.encoder, self.encoder_tokenizer = load_encoder(paths.ENCODER), load_tokenizer(paths.ENCODER)
+        self.making = load_making(paths.ENCODER, self.encoder_tokenizer, encode.prompt)
         self.tokenizer = load_tokenizer(paths.LLM, place.trusted)
         words = token_texts(self.tokenizer)
         stop = stop_tokens(self.tokenizer, words, sample.stop)
@@ -67,8 +69,8 @@ class Judge:
         batch = min(s.batch_users, -(-len(users) // 2))  # so few users: two batches at least, for two cores
         drawn = sample_texts(sampler, batch, "tune_dpo sample")["tokens"].to_list()
         texts = [to_text(self.tokenizer, t, s.stop) for t in drawn]
-        e = self.encode
-        flat = encode_texts(self.encoder, self.encoder_tokenizer, texts, e.max_tokens, e.batch, "tune_dpo encode", None)
+        e, of, what = self.encode, (self.encoder, self.encoder_tokenizer), "tune_dpo encode"
+        flat = encode_texts(*of, texts, e.max_tokens, e.batch, what, None, self.making)
         bank = flat.view(len(users), s.n, -1)
         place = {self.row[user]: i for i, user in enumerate(users)}
         full = bank.new_zeros(len(self.row), s.n, bank.shape[2])

@@ -111,8 +111,9 @@ class Sample(Block):
 
 
 class Encode(Block):
-    """Encoder batches."""
+    """Encoder batches; `prompt` names one of the encoder's own."""
 
+    prompt: Text | None
     max_tokens: Annotated[int, Field(ge=2)]
     batch: Count
 

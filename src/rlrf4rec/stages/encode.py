@@ -4,6 +4,7 @@ import torch
 
 from rlrf4rec import paths, store
 from rlrf4rec.encoding.encoder import cut, encode_texts, reach
+from rlrf4rec.encoding.making import load_making
 from rlrf4rec.errors import InputError
 from rlrf4rec.files import fingerprint, sha256
 from rlrf4rec.llm.models import load_encoder
@@ -20,6 +21,7 @@ CONTRACTS = {"items": ITEM_TEXTS, "template": TEMPLATES, "none": TEMPLATES}  # t
 def run(encode: Encode, name: str) -> str:
     """Encode the texts `name`; returns the closing line. A user that has none gets NaN: nobody may read it."""
     model, tokenizer = load_encoder(paths.ENCODER), load_tokenizer(paths.ENCODER)
+    making = load_making(paths.ENCODER, tokenizer, encode.prompt)
     rows = ITEMS.read(paths.ITEMS)["item"] if name == "items" else FOLD_USERS.read(paths.FOLD_USERS)["user"]
     texts = CONTRACTS.get(name, TEXTS).read(paths.texts(name)).select(rows.name, "sample", "text")
     there = rows.is_in(texts[rows.name].implode())
@@ -31,14 +33,13 @@ def run(encode: Encode, name: str) -> str:
     if ordered.height != texts.height or (name in CONTRACTS and not there.all()):
         raise InputError(f"{paths.texts(name)}: names other {rows.name}s than the tables; run `dvc repro encode`")
     identity = fingerprint([sha256(paths.ENCODER), store.code("stages.encode", threads=1)])
-    flat = encode_texts(
-        model, tokenizer, ordered["text"].to_list(), encode.max_tokens, encode.batch, f"encode {name}", identity
-    )
+    listed, what = ordered["text"].to_list(), f"encode {name}"
+    flat = encode_texts(model, tokenizer, listed, encode.max_tokens, encode.batch, what, identity, making)
     found = flat.view(int(there.sum()), -1, flat.shape[1])
     encoded = torch.full((len(rows), *found.shape[1:]), torch.nan)
     encoded[torch.tensor(there.to_list())] = found
     vectors.write_texts(paths.vectors(name), encoded, rows)
-    limit = reach(model, encode.max_tokens)
-    longer = cut(tokenizer, ordered["text"].to_list(), limit)
+    limit = reach(model, tokenizer, encode.max_tokens)
+    longer = cut(tokenizer, listed, limit, making.prompt)
     cut_note = f", {longer} of them cut at {limit} tokens," if longer else ""
     return f"wrote {paths.vectors(name)}, {flat.shape[0]} texts{cut_note} of {len(found)} of {len(rows)} {rows.name}s"
