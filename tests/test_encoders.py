@@ -117,7 +117,6 @@ def test_of_an_encoder_with_the_mean_nothing_is_kept_but_its_weights_and_its_tok
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     plain = contents(kept(encoder, tmp_path))
     asks(encoder, pooling)
-    write(encoder / "sentence_bert_config.json", {"max_seq_length": 256, "do_lower_case": False})
     assert contents(kept(encoder, tmp_path)) == plain
     assert set(plain) == {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
     assert close(vectors(tmp_path / "kept"), [hidden(encoder, text).mean(dim=0) for text in TEXTS])

@@ -18,9 +18,6 @@ from rlrf4rec.llm.tokenizer import load_tokenizer
 
 TRIED = 128  # tokens of a text for an encoder without a table of positions
 WITH_WEIGHTS = ("Dense", "LayerNorm")
-# A length that isn't written down, so that the default encoder's folder stays as it was before lengths were kept: it is
-# twice encode.max_tokens.
-UNWRITTEN = 256
 
 
 @dataclass(frozen=True)
@@ -125,7 +122,7 @@ def keep(asked: Asked, source: Path, target: Path, tokenizer: Any) -> None:
         (target / MODULES).write_text(json.dumps(listed, indent=2) + "\n", encoding="utf-8")
     if asked.prompts:
         write_json(target / PROMPTS, {"prompts": asked.prompts, "default_prompt_name": asked.prompt})
-    if asked.length is not None and asked.length != UNWRITTEN:
+    if asked.length is not None:
         tokenizer.model_max_length = asked.length
     if asked.lower:
         from tokenizers.normalizers import Lowercase, Sequence
