@@ -16,6 +16,12 @@ def tables(folder, min_interactions=2, **changes):
     return clean(read(folder, params), params, seed=1)
 
 
+def removed(counts):
+    """How many interactions were left out, whatever the reason."""
+    reasons = "with_unknown_item", "rated_again", "below_min_rating", "outside_core", "of_users_with_few"
+    return sum(counts.get(f"interactions_{reason}", 0) for reason in (*reasons, "of_users_not_drawn"))
+
+
 def write(folder, files, encoding="utf-8"):
     """Files by name with their text; returns the folder."""
     for name, text in files.items():

@@ -332,8 +332,7 @@ def test_of_a_data_set_every_row_is_kept_or_counted_or_it_is_refused(tmp_path, u
         counts = raw.counts
         assert counts["interactions_read"] == lines(inter)
         assert counts["items_read"] == lines(item)
-        left_out = counts["interactions_with_unknown_item"] + counts["interactions_rated_again"]
-        assert counts["interactions_read"] == raw.interactions.height + left_out
+        assert counts["interactions_read"] == raw.interactions.height + dataset.removed(counts)
         assert counts["items_read"] == raw.items.height + counts["items_without_title"]
         assert raw.users["interactions"].sum() == raw.interactions.height
         for table, frame in ((INTERACTIONS, raw.interactions), (USERS, raw.users), (ITEMS, raw.items)):

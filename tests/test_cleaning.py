@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from dataset import DEFAULT, LOG, REVIEW_2014, SHOP, columns, json_lines, shop, tables, write
+from dataset import DEFAULT, LOG, REVIEW_2014, SHOP, columns, json_lines, removed, shop, tables, write
 
 from rlrf4rec import paths
 from rlrf4rec.datasets.clean import clean
@@ -46,18 +46,24 @@ def test_filters_apply_in_the_stated_order_and_each_says_what_it_took():
         ("v", "d", 5, 3),  # an item of one user
         ("w", "b", 5, 1),  # a user of one item
         ("w", "z", 5, 1),  # an item that the catalogue lacks
+        *(("x", item, 5, 1) for item in "bce"),
+        *(("y", item, 5, 1) for item in "bce"),
     ]
-    raw = kept(rows, min_rating=3.0, user_core=2, item_core=2)
-    assert raw.interactions.select("user", "item").rows() == [("u", "b"), ("u", "c"), ("v", "b"), ("v", "c")]
-    assert {k: v for k, v in raw.counts.items() if k.startswith(("interactions", "users"))} == {
-        "interactions_read": 9,
-        "interactions_with_unknown_item": 1,
-        "interactions_rated_again": 1,
-        "users_with_few_interactions": 0,
-        "interactions_below_min_rating": 1,
-        "interactions_outside_core": 2,
-        "users_not_drawn": 0,
-    }
+    raw = kept(rows, min_rating=3.0, user_core=2, item_core=2, min_interactions=3, users=1)
+    counts = {k: v for k, v in raw.counts.items() if k.startswith(("interactions", "users"))}
+    assert list(counts.items()) == [
+        ("interactions_read", 15),
+        ("interactions_with_unknown_item", 1),
+        ("interactions_rated_again", 1),
+        ("interactions_below_min_rating", 1),
+        ("interactions_outside_core", 2),
+        ("users_with_few_interactions", 2),  # u and v, with b and c each
+        ("interactions_of_users_with_few", 4),
+        ("users_not_drawn", 1),  # x or y
+        ("interactions_of_users_not_drawn", 3),
+    ]
+    assert raw.interactions["item"].to_list() == ["b", "c", "e"]
+    assert counts["interactions_read"] == raw.interactions.height + removed(counts)
 
 
 def test_a_core_is_taken_until_nothing_more_goes():
@@ -78,7 +84,7 @@ def test_a_number_of_users_is_drawn_by_the_seed_and_a_larger_one_holds_the_small
     assert drawn[0] != drawn[2]
     assert set(few.interactions["user"]) == drawn[0]
     assert few.interactions.height == 20
-    assert few.counts["users_not_drawn"] == 30
+    assert (few.counts["users_not_drawn"], few.counts["interactions_of_users_not_drawn"]) == (30, 60)
     assert few.users["user"].is_sorted()
     everyone = kept(rows, users=100)
     assert (everyone.users.height, everyone.counts["users_not_drawn"]) == (40, 0)

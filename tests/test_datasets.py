@@ -38,8 +38,10 @@ def test_everything_left_out_is_counted(tmp_path):
         "items_without_title": 1,
         "interactions_with_unknown_item": 2,
         "interactions_rated_again": 1,
-        "users_not_drawn": 0,
         "users_with_few_interactions": 1,
+        "interactions_of_users_with_few": 1,
+        "users_not_drawn": 0,
+        "interactions_of_users_not_drawn": 0,
     }
     assert raw.interactions.filter(user="2", item="8")["rating"].to_list() == [5.0]
 

@@ -15,6 +15,7 @@ from rlrf4rec.errors import InputError, explain
 INTERACTIONS = "user", "item", "rating", "timestamp"
 ITEMS = "item", "title", "year", "genres"
 CONTROL = r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+"
+DIGITS = {"ms": 3, "us": 6, "ns": 9}  # of a fraction of a second
 YEAR = r"\s*\((\d{4})\)\s*$"  # at the end of a title
 
 
@@ -72,6 +73,14 @@ def _refuse_bytes(paths: tuple[Path, ...]) -> None:
             raise InputError(f"{path}: {where}") from None
 
 
+def refuse(frame: pl.DataFrame, path: Path, column: str, bad: pl.Expr, why: str = "is not valid") -> None:
+    """Raise InputError with the first line that holds a bad value."""
+    lines = frame.filter(bad)
+    if lines.height:
+        line, value = lines.select("line", column).row(0)
+        raise InputError(f"{path}: line {line}, column {column}: {value!r} {why} ({lines.height} such lines)")
+
+
 def plain(text: pl.Expr) -> pl.Expr:
     """Without control characters and without blanks at its ends."""
     return text.str.replace_all(CONTROL, " ").str.strip_chars()
@@ -103,10 +112,13 @@ def column(frame: pl.LazyFrame, path: Path, name: str) -> tuple[pl.Expr, pl.Data
 
 
 def _text(column: pl.Expr, kind: pl.DataType) -> pl.Expr:
-    """As text; the parts of a list are joined by "|", times are seconds since 1970."""
+    """As text; the parts of a list are joined by "|", times are seconds since 1970 with what fraction they have."""
     if isinstance(kind, pl.List):
         inner = column.list.eval(pl.element().list.join("|")) if isinstance(kind.inner, pl.List) else column
         return inner.cast(pl.List(pl.String)).list.join("|")
     if isinstance(kind, pl.Datetime | pl.Date):
-        return column.cast(pl.Datetime("ms")).dt.epoch("s").cast(pl.String)
+        digits = DIGITS[kind.time_unit] if isinstance(kind, pl.Datetime) else 0
+        time = column.dt.epoch(kind.time_unit if isinstance(kind, pl.Datetime) else "s").cast(pl.Int64)
+        seconds, rest = (time // 10**digits).cast(pl.String), time % 10**digits
+        return pl.when(rest == 0).then(seconds).otherwise(seconds + "." + rest.cast(pl.String).str.zfill(digits))
     return column.cast(pl.String)

@@ -1,5 +1,7 @@
 """Stage interactions: raw files to interactions, users and items."""
 
+import polars as pl
+
 from rlrf4rec import paths
 from rlrf4rec.datasets.clean import clean
 from rlrf4rec.datasets.readers import read
@@ -18,9 +20,20 @@ def run(seed: int, interactions: Interactions) -> str:
     USERS.write(raw.users, paths.USERS)
     ITEMS.write(raw.items, paths.ITEMS)
     counts = {"interactions": raw.interactions.height, "users": raw.users.height, "items": raw.items.height}
+    tied = {"tied_share": tied_share(raw.interactions)}
     files = found.interactions_file, found.items_file, *found.more_files
     identity = {path.relative_to(paths.RAW).as_posix(): sha256(path) for path in files}
-    write_json(paths.metrics("interactions"), {**counts, **raw.counts, "read": identity})
+    write_json(
+        paths.metrics("interactions"),
+        counts | tied | raw.counts | {"read": identity},
+    )
     line = f"wrote {paths.INTERACTIONS.parent}, {raw.interactions.height} interactions of {raw.users.height} users"
     told = ", ".join(f"{separator!r} in {number} items" for separator, number in raw.guesses.items())
     return f"{line}; genres told apart by {told} (a guess: interactions.genre_separator)" if told else line
+
+
+def tied_share(interactions: pl.DataFrame) -> float:
+    """Share of interactions, ordered by user and time, that have their time in common with another of the same user."""
+    after = pl.all_horizontal(pl.col(name) == pl.col(name).shift(1) for name in ("user", "timestamp")).fill_null(False)
+    tied = after | after.shift(-1, fill_value=False)
+    return float(interactions.select(tied.mean()).item())

@@ -9,7 +9,11 @@ RATING_RANGE = (-1e6, 1e6)
 
 
 class Interaction(pa.DataFrameModel):
-    """One rating of one item by one user; timestamp in seconds since 1970."""
+    """One rating of one item by one user.
+
+    timestamp: seconds since 1970; where times have fractions, parts of a second (`timestamps_per_second` of the
+    metrics). Rows of a user are in the order of time, those of one time in that of the files.
+    """
 
     user: str = pa.Field(str_length={"min_value": 1})
     item: str = pa.Field(str_length={"min_value": 1})
