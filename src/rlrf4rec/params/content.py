@@ -30,7 +30,8 @@ def unseen(content: Content, dataset: FetchDataset, models: FetchModels) -> list
     found = []
     for name, (key, given) in sources.items():
         local = given.source in LOCAL
-        wanted, written = Path(given.name) / given.path if local else Path(PINNED), getattr(content, name)
+        path = Path(str(given.name)) / str(given.path)  # no lists where it is local
+        wanted, written = path if local else Path(PINNED), getattr(content, name)
         if Path(written) != wanted:
             why = "so that an edit of it runs the stage again" if local else "the source is pinned"
             found.append(

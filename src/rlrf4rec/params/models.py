@@ -11,14 +11,28 @@ from rlrf4rec.params.types import Block, Hash, Text
 class Model(Block):
     """Where a model comes from; `path` lies inside the wheel or folder, `revision` pins a hub id.
 
-    `sha256`: of the wheel, of the folder or file, of what the hub gave (the part `path`); null: not checked.
+    A GGUF file that several wheels have in parts: lists in `name` and `path`, in the order of the parts.
+    `sha256`: of the wheel, of the folder or file, of what the hub gave (the part `path`), of a file whose parts were
+    joined; null: not checked.
     """
 
     source: Literal["wheel", "folder", "gguf", "hub"]
-    name: Text
-    path: str
+    name: Text | list[Text]
+    path: str | list[Text]
     revision: str | None
     sha256: Hash | None
+
+    @model_validator(mode="after")
+    def _parts(self) -> "Model":
+        lists = [part if isinstance(part, list) else None for part in (self.name, self.path)]
+        if lists != [None, None]:
+            if self.source != "wheel" or None in lists or len(self.name) != len(self.path) or not self.name:
+                raise ValueError("only wheels can have parts: as many of them in `name` as of their files in `path`")
+            if not all(".gguf" in part for part in self.path):
+                raise ValueError("parts are joined to a GGUF file: each name in `path` must have .gguf in it")
+            if self.sha256 is None:
+                raise ValueError("parts need `sha256`, of the joined file: in another order they are another file")
+        return self
 
     @model_validator(mode="after")
     def _pinned(self) -> "Model":

