@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from pathlib import Path
 
 import polars as pl
@@ -9,12 +10,12 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModelForCausalLM, BertConfig, BertModel, PreTrainedTokenizerFast
 
 from rlrf4rec import paths
 from rlrf4rec.cli import run_stage
 from rlrf4rec.llm.tokenizer import load_tokenizer
-from rlrf4rec.params import load
+from rlrf4rec.params import load, recipes
 from rlrf4rec.params.rounds import write_rounds
 from rlrf4rec.prompting.prompts import named
 from rlrf4rec.prompting.template import own_part, read
@@ -26,9 +27,12 @@ ROOT = Path(__file__).parent.parent
 TEMPLATES = ROOT / "src" / "rlrf4rec" / "templates"
 USERS, ITEMS = 36, 60
 GENRES = "Action", "Comedy", "Drama", "War"
+KINDS = "Tea > Green", "Tea > Black", "Cups", "Jam & Honey > Honey"
+KIND = "|".join(KINDS)
+GOOD = rf"Good \d+ \(({KIND})\)"
 
 
-def write_models(folder):
+def write_models(folder, kind="llama"):
     """An LLM and an encoder of two layers with one tokenizer, which has learned its merges from the templates."""
     inner = Tokenizer(models.BPE())
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -42,9 +46,13 @@ def write_models(folder):
     torch.manual_seed(0)
     sizes = {"vocab_size": len(tokenizer), "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
     heads = {"num_attention_heads": 4, "initializer_range": 0.2, "pad_token_id": 0}
-    llama = LlamaConfig(**sizes, **heads, num_key_value_heads=2, max_position_embeddings=2048, eos_token_id=1)
+    more = {"num_key_value_heads": 2, "max_position_embeddings": 2048, "eos_token_id": 1}
+    llm = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **sizes, **heads, **more))
+    for name, weights in llm.named_parameters():
+        if name.endswith(".bias"):  # Qwen2's attention has them, and they begin as zeros
+            torch.nn.init.normal_(weights, std=0.2)
     for name, model in (
-        ("llm", LlamaForCausalLM(llama)),
+        ("llm", llm),
         ("encoder", BertModel(BertConfig(**sizes, **heads, max_position_embeddings=256))),
     ):
         model.save_pretrained(folder / name)
@@ -65,6 +73,26 @@ def write_shop(folder):
     (folder / "interactions.csv").write_text("\n".join(["user,item,rating,timestamp", *rows]) + "\n")
     about = [f"i{item},Title {item},{1970 + item // 2},{genre[item]}" for item in range(ITEMS)]
     (folder / "items.csv").write_text("\n".join(["item,title,year,genres", *about]) + "\n")
+
+
+def write_orders(folder):
+    """The log of a shop: times as text, prices, categories of two levels, goods bought again, no rating and no year."""
+    rng = random.Random(0)
+    of = {item: rng.choice(KINDS) for item in range(ITEMS)}
+    goods = [f'00{item},Good {item},{of[item]},"{item + 1},50"' for item in range(ITEMS)]
+    rows = []
+    for user in range(USERS):
+        liked = rng.sample(KINDS, 2)
+        weights = [4 if of[item] in liked else 1 for item in range(ITEMS)]
+        baskets = [rng.choices(range(ITEMS), weights, k=3) for _ in range(16)]
+        for day, basket in enumerate(baskets):
+            paid = f"2024-0{1 + day // 8}-{1 + day % 8:02}T12:{user:02}:00+01:00"
+            rows += [f'{user}{day},k{user},00{item},{paid},"{item + 1},50"' for item in basket]
+    folder.mkdir()
+    (folder / "goods.csv").write_text("\n".join(["sku,name,category,price", *goods]) + "\n")
+    for month in (1, 2):
+        own = [row for row in rows if f",2024-0{month}-" in row]
+        (folder / f"orders-{month}.csv").write_text("\n".join(["order_id,customer,sku,paid_at,price", *own]) + "\n")
 
 
 SMALL = {
@@ -93,17 +121,19 @@ SMALL = {
 }
 
 
-def write_params(folder, changes):
-    """params.yaml with the blocks of `SMALL` and then of `changes`, one over the other."""
+def write_params(folder, changes, recipe=None):
+    """params.yaml with the blocks of `SMALL`, or with a recipe, and then those of `changes`, one over the other."""
     yaml = YAML()
     params = yaml.load((ROOT / "params.yaml").read_text())
+    if recipe:
+        params, _ = recipes.resolve(recipe, params)
     local = {"source": "folder", "path": "", "revision": None, "sha256": None}
     params["fetch_dataset"].update({**local, "name": str(folder / "shop")})
     params["content"]["dataset"] = str(folder / "shop")
     for name in ("llm", "encoder"):
         params["fetch_models"][name].update({**local, "name": str(folder / "source" / name)})
         params["content"][name] = str(folder / "source" / name)
-    for block, values in [*SMALL.items(), *changes.items()]:
+    for block, values in [*({} if recipe else SMALL).items(), *changes.items()]:
         if isinstance(values, dict):
             params[block].update(values)
         else:
@@ -147,12 +177,13 @@ def metrics(stage, entry=None):
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def place(tmp_path, monkeypatch, request):
     """An empty folder with data set, models and what params name."""
+    kind, write_data = getattr(request, "param", ("llama", write_shop))
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    write_models(tmp_path / "source")
-    write_shop(tmp_path / "shop")
+    write_models(tmp_path / "source", kind)
+    write_data(tmp_path / "shop")
     (tmp_path / "src" / "rlrf4rec").mkdir(parents=True)
     (tmp_path / "src" / "rlrf4rec" / "templates").symlink_to(TEMPLATES)
     return tmp_path
@@ -244,6 +275,58 @@ def test_with_the_base_llm_as_reference_a_second_round_does_not_begin_at_it(plac
     assert list(study) == ["uniform", "retrieved"]
     assert set(study["uniform"]["rankers"]) == {f"prm-{kind}" for kind in load().controls}
     assert metrics("reliability")["nets"].keys() == {"match", "dlcm", "prm", "setrank"}
+
+
+ORDERS = {
+    "user": "customer",
+    "item": "sku",
+    "rating": None,
+    "timestamp": "paid_at",
+    "title": "name",
+    "year": None,
+    "genres": "category",
+}
+
+
+@pytest.mark.parametrize("place", [("qwen2", write_orders)], indirect=True)
+def test_the_log_of_a_shop_goes_to_the_report_by_the_recipe_smoke_with_another_architecture(place, monkeypatch):
+    """No years, no genres but categories, no ratings; `smoke` but for how many orders a customer has to have."""
+    monkeypatch.setattr(recipes, "FOLDER", ROOT / "recipes")
+    products = "src/rlrf4rec/templates/products.txt"
+    changes = {
+        "interactions": {
+            "format": "table",
+            "columns": ORDERS,
+            "files": {"interactions": "orders-*.csv", "items": "goods.csv"},
+            "min_interactions": 20,
+        },
+        "split": {"positive_rating": 1.0},
+        "knowledge": {"template": products},
+        "prompt": {"template": products, "max_tokens": 1500},
+    }
+    write_params(place, changes, recipes.read("smoke"))
+    run_loop()
+    run_stage("report", [])
+    assert json.loads((paths.LLM / "config.json").read_text())["model_type"] == "qwen2"
+    counts, read = metrics("interactions"), USERS * 48
+    said = ("interactions_read", "interactions_without_rating", "timestamps_as_text", "items_without_year")
+    assert [counts[name] for name in said] == [read, read, read, ITEMS]
+    assert counts["interactions"] + counts["interactions_rated_again"] == read
+    items = pl.read_parquet(paths.ITEMS)
+    assert set(items["genres"]) == set(KINDS)
+    assert {"000", "0059"} < set(items["item"])
+    for row in PROMPTS.read(paths.PROMPTS).iter_rows(named=True):
+        examples, own = (part["text"] for part in row["parts"])
+        assert re.fullmatch(rf"\s*Disliked: -\nLiked: {GOOD}; {GOOD}\nTaste:", own)
+        assert "Trail Running Shoes (Sports, Running, Shoes)" in examples
+    profiles = pl.read_parquet(paths.texts("template"))["text"]
+    assert all(re.fullmatch(rf"likes ({KIND})(, ({KIND}))* products", text, re.IGNORECASE) for text in profiles)
+    assert metrics("pair", "round1")["pairs"] == 6
+    page = re.sub(r"<[^>]+>", " ", Path("data/report/index.html").read_text())
+    for name in said:
+        assert re.search(rf"{name}\s+{counts[name]:,}\s".replace(",", "."), page)
+    assert counts["read"]["orders-2.csv"] in page
+    assert re.search(r"Good \d+", page)
 
 
 def run_study():
