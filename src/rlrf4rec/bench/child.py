@@ -223,7 +223,7 @@ ARMS = {
 
 
 def main() -> None:
-    """Run the arm that the file of the first argument names, with as many threads as it says, print its numbers."""
+    """Run the arm that the file of the first argument names, with one thread or those that it asks for, and print."""
     given = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     torch.set_num_threads(given.get("threads", 1))
     print(json.dumps(ARMS[given["arm"]](given)))

@@ -33,8 +33,8 @@ def drawn(given: ProtocolInputs, draw: Draw) -> Make:
     def make(members: pl.DataFrame) -> Made:
         """The lists of these users."""
         later = given.later.join(members, on="user", how="semi", maintain_order="left")
-        seen = given.interactions.select("user", "item")
-        return Made(*build(later, seen, pool, draw, p.step, p.list_length, p.max_lists, p.positive_rating, given.seed))
+        made = build(later, given.seen, pool, draw, p.step, p.list_length, p.max_lists, p.positive_rating, given.seed)
+        return Made(*made)
 
     return make
 

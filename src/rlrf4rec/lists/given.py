@@ -33,17 +33,20 @@ class ListSettings:
 class ProtocolInputs:
     """Inputs of a protocol.
 
-    interactions: all, ordered by user and time; history, later: of `lists.histories`; users: with folds;
-    popularity: item and count, every catalogue item.
+    history, later: of `lists.histories`; users: with folds; popularity: item and count, every catalogue item.
     """
 
-    interactions: pl.DataFrame
     history: pl.DataFrame
     later: pl.DataFrame
     users: pl.DataFrame
     popularity: pl.DataFrame
     settings: ListSettings
     seed: int
+
+    @property
+    def seen(self) -> pl.DataFrame:
+        """User and item of all interactions: no copy, as there may be millions; first those of the history."""
+        return pl.concat([part.select("user", "item") for part in (self.history, self.later)])
 
 
 @dataclass(frozen=True)

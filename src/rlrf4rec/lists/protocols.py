@@ -1,8 +1,9 @@
-"""Protocols of candidate lists, by name, and the lists of all folds. A new one is a file and a line here.
+"""Protocols of candidate lists, by name, and the lists of each fold. A new one is a file and a line here.
 
 `params.types.Protocol` has the names once more.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import polars as pl
@@ -21,23 +22,21 @@ PROTOCOLS: dict[str, Protocol] = {
 
 def build(
     protocol: str,
-    interactions: pl.DataFrame,
     history: pl.DataFrame,
     later: pl.DataFrame,
     users: pl.DataFrame,
     popularity: pl.DataFrame,
     p: ListSettings,
     seed: int,
-) -> tuple[dict[str, pl.DataFrame], dict[str, Any]]:
-    """Lists by fold, and counts of users, lists and positives, with the first stage's recall where there is one.
+    take: Callable[[str, pl.DataFrame], None],
+) -> dict[str, Any]:
+    """Make the lists of each fold and give `take` its name and them; none is kept, as there may be millions.
 
-    The other arguments are those of `ProtocolInputs`. RLRFError when a fold has no list.
+    The other arguments are those of `ProtocolInputs`. Returns counts of users, lists and positives by fold, with the
+    first stage's recall where there is one. RLRFError when a fold has no list.
     """
-    make, about = entry(PROTOCOLS, protocol, "protocol")(
-        ProtocolInputs(interactions, history, later, users, popularity, p, seed)
-    )
+    make, about = entry(PROTOCOLS, protocol, "protocol")(ProtocolInputs(history, later, users, popularity, p, seed))
     report: dict[str, Any] = {"protocol": protocol, **about}
-    lists: dict[str, pl.DataFrame] = {}
     recall: dict[str, float] = {}
     for fold in FOLDS:
         members = users.filter(pl.col("fold") == fold).select("user")
@@ -49,7 +48,6 @@ def build(
             raise RLRFError(f"split: no user of the {fold} fold has a list with a positive; lower positive_rating")
         if fold == "train":
             made = made.filter(pl.col("list") < p.max_lists)  # KAR's lists have no cap; heavy users would train alone
-        lists[fold] = made
         number, with_lists = made.height // p.list_length, made["user"].n_unique()
         report[fold] = {
             "users": members.height,
@@ -58,4 +56,6 @@ def build(
             "steps_without_positive": found.without,
             "positives_per_list": float(made["label"].sum()) / number,
         }
-    return lists, report | ({"recall": recall} if recall else {})
+        take(fold, made)
+        del found, made  # before those of the next fold are made
+    return report | ({"recall": recall} if recall else {})

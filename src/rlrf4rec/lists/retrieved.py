@@ -11,8 +11,11 @@ from rlrf4rec.lists.given import Made, Make, ProtocolInputs
 def protocol(given: ProtocolInputs) -> tuple[Make, dict[str, Any]]:
     """See `lists.given.Protocol`; reports how the first stage was chosen."""
     p, items = given.settings, given.popularity["item"]
+    columns = "user", "item", "rating", "timestamp"
+    parts = [part.select(columns) for part in (given.history, given.later)]
+    interactions = pl.concat(parts).sort("user", maintain_order=True)
     first_stage, chosen = retrieval.choose(
-        given.interactions, given.users, given.history, given.later, items, p.list_length, p.window, p.positive_rating,
+        interactions, given.users, given.history, given.later, items, p.list_length, p.window, p.positive_rating,
         given.seed,
     )  # fmt: skip
 

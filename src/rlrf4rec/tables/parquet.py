@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow
 import pyarrow.parquet
 from pyarrow import types
 
@@ -37,7 +38,10 @@ def whole(path: Path) -> pl.DataFrame:
         rows = file.read(use_threads=False)
         rows.validate(full=True)
         _check_height(file, rows.num_rows)
-    return pl.DataFrame(rows)
+    frame = pl.DataFrame(rows)
+    del rows
+    pyarrow.default_memory_pool().release_unused()  # its copy of a large table would be kept until the end
+    return frame
 
 
 def check(path: Path) -> None:

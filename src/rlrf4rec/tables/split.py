@@ -6,6 +6,7 @@ from pathlib import Path
 import pandera.polars as pa
 import polars as pl
 
+from rlrf4rec import paths
 from rlrf4rec.tables.contract import Rule, require, table
 
 FOLDS = ["train", "validation", "test"]
@@ -200,6 +201,16 @@ def check_history(lists: pl.DataFrame, history: pl.DataFrame, path: Path) -> Non
     chosen = lists.filter(pl.col("real") | IS_CHECKED)
     seen = chosen.join(history.select("user", "item"), on=["user", "item"], how="semi")
     require(seen.select("user", "list", "item"), path, "item", "no list holds an item of the history", _SPLIT)
+
+
+def write_lists(fold: str, lists: pl.DataFrame, users: pl.DataFrame, history: pl.DataFrame, folder: Path) -> None:
+    """Write the lists of a fold, those of test once more without their labels, if they keep to all of these rules."""
+    path = paths.lists(fold, folder)
+    check_fold(lists, users, fold, path)
+    check_history(lists, history, path)
+    LISTS.write(lists, path)
+    if fold == "test":
+        CANDIDATES.write(lists.select(pl.exclude("label", "real")), paths.candidates(folder))
 
 
 def check_reward_lists(scored: pl.DataFrame, trained: pl.DataFrame, path: Path) -> None:
