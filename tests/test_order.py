@@ -71,7 +71,7 @@ def test_times_are_whole_in_the_fewest_parts_of_a_second_and_only_these_are_name
     assert told == named
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(numbers=st.lists(st.decimals(0, 4_000_000_000, places=6), min_size=1, max_size=12))
 def test_any_times_with_fractions_are_in_order_and_ties_in_that_of_the_file(tmp_path_factory, numbers):
     found, _, _ = log(tmp_path_factory.mktemp("log"), [f"{Decimal(number):f}" for number in numbers])

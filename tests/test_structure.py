@@ -1,7 +1,8 @@
 """Files whose structure, encoding or times are not what their format says: refused by place, or mended and counted."""
 
+import polars as pl
 import pytest
-from dataset import LOG, REVIEW_2014, json_lines, shop, tables, write
+from dataset import LOG, REVIEW_2014, SHOP, columns, files, json_lines, shop, tables, write
 
 from rlrf4rec.errors import InputError
 
@@ -164,3 +165,115 @@ def test_times_in_several_units_or_none_are_refused(tmp_path, times, words):
     write(tmp_path, {**CSV, "ratings.csv": "userId,movieId,rating,timestamp\n" + rows})
     with pytest.raises(InputError, match=words):
         tables(tmp_path, format="ml-csv")
+
+
+@pytest.mark.parametrize(
+    ("changes", "given", "words"),
+    [
+        (
+            shop(separator=";"),
+            {**LOG, "items.csv": "sku;name;tags;price\n0012;Tea; green;drink;2.5\n13;Cup;;3\n"},
+            r"items.csv: line 2: more parts than there are columns \(1 such lines\); quote values that hold the sep",
+        ),
+        (
+            shop(separator=";"),
+            {name: text.replace("-03 00", "-03;00") for name, text in LOG.items()},
+            r"b.csv: line 2: more",
+        ),
+        (
+            {"format": "ml-csv"},
+            {**CSV, "movies.csv": MOVIES + "13,Tea, green (1995),Drama\n"},
+            r"movies.csv: line 4: more",
+        ),
+        ({}, {"x.inter": INTER, "x.item": ITEM.replace("B\t", "B\t\t")}, r"x.item: line 3: more"),
+        ({}, {"x.inter": INTER + "u\t1\t5\t3\t7\t8\n", "x.item": ITEM}, r"x.inter: line 4: more"),
+    ],
+)
+def test_a_row_of_more_parts_than_columns_is_refused_by_line(tmp_path, changes, given, words):
+    with pytest.raises(InputError, match=words):
+        tables(write(tmp_path, given), **changes)
+
+
+def test_a_quoted_separator_is_content_and_one_at_the_end_of_a_row_none(tmp_path):
+    items = 'sku;name;tags\n0012;"Tea; green";drink;\n13;Cup;;\n'
+    raw = tables(write(tmp_path, {**LOG, "items.csv": items}), **shop(separator=";"))
+    assert raw.items.select("title", "genres").rows() == [("Tea; green", "drink"), ("Cup", "")]
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "words"),
+    [
+        ("log/b.csv", "2024-05-04", "May", r"b.csv: line 3, column timestamp: 'May' is no time"),
+        ("log/b.csv", "8;13", ";13", r"b.csv: line 3, column user: (None|'') is not valid"),
+        ("log/a.csv", "007;13", "007;", r"a.csv: line 3, column item: (None|'') is not valid"),
+        ("more/items.csv", "14;", ";", r"more/items.csv: line 2, column item: (None|'') is not valid"),
+    ],
+)
+def test_a_bad_value_is_told_with_the_one_of_several_files_that_has_it(tmp_path, name, old, new, words):
+    given = {**LOG, "more/items.csv": "sku;name;tags\n14;Pot;\n"}
+    patterns = files(interactions="log/*.csv", items="**/items.csv")
+    assert tables(write(tmp_path, given), **shop(separator=";", files=patterns)).items.height == 3
+    write(tmp_path, {name: given[name].replace(old, new)})
+    with pytest.raises(InputError, match=words):
+        tables(tmp_path, **shop(separator=";", files=patterns))
+
+
+def test_of_several_parquet_files_the_one_with_the_bad_value_is_named(tmp_path):
+    for number, times in enumerate(([1, 2], [3, -4])):
+        rows = pl.DataFrame({"customer": "u", "sku": [f"{number}{time}" for time in times], "at": times})
+        rows.write_parquet(tmp_path / f"log{number}.parquet")
+    pl.DataFrame({"sku": ["01"], "name": ["Tea"], "tags": [""]}).write_parquet(tmp_path / "items.parquet")
+    patterns = files(interactions="log*.parquet", items="items.parquet")
+    with pytest.raises(InputError, match=r"log1.parquet: line 2, column timestamp: '-4' is before 1970"):
+        tables(tmp_path, **shop(files=patterns))
+
+
+def test_ids_stay_as_they_are_written(tmp_path):
+    ids = ["007", "7", "🎬👩\u200d🚀", "a\x07b", " 7", "\u200b7"]
+    inter = INTER.splitlines()[0] + "\n" + "".join(f"{user}\t{item}\t5\t1\n" for user in ids for item in ids)
+    item = ITEM.splitlines()[0] + "\n" + "".join(f"{item}\tT\t1995\tWar\n" for item in ids)
+    raw = tables(write(tmp_path, {"x.inter": inter, "x.item": item}))
+    assert raw.items["item"].to_list() == raw.users["user"].to_list() == sorted(ids)
+    assert raw.interactions.height == len(ids) ** 2
+
+
+@pytest.mark.parametrize("title", ["\u200b", "\u2060 \ufeff\u202e", "\x07", " \t "])
+def test_a_title_that_shows_nothing_is_none_and_counted(tmp_path, title):
+    movies = MOVIES + f'13,"{title}",Drama\n'
+    raw = tables(write(tmp_path, {"ratings.csv": RATINGS + "1,13,5,300\n", "movies.csv": movies}), format="ml-csv")
+    assert (raw.counts["items_without_title"], raw.counts["interactions_with_unknown_item"]) == (1, 1)
+    assert raw.items["item"].to_list() == ["11", "12"]
+
+
+def test_a_row_with_another_separator_is_refused_or_counted(tmp_path):
+    write(tmp_path, {"x.inter": INTER + "u 1 5 3\n", "x.item": ITEM})
+    with pytest.raises(InputError, match=r"x.inter: line 4, column item: None is not valid"):
+        tables(tmp_path)
+    write(tmp_path, {"x.inter": INTER, "x.item": ITEM.replace("2\tB\t1996\t", "2;B;1996;")})
+    counts = tables(tmp_path, 1).counts
+    assert (counts["items_without_title"], counts["interactions_with_unknown_item"]) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "given", "words"),
+    [
+        (
+            shop(separator=";", columns=columns(**{**SHOP, "timestamp": "when"})),
+            LOG,
+            r"a.csv: no column 'when'; its columns are customer, sku, at",
+        ),
+        (
+            {"format": "amazon-2018"},
+            {"A.json": REVIEWS.replace("unixReviewTime", "time"), "meta_A.json": json_lines(*PRODUCTS)},
+            r"A.json: line 1, column timestamp: None is no time",
+        ),
+        (
+            {},
+            {"x.inter": INTER, "x.item": ITEM.replace("class", "genre")},
+            r"x.item: no column 'class'; its columns are it",
+        ),
+    ],
+)
+def test_a_missing_column_is_named(tmp_path, changes, given, words):
+    with pytest.raises(InputError, match=words):
+        tables(write(tmp_path, given), **changes)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from rlrf4rec.datasets.found import CONTROL, YEAR, Found, plain, reading, refuse
+from rlrf4rec.datasets.found import CONTROL, YEAR, Found, plain, reading, refuse, refuse_more
 from rlrf4rec.datasets.genres import guessed, told_apart
 from rlrf4rec.datasets.times import timed
 from rlrf4rec.errors import InputError
@@ -96,12 +96,13 @@ def _core(frame: pl.DataFrame, user_core: int, item_core: int) -> pl.DataFrame:
 
 def _items(found: Found, p: Interactions) -> tuple[pl.DataFrame, dict[str, int], dict[str, int]]:
     """Items, counts of what was read and mended, and how often genres were told apart by which guess."""
-    path = found.items_file
-    with reading(path, "a file of items that can be read", *found.more_files):
+    files = found.items_file, *found.more_items
+    with reading(files[0], "a file of items that can be read", *files[1:]):
         catalogue = found.items.collect()
+    refuse_more(catalogue, files)
     titled = catalogue.filter(pl.col("title").str.contains(SHOWN))  # others are left out: they may hold anything
-    refuse(titled, path, "item", pl.col("item").is_null())
-    refuse(titled, path, "item", pl.col("item").is_duplicated(), "is there more than once")
+    refuse(titled, files, "item", pl.col("item").is_null())
+    refuse(titled, files, "item", pl.col("item").is_duplicated(), "is there more than once")
     number = pl.col("year").str.strip_chars().cast(pl.Float64, strict=False).fill_nan(None)
     possible = number.is_between(*YEAR_RANGE) & (number == number.floor())
     year = pl.when(possible).then(number).cast(pl.Int64).alias("year")
@@ -132,17 +133,18 @@ def _controlled(catalogue: pl.DataFrame, column: str) -> int:
 
 def _typed(found: Found) -> tuple[pl.DataFrame, dict[str, int]]:
     """Interactions with numbers in place of text, and counts of what was read and mended."""
-    path = found.interactions_file
+    files = found.interactions_file, *found.more_interactions
     rating = pl.col("rating").cast(pl.Float64, strict=False)
-    with reading(path, "a file of interactions that can be read", *found.more_files):
+    with reading(files[0], "a file of interactions that can be read", *files[1:]):
         typed = found.interactions.with_columns(number=rating, time=pl.col("timestamp").cast(pl.Int64, strict=False))
         frame = typed.collect(engine="streaming")
+    refuse_more(frame, files)
     for column in ("user", "item"):
-        refuse(frame, path, column, pl.col(column).is_null() | (pl.col(column) == ""))
+        refuse(frame, files, column, pl.col(column).is_null() | (pl.col(column) == ""))
     counts = {"interactions_read": frame.height}
     if frame["rating"].null_count() == frame.height and frame.height:
         frame = frame.with_columns(number=pl.lit(IMPLICIT))
         counts["interactions_without_rating"] = frame.height
-    refuse(frame, path, "rating", pl.col("number").is_null() | ~pl.col("number").is_between(*RATING_RANGE))
-    frame, times = timed(frame, path)
+    refuse(frame, files, "rating", pl.col("number").is_null() | ~pl.col("number").is_between(*RATING_RANGE))
+    frame, times = timed(frame, files)
     return frame.select("user", "item", rating=pl.col("number"), timestamp=pl.col("time")), counts | times

@@ -1,7 +1,7 @@
 """What a reader of a data set gives, and what readers share: picking columns, naming what is broken."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,8 @@ from rlrf4rec.errors import InputError, explain
 
 INTERACTIONS = "user", "item", "rating", "timestamp"
 ITEMS = "item", "title", "year", "genres"
+MORE = "more than the header"  # column: whether a row has more parts than there are columns
+FILE = "number of the file"  # column: which of the files a row is of, where there are several
 CONTROL = r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+"
 DIGITS = {"ms": 3, "us": 6, "ns": 9}  # of a fraction of a second
 YEAR = r"\s*\((\d{4})\)\s*$"  # at the end of a title
@@ -24,16 +26,18 @@ class Found:
     """A data set as its files have it, nothing left out or mended yet; every value is text.
 
     interactions: user, item, rating, timestamp and `line`; items: item, title, year, genres and `line`. A rating is
-    null where the data set has none for anybody. `more_files` go on where the two leave off; `items_repeated` rows of
-    items are left out, since an earlier one tells the same item. genres: apart, joined by "|"; or one text, of words or
-    of phrases, see `genres.told_apart`.
+    null where the data set has none for anybody. `more_interactions` and `more_items` go on where the two files leave
+    off; rows have `FILE` then, and `MORE` where parts are separated. `items_repeated` rows of items are left out, since
+    an earlier one tells the same item. genres: apart, joined by "|"; or one text, of words or of phrases, see
+    `genres.told_apart`.
     """
 
     interactions: pl.LazyFrame
     items: pl.LazyFrame
     interactions_file: Path
     items_file: Path
-    more_files: tuple[Path, ...] = ()
+    more_interactions: tuple[Path, ...] = ()
+    more_items: tuple[Path, ...] = ()
     items_repeated: int = 0
     genres: Literal["apart", "words", "phrases"] = "apart"
 
@@ -73,12 +77,32 @@ def _refuse_bytes(paths: tuple[Path, ...]) -> None:
             raise InputError(f"{path}: {where}") from None
 
 
-def refuse(frame: pl.DataFrame, path: Path, column: str, bad: pl.Expr, why: str = "is not valid") -> None:
+def places(frame: pl.LazyFrame) -> list[str]:
+    """Those of the columns that say where a row stands."""
+    return [name for name in ("line", FILE, MORE) if name in frame.collect_schema()]
+
+
+def refuse(frame: pl.DataFrame, files: Sequence[Path], column: str, bad: pl.Expr, why: str = "is not valid") -> None:
     """Raise InputError with the first line that holds a bad value."""
     lines = frame.filter(bad)
     if lines.height:
-        line, value = lines.select("line", column).row(0)
-        raise InputError(f"{path}: line {line}, column {column}: {value!r} {why} ({lines.height} such lines)")
+        value = lines[column][0]
+        raise InputError(f"{place(lines, files)}, column {column}: {value!r} {why} ({lines.height} such lines)")
+
+
+def refuse_more(frame: pl.DataFrame, files: Sequence[Path]) -> None:
+    """Raise InputError with the first line of more parts than there are columns: what stands in them can't be told."""
+    lines = frame.filter(MORE) if MORE in frame.columns else frame.clear()
+    if lines.height:
+        raise InputError(
+            f"{place(lines, files)}: more parts than there are columns ({lines.height} such lines); quote values that "
+            "hold the separator"
+        )
+
+
+def place(lines: pl.DataFrame, files: Sequence[Path]) -> str:
+    """File and line of the first of these rows."""
+    return f"{files[lines[FILE][0] if FILE in lines.columns else 0]}: line {lines['line'][0]}"
 
 
 def plain(text: pl.Expr) -> pl.Expr:
@@ -91,7 +115,7 @@ def pick(frame: pl.LazyFrame, path: Path, names: Mapping[str, str | None]) -> pl
     columns = [
         pl.lit(None, pl.String) if name is None else _text(*column(frame, path, name)) for name in names.values()
     ]
-    return frame.select("line", *(made.alias(alias) for made, alias in zip(columns, names, strict=True)))
+    return frame.select(*places(frame), *(made.alias(alias) for made, alias in zip(columns, names, strict=True)))
 
 
 def column(frame: pl.LazyFrame, path: Path, name: str) -> tuple[pl.Expr, pl.DataType]:
@@ -101,7 +125,7 @@ def column(frame: pl.LazyFrame, path: Path, name: str) -> tuple[pl.Expr, pl.Data
     found = [whole for whole in schema.names() if whole.split(":")[0] == top]
     if len(found) != 1:
         times = f"column {top!r} is there {len(found)} times" if found else f"no column {top!r}"
-        listed = ", ".join(whole for whole in schema.names() if whole != "line")
+        listed = ", ".join(whole for whole in schema.names() if whole not in places(frame))
         raise InputError(f"{path}: {times}; its columns are {listed}")
     values, kind = pl.col(found[0]), schema[found[0]]
     for part in inner:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import polars as pl
 
-from rlrf4rec.datasets.found import INTERACTIONS, YEAR, Found, one, reading
+from rlrf4rec.datasets.found import INTERACTIONS, YEAR, Found, one, places, reading
 from rlrf4rec.datasets.separated import lines, scan
 from rlrf4rec.params import Interactions
 
@@ -65,9 +65,10 @@ def read_csv(folder: Path, _: Interactions) -> Found:
     rated = scan(ratings, ",").rename(names)
     with reading(ratings, "a ratings.csv"):
         rated.select("line", *INTERACTIONS).collect_schema()
-    return Found(rated.select("line", *INTERACTIONS), _titled(catalogue), ratings, movies)
+    return Found(rated.select(*places(rated), *INTERACTIONS), _titled(catalogue), ratings, movies)
 
 
 def _titled(films: pl.LazyFrame) -> pl.LazyFrame:
     """With the year that a title ends in: `Toy Story (1995)`."""
-    return films.select("line", "item", "title", pl.col("title").str.extract(YEAR).alias("year"), "genres")
+    year = pl.col("title").str.extract(YEAR).alias("year")
+    return films.select(*places(films), "item", "title", year, "genres")

@@ -8,35 +8,36 @@ from typing import Any
 import polars as pl
 
 from rlrf4rec.datasets import utf8
-from rlrf4rec.datasets.found import reading
+from rlrf4rec.datasets.found import MORE, reading
 from rlrf4rec.errors import InputError
 
 
 def scan(path: Path, separator: str, names: tuple[str, ...] | None = None, quote: str | None = None) -> pl.LazyFrame:
-    """Columns of a separated UTF-8 file as text, with the `line` of each row; `names` where it has no header.
+    """Columns of a separated UTF-8 file as text, with `line` and `MORE` of each row; `names` where it has no header.
 
     InputError when it has another encoding, or a column that stands twice.
     """
     with reading(path, "a separated UTF-8 file"):
         utf8.check(path)
-        if names is None:
-            _check_header(path, separator, quote)
+        columns = list(names or _header(path, separator, quote))
         frame = pl.scan_csv(
             path,
             separator=separator,
             quote_char=quote,
             infer_schema=False,
             has_header=names is None,
-            new_columns=list(names) if names else None,
+            schema=dict.fromkeys([*columns, MORE], pl.String) if columns else None,
+            missing_columns="insert",  # as no header names the last
+            truncate_ragged_lines=True,  # else polars tells no line
             row_index_name="line",
             row_index_offset=1 if names else 2,
         )
         frame.collect_schema()
-    return frame
+    return frame.with_columns(pl.col(MORE).is_not_null())
 
 
-def _check_header(path: Path, separator: str, quote: str | None) -> None:
-    """InputError for a name that stands twice: polars would rename the second in silence."""
+def _header(path: Path, separator: str, quote: str | None) -> list[str]:
+    """Names of the columns; InputError for one that stands twice: polars would rename the second in silence."""
     kind: dict[str, Any] = {"quotechar": quote} if quote else {"quoting": csv.QUOTE_NONE}
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:  # a block of it is decoded
         try:
@@ -48,6 +49,7 @@ def _check_header(path: Path, separator: str, quote: str | None) -> None:
         if name and times > 1:
             places = " and ".join(str(place) for place, other in enumerate(header, 1) if other == name)
             raise InputError(f"{path}: line 1: column {name!r} stands {times} times (columns {places}); rename one")
+    return [name or f"column {place}" for place, name in enumerate(header, 1)]
 
 
 def lines(path: Path, encoding: str, separator: str, names: tuple[str, ...]) -> pl.DataFrame:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import polars as pl
 
-from rlrf4rec.datasets.found import INTERACTIONS, ITEMS, Found, column, pick, reading
+from rlrf4rec.datasets.found import FILE, INTERACTIONS, ITEMS, Found, column, pick, places, reading
 from rlrf4rec.datasets.separated import scan
 from rlrf4rec.errors import InputError, explain
 from rlrf4rec.params import Interactions
@@ -24,8 +24,8 @@ def read(folder: Path, p: Interactions) -> Found:
     items = pick(known, known_at[0], {name: columns[name] for name in ITEMS})
     name = columns["genres"]
     listed = name is not None and isinstance(column(known, known_at[0], name)[1], pl.List)
-    more = (*rated_at[1:], *known_at[1:])
-    return Found(interactions, items, rated_at[0], known_at[0], more, genres="apart" if listed else "phrases")
+    paths = rated_at[0], known_at[0], tuple(rated_at[1:]), tuple(known_at[1:])
+    return Found(interactions, items, *paths, genres="apart" if listed else "phrases")
 
 
 def _scan(folder: Path, pattern: str, key: str, separator: str) -> tuple[pl.LazyFrame, list[Path]]:
@@ -40,12 +40,20 @@ def _scan(folder: Path, pattern: str, key: str, separator: str) -> tuple[pl.Lazy
                 broken = InputError(f"{path}: not a readable Parquet file ({error})")
                 raise explain(error, path) or broken from None
         with reading(paths[0], "Parquet"):
-            frame = pl.scan_parquet(paths, row_index_name="line", row_index_offset=1)
-            frame.collect_schema()
-        return frame, paths
+            frames = [pl.scan_parquet(path, row_index_name="line", row_index_offset=1) for path in paths]
+            whole = _joined(frames)
+            whole.collect_schema()
+        return whole, paths
     frames = [scan(path, separator, quote='"') for path in paths]
-    heads = [frame.collect_schema().names() for frame in frames]
+    heads = [[name for name in frame.collect_schema().names() if name not in places(frame)] for frame in frames]
     for path, head in zip(paths, heads, strict=True):
         if head != heads[0]:
-            raise InputError(f"{path}: its columns are {', '.join(head[1:])}; those of {paths[0].name} are others")
-    return pl.concat(frames), paths
+            raise InputError(f"{path}: its columns are {', '.join(head)}; those of {paths[0].name} are others")
+    return _joined(frames), paths
+
+
+def _joined(frames: list[pl.LazyFrame]) -> pl.LazyFrame:
+    """One after the other, with `FILE` where there are several."""
+    if len(frames) == 1:
+        return frames[0]
+    return pl.concat([frame.with_columns(pl.lit(n, pl.UInt32).alias(FILE)) for n, frame in enumerate(frames)])

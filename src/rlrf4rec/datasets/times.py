@@ -1,5 +1,6 @@
 """Times of interactions, written as numbers or as text, to whole numbers that keep every fraction of a second."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -18,7 +19,7 @@ TIMES = "%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f
 NO_TIME = "is no time: neither seconds since 1970 nor 2024-05-01, 2024-05-01 10:00:00 or 2024-05-01T10:00:00Z"
 
 
-def timed(frame: pl.DataFrame, path: Path) -> tuple[pl.DataFrame, dict[str, int]]:
+def timed(frame: pl.DataFrame, files: Sequence[Path]) -> tuple[pl.DataFrame, dict[str, int]]:
     """Rows with `time`: seconds since 1970, or as many parts of one as the finest time needs; and counts.
 
     frame: `line`, `timestamp` as text, and `time`, the number that the text is, null where it is none or has a
@@ -28,17 +29,13 @@ def timed(frame: pl.DataFrame, path: Path) -> tuple[pl.DataFrame, dict[str, int]
     counts: dict[str, int] = {}
     rest = pl.lit(0)
     if frame["time"].null_count():
-        frame = frame.with_columns(_parted())
-        if dates := frame.filter(pl.col("time").is_null() & pl.col("date").is_not_null()).height:
+        frame, rest = frame.with_columns(_parted()), pl.col("rest")
+        if dates := frame["time"].null_count():
+            frame = frame.with_columns(_dated())
             counts["timestamps_as_text"] = dates
-        frame = frame.with_columns(
-            time=pl.coalesce("time", pl.col("date") // 1_000_000),
-            rest=pl.when(pl.col("time").is_null()).then(pl.col("date") % 1_000_000 * 1000).otherwise("rest"),
-        )
-        rest = pl.col("rest")
-    refuse(frame, path, "timestamp", pl.col("time").is_null(), NO_TIME)
-    refuse(frame, path, "timestamp", pl.col("time") < 0, "is before 1970")
-    unit = _unit(frame, path)
+    refuse(frame, files, "timestamp", pl.col("time").is_null(), NO_TIME)
+    refuse(frame, files, "timestamp", pl.col("time") < 0, "is before 1970")
+    unit = _unit(frame, files)
     if unit != "seconds":
         counts[f"timestamps_in_{unit}"] = frame.height
     parts = _parts(frame, rest, UNITS[unit])
@@ -48,7 +45,7 @@ def timed(frame: pl.DataFrame, path: Path) -> tuple[pl.DataFrame, dict[str, int]
 
 
 def _parted() -> list[pl.Expr]:
-    """`time` and `rest`, whole units and billionths of one; `date`, microseconds since 1970 where it is a date."""
+    """`time` and `rest` of numbers: whole units and billionths of one."""
     text = pl.col("timestamp").str.strip_chars()
     read = text.str.extract(r"^(\d+)(?:\.\d*)?$").cast(pl.Int64, strict=False)
     decimals = text.str.extract(r"^\d+\.(\d+)$").str.slice(0, 9).str.pad_end(9, "0").cast(pl.Int64)
@@ -56,9 +53,16 @@ def _parted() -> list[pl.Expr]:
     floor = number.floor()
     after = ((number - floor) * BILLION).round().clip(0, BILLION - 1).cast(pl.Int64, strict=False)
     rest = pl.when(read.is_null()).then(after).otherwise(decimals).fill_null(0)
+    return [pl.coalesce("time", read, floor.cast(pl.Int64, strict=False)).alias("time"), rest.alias("rest")]
+
+
+def _dated() -> list[pl.Expr]:
+    """`time` and `rest` of dates, where there is no number: seconds and billionths of one."""
+    text = pl.col("timestamp").str.strip_chars()
     date = pl.coalesce([_microseconds(text, form) for form in TIMES])
-    whole = pl.coalesce("time", read, floor.cast(pl.Int64, strict=False))
-    return [whole.alias("time"), rest.alias("rest"), date.alias("date")]
+    none = pl.col("time").is_null()
+    parts = {"time": date // 1_000_000, "rest": date % 1_000_000 * 1000}
+    return [pl.when(none).then(part).otherwise(name).alias(name) for name, part in parts.items()]
 
 
 def _microseconds(text: pl.Expr, form: str) -> pl.Expr:
@@ -67,7 +71,7 @@ def _microseconds(text: pl.Expr, form: str) -> pl.Expr:
     return text.str.strptime(kind, form, strict=False).dt.epoch("us")
 
 
-def _unit(frame: pl.DataFrame, path: Path) -> str:
+def _unit(frame: pl.DataFrame, files: Sequence[Path]) -> str:
     """The unit that times are in, told by their size; InputError where they are in several."""
     least, most = frame.select(pl.min("time").fill_null(0), most=pl.max("time").fill_null(0)).row(0)
     other, unit = (next(name for name, parts in UNITS.items() if time <= LONGEST * parts) for time in (least, most))
@@ -75,7 +79,7 @@ def _unit(frame: pl.DataFrame, path: Path) -> str:
         larger = pl.col("time") > LONGEST * UNITS[unit] // 1000
         few = frame.filter(larger).height * 2 <= frame.height
         bad, named, others = (larger, unit, other) if few else (~larger, other, unit)
-        refuse(frame, path, "timestamp", bad, f"is in {named}, others are in {others}")
+        refuse(frame, files, "timestamp", bad, f"is in {named}, others are in {others}")
     return unit
 
 

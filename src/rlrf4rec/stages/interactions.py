@@ -21,7 +21,7 @@ def run(seed: int, interactions: Interactions) -> str:
     ITEMS.write(raw.items, paths.ITEMS)
     counts = {"interactions": raw.interactions.height, "users": raw.users.height, "items": raw.items.height}
     tied = {"tied_share": tied_share(raw.interactions)}
-    files = found.interactions_file, found.items_file, *found.more_files
+    files = found.interactions_file, found.items_file, *found.more_interactions, *found.more_items
     identity = {path.relative_to(paths.RAW).as_posix(): sha256(path) for path in files}
     write_json(
         paths.metrics("interactions"),
