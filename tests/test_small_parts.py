@@ -202,6 +202,6 @@ def test_a_question_about_an_item_must_fit_the_llm_s_context(llm, tmp_path, monk
     asked = {"items": "llm", "max_tokens": 250, "dtype": "float32", "template": str(ROOT / params.knowledge.template)}
     interactions.ITEMS.write(rows({"item": "1"}, title="Heat", year=1995, genres="Action"), paths.ITEMS)
     with pytest.raises(
-        RLRFError, match=r"question and max_tokens make 2\d\d tokens, more than the LLM's context of 256"
+        RLRFError, match=r"question and max_tokens make 3\d\d tokens, more than the LLM's context of 256"
     ):
         knowledge.run(1, params.knowledge.model_copy(update=asked), params.llm.model_copy(update={"device": "cpu"}))
