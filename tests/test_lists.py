@@ -1,11 +1,13 @@
+import weakref
+
 import numpy as np
 import polars as pl
 import pytest
 import torch
 
 from rlrf4rec.errors import RLRFError
-from rlrf4rec.lists import candidates, folds
-from rlrf4rec.lists.given import CandidatePool
+from rlrf4rec.lists import candidates, folds, protocols
+from rlrf4rec.lists.given import CandidatePool, ListSettings, Made
 from rlrf4rec.lists.histories import cut, histories, popularity
 from rlrf4rec.lists.popular import POPULAR
 from rlrf4rec.lists.uniform import UNIFORM
@@ -170,6 +172,30 @@ def test_lists_are_the_same_in_processes(two_threads, monkeypatch):
     apart, again = candidates.build(many, many, catalogue(), POPULAR, 4, 10, 9, 4.0, 7)
     assert apart.equals(whole)
     assert again == without
+
+
+def test_the_lists_of_a_fold_are_gone_before_the_next_are_made(monkeypatch):
+    """A frame that is still alive when the next fold's lists are asked for would stand here twice."""
+    alive, taken = set(), []
+    made, _ = build(later(10))
+
+    class Lists(pl.DataFrame):
+        """A frame whose end can be seen."""
+
+    def make(members):
+        assert not alive
+        lists = Lists(made)
+        alive.add(id(lists))
+        weakref.finalize(lists, alive.discard, id(lists))
+        return Made(lists, 1)
+
+    monkeypatch.setitem(protocols.PROTOCOLS, "made", lambda given: (make, {}))
+    users = pl.DataFrame({"user": ["u", "v", "w"], "fold": ["train", "validation", "test"]})
+    settings = ListSettings(4, 10, 99, 20, 4.0)
+    report = protocols.build("made", made, made, users, made, settings, 7, lambda fold, lists: taken.append(fold))
+    assert taken == ["train", "validation", "test"]
+    assert report["test"]["lists"] == 3
+    assert report["test"]["steps_without_positive"] == 1
 
 
 def test_no_later_interactions_give_an_empty_table():

@@ -247,7 +247,7 @@ def test_optional_metrics_are_shown_when_they_are_there(small_run):
     assert "plain generate of transformers 1.5 7.5 [7.1, 7.9] 2768 1258" in text
     assert "users 4, 8, 16, 32 1, 2, 4, 8 1.00" in text
     assert "users go through the stage interactions in 31 s with at most 4.0 GiB of memory." in text
-    assert "After it they go through the stage split in 89 s with at most 5.5 GiB of memory: 1,900,000 lists." in text
+    assert "After it they go through the stage split in 89 s with at most 5.5 GiB of memory: 1 900 000 lists." in text
     assert "interactions go through the stage split in 99 s with at most 5.0 GiB of memory; SASRec learns" in text
     assert "make study" not in text
 
