@@ -148,7 +148,7 @@ def test_an_adapter_is_never_read_from_a_pickle(folder, llama, tmp_path):
     ):
         with pytest.raises(RLRFError, match=r"adapter_model.safetensors: missing; .*never from a pickle"):
             load()
-    with pytest.raises(RLRFError, match="elsewhere: missing; run the stage"):
+    with pytest.raises(RLRFError, match="elsewhere: missing; run its stage"):
         load_policy(folder, tmp_path / "elsewhere", torch.float32)
 
 

