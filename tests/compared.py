@@ -94,6 +94,14 @@ def write(
             YAML(typ="safe").dump(content, file)
 
 
+def edit_stages(path, change):
+    """Change the stages of a dvc.yaml or dvc.lock in place."""
+    content = YAML(typ="safe").load(Path(path).read_text())
+    change(content["stages"])
+    with Path(path).open("w") as file:
+        YAML(typ="safe").dump(content, file)
+
+
 def commit(message="run", **changed):
     write(**changed)
     call("add", "-A")

@@ -6,8 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from compared import SOURCE, call, commit, write
-from ruamel.yaml import YAML
+from compared import SOURCE, call, commit, edit_stages, write
 
 from rlrf4rec import cost
 from rlrf4rec.committed import check, command, line
@@ -169,13 +168,6 @@ def test_a_figure_does_not_stand_by_what_a_run_cost(checked, capsys, name):
     assert found.faults == [f"README.md: 0.1234: in no metrics file and no param; {check.QUOTE}"]
 
 
-def new_dag(change):
-    dag = YAML(typ="safe").load(Path("dvc.yaml").read_text())
-    change(dag["stages"])
-    with Path("dvc.yaml").open("w") as file:
-        YAML(typ="safe").dump(dag, file)
-
-
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -200,7 +192,7 @@ def new_dag(change):
     ],
 )
 def test_what_only_dvc_yaml_has_is_behind(checked, capsys, change, told):
-    new_dag(change)
+    edit_stages("dvc.yaml", change)
     assert [str(one) for one in locks.behind(Path())] == [told]
     assert run() == 1
     assert "warning: dvc.lock is older than code or params of " in capsys.readouterr().out

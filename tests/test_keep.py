@@ -10,9 +10,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from compared import SOURCE, as_json, better, call, commit, compare, experiment, write
+from compared import SOURCE, as_json, better, call, commit, compare, edit_stages, experiment, write
 from dvc.repo import Repo
-from ruamel.yaml import YAML
 
 from rlrf4rec import files
 from rlrf4rec.committed import check
@@ -237,13 +236,6 @@ def test_dvc_takes_the_dvc_yaml_of_a_kept_run_for_no_pipeline_of_its_own(monkeyp
     assert ignored == [True, False]
 
 
-def lock(change):
-    content = YAML(typ="safe").load(Path("dvc.lock").read_text())
-    change(content["stages"])
-    with Path("dvc.lock").open("w") as file:
-        YAML(typ="safe").dump(content, file)
-
-
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -255,7 +247,7 @@ def lock(change):
     ],
 )
 def test_a_run_that_ended_before_its_last_stage_is_refused(change, words):
-    lock(change)
+    edit_stages("dvc.lock", change)
     with pytest.raises(RLRFError, match=words):
         keeping("a")
 

@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from rlrf4rec.params import Params
 
 BEGUN = time.monotonic()
-# Commands with modules of their own, whose exit codes may say more than whether it worked.
-OWN_CODES = {"compare": comparison, "check": checking, "reproduce": reproducing, "keep": keeping}
+# Commands with modules of their own; their exit codes may say more than whether it worked.
+COMMANDS = {"compare": comparison, "check": checking, "reproduce": reproducing, "keep": keeping}
 FAULT = 70  # exit code of a fault of the program, as in sysexits.h
 
 
 def main() -> int:
-    """Run one command; its exit code is 0, that of `compare`, or that of the error (see `rlrf4rec.errors`)."""
+    """Run one command; its exit code is 0, the command's own, or that of the error (see `rlrf4rec.errors`)."""
     args = _parser().parse_args()
     with interrupts.caught() as stop:
         try:
@@ -86,8 +86,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(args: argparse.Namespace) -> int:
-    if args.command in OWN_CODES:
-        return OWN_CODES[args.command].run(args)
+    if args.command in COMMANDS:
+        return COMMANDS[args.command].run(args)
     if args.command == "rounds":
         from rlrf4rec.params.rounds import write_rounds
 
