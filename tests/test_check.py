@@ -200,6 +200,17 @@ def test_what_only_dvc_yaml_has_is_behind(checked, capsys, change, told):
     assert state.load(git.resolve("workspace")).stale == {one.stage: [one.what]}
 
 
+def test_what_dvc_yaml_no_longer_has_is_no_part_of_the_run(checked):
+    """DVC leaves it in the lock: its lost file lacks nothing, and one that is left is no stage's."""
+    path = "metrics/removed/round2.json"
+    edit_stages("dvc.lock", lambda stages: stages.update(removed={"cmd": "r", "outs": [{"path": path, "md5": "a"}]}))
+    assert "removed" not in locks.locks(Path())["dvc.yaml"]
+    assert locks.other_metrics(Path()) == []
+    Path(path).parent.mkdir()
+    Path(path).write_text("{}")
+    assert [fault.startswith(f"{path}: ") for fault in locks.other_metrics(Path())] == [True]
+
+
 def test_a_run_behind_its_code_is_told_and_is_a_fault_at_a_release(checked, capsys):
     Path(SOURCE).write_text("other\n")
     assert run() == 1

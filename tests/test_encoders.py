@@ -233,6 +233,13 @@ def test_settings_that_are_not_followed_are_refused(encoder, tmp_path):
     dense(encoder, out_features=4)
     with pytest.raises(ModelError, match=r"encoder: its modules can't be read: .*size mismatch"):
         kept(encoder, tmp_path)
+    asks(encoder, CLS, ("", "Normalize"))
+    with pytest.raises(ModelError, match=r"encoder: modules.json: each module after the first needs a folder of its"):
+        kept(encoder, tmp_path)
+    for content in ({"0": "Transformer"}, [{"type": f"{PACKAGE}.Transformer"}]):
+        write(encoder / "modules.json", content)
+        with pytest.raises(ModelError, match=r"encoder: modules.json is no list of modules, each with its type and pa"):
+            kept(encoder, tmp_path)
     write(encoder / "modules.json", [{"path": "0_Transformer", "type": f"{PACKAGE}.Transformer"}])
     with pytest.raises(ModelError, match="encoder: its weights lie in 0_Transformer, and what follows them beside it"):
         kept(encoder, tmp_path)

@@ -162,6 +162,9 @@ def test_runs_in_the_same_and_in_another_arithmetic_stand_beside_each_other(repr
     assert said.index(" in the same arithmetic: 4 equal") < said.index(" in another arithmetic (float32 on avx2): 3")
     records.put({**first, "date": "2030-01-01"})
     assert [each["date"] for each in records.read(Path()).values()] == ["2030-01-01", second["date"]]
+    Path("metrics/reproduced.json").write_text(json.dumps({records.SAME: second}))
+    with pytest.raises(InputError, match="'the same arithmetic' holds a run in another arithmetic"):
+        records.read(Path())
     Path("metrics/reproduced.json").write_text('{"commit": "as it was written before"}')
     capfd.readouterr()
     records.put(second)

@@ -41,6 +41,23 @@ def test_a_column_that_stands_twice_is_refused_by_name(tmp_path, changes, given,
         tables(write(tmp_path, given), **changes)
 
 
+def test_a_column_without_a_name_is_read_past(tmp_path):
+    """As an index that was written beside the rows, or a separator at the end of each."""
+    for number, (before, after) in enumerate([("0,", ""), ("", ","), ("0,", ",1,2")]):
+        header, *rows = RATINGS.splitlines()
+        blank = before.replace("0", ""), "," * after.count(",")
+        lines = [f"{blank[0]}{header}{blank[1]}", *(f"{before}{row}{after}" for row in rows)]
+        (folder := tmp_path / str(number)).mkdir()
+        raw = tables(write(folder, {**CSV, "ratings.csv": "\n".join(lines) + "\n"}), format="ml-csv")
+        assert raw.interactions["item"].to_list() == ["11", "12"]
+
+
+def test_a_blank_line_is_no_header(tmp_path):
+    write(tmp_path, {**CSV, "ratings.csv": "\n" + RATINGS})
+    with pytest.raises(InputError, match=r"ratings.csv: line 1: blank, where names of columns are expected; remove it"):
+        tables(tmp_path, format="ml-csv")
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
 @pytest.mark.parametrize(
     ("changes", "given", "name"),

@@ -60,6 +60,8 @@ def asked(source: Path) -> Asked:
         if own.get(key, only) != only:
             raise ModelError(f"{source.name}: its {key} is {own[key]!r}, and only {only!r} is computed here")
     kept = [] if all(_mean(source, *module) for module in modules) else modules
+    if len({"", *(inside for _, inside in kept)}) <= len(kept):
+        raise ModelError(f"{source.name}: {MODULES}: each module after the first needs a folder of its own")
     return Asked(kept, prompts, prompt, own.get("max_seq_length"), bool(own.get("do_lower_case")))
 
 
@@ -68,7 +70,10 @@ def _modules(source: Path) -> list[tuple[str, str]]:
     entries = _read(source / MODULES)
     if entries is None:
         return [("Pooling", path.parent.name) for path in sorted(source.glob("*_Pooling/config.json"))]
-    found = [(str(entry["type"]), str(entry["path"])) for entry in entries]
+    try:
+        found = [(str(entry["type"]), str(entry["path"])) for entry in entries]
+    except (KeyError, TypeError):
+        raise ModelError(f"{source.name}: {MODULES} is no list of modules, each with its type and path") from None
     for place, (kind, inside) in enumerate(found):
         own, last = kind.startswith("sentence_transformers."), kind.split(".")[-1]
         if not own or (last != "Transformer" if place == 0 else last not in PARTS):

@@ -37,19 +37,27 @@ def scan(path: Path, separator: str, names: tuple[str, ...] | None = None, quote
 
 
 def _header(path: Path, separator: str, quote: str | None) -> list[str]:
-    """Names of the columns; InputError for one that stands twice: polars would rename the second in silence."""
+    """Names of the columns, those without one as polars calls them; none of an empty file, which polars tells.
+
+    InputError for a name that stands twice, of which polars would rename the second in silence, and for a blank line.
+    """
     kind: dict[str, Any] = {"quotechar": quote} if quote else {"quoting": csv.QUOTE_NONE}
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:  # a block of it is decoded
         try:
-            header = next(csv.reader(file, delimiter=separator, **kind), [])
+            header = next(csv.reader(file, delimiter=separator, **kind), None)
         except csv.Error as error:
             raise InputError(f"{path}: line 1: not a header: {error}") from None
+    if header is None:
+        return []
+    if not header:
+        raise InputError(f"{path}: line 1: blank, where names of columns are expected; remove it")
     "".join(header).encode()  # a byte that is no UTF-8 ends here
     for name, times in Counter(header).items():
         if name and times > 1:
             places = " and ".join(str(place) for place, other in enumerate(header, 1) if other == name)
             raise InputError(f"{path}: line 1: column {name!r} stands {times} times (columns {places}); rename one")
-    return [name or f"column {place}" for place, name in enumerate(header, 1)]
+    unnamed = iter(["", *(f"_duplicated_{number}" for number in range(len(header)))])
+    return [name or next(unnamed) for name in header]
 
 
 def lines(path: Path, encoding: str, separator: str, names: tuple[str, ...]) -> pl.DataFrame:

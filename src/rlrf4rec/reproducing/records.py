@@ -44,8 +44,10 @@ def read(root: Path) -> dict[str, Record]:
     try:
         if not content or not set(content) <= {SAME, OTHER}:
             raise ValueError(f"the top level holds {', '.join(map(repr, content)) or 'nothing'}")
-        for record in content.values():
+        for each, record in content.items():
             _check(record)
+            if kind(record) != each:
+                raise ValueError(f"{each!r} holds a run in {kind(record)}")
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         message = f"{REPRODUCED} is not as `rlrf4rec reproduce` writes it ({error!r}); {MEND}"
         raise InputError(message) from None
@@ -56,7 +58,7 @@ def _check(record: Mapping[str, Any]) -> None:
     for row in record["numbers"].values():
         headline(row["committed"], row["tolerance"])
     _ = record["classes"].items(), record["date"], record["machine"]["cpu"], record["commit"]
-    _ = kind(record), record["other_claims"][:0]
+    _ = record["other_claims"][:0]
 
 
 def put(record: Record) -> None:

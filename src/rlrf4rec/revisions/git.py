@@ -47,12 +47,12 @@ def resolve(name: str, others: Sequence[str] = ()) -> Revision:
 
     others: what else the user could have meant.
     """
-    if found := known(name):
+    if found := find(name):
         return found
     raise ParamsError(_unknown(name, others))
 
 
-def known(name: str) -> Revision | None:
+def find(name: str) -> Revision | None:
     """As `resolve`, but None where there is none."""
     if name == WORKSPACE:
         return Revision(name, None)

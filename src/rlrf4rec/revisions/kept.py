@@ -34,7 +34,7 @@ def resolve(name: str) -> Revision:
         return revision(Path(name).name)
     if name not in there:
         return git.resolve(name, there)
-    found = git.known(name)
+    found = git.find(name)
     if found is None:
         return revision(name)
     if found.commit == _commit(name):

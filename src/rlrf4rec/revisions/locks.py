@@ -2,6 +2,7 @@
 
 import functools
 import io
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,10 +32,24 @@ class Behind:
 
 
 def locks(root: Path) -> dict[str, dict[str, Any]]:
-    """The stages in the lock of each pipeline that has been run, by the path of its dvc.yaml."""
-    found = {name: (root / name).with_suffix(".lock") for name in PIPELINES}
-    there = {name: path for name, path in found.items() if path.exists() and (root / name).exists()}
-    return {name: _stages(path.read_text(encoding="utf-8")) for name, path in there.items()}
+    """The stages in the lock of each pipeline that has been run, by the path of its dvc.yaml.
+
+    Without entries of stages and rounds that dvc.yaml no longer has: DVC leaves them in the lock.
+    """
+    found = {}
+    for name in PIPELINES:
+        path = (root / name).with_suffix(".lock")
+        if path.exists() and (root / name).exists():
+            ran = _stages(path.read_text(encoding="utf-8"))
+            now = _defined(root, name, ran)
+            found[name] = {stage: entry for stage, entry in ran.items() if stage in now}
+    return found
+
+
+def _defined(root: Path, name: str, ran: Collection[str]) -> dict[str, dag.Defined]:
+    """The stages of a dvc.yaml with today's params."""
+    params = _yaml((root / dag.PARAMS).read_text(encoding="utf-8"))
+    return dag.defined(_yaml((root / name).read_text(encoding="utf-8")), params, ran)
 
 
 @functools.cache
@@ -53,8 +68,7 @@ def behind(root: Path) -> list[Behind]:
     found = []
     for name, entries in locks(root).items():
         ran = dag.stages({"stages": entries})
-        now = dag.defined(_yaml((root / name).read_text(encoding="utf-8")), params, ran)
-        for stage, other in dag.behind(now, ran, params, hashed).items():
+        for stage, other in dag.behind(_defined(root, name, ran), ran, params, hashed).items():
             found += [Behind(name, stage, what) for what in other]
     return found
 
