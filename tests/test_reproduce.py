@@ -19,6 +19,7 @@ from rlrf4rec.errors import InputError, ParamsError, RunError
 from rlrf4rec.reproducing import records, told
 from rlrf4rec.reproducing.classes import EQUAL, NOT, WITHIN, classify
 from rlrf4rec.reproducing.headlines import Headline, headlines
+from rlrf4rec.reproducing.runs import Run
 from rlrf4rec.tables.results import shows_gain
 
 
@@ -232,6 +233,20 @@ def test_a_run_that_loses_its_claim_is_told_beside_its_classes(reproduce, monkey
     found["other_claims"] = []
     (fault,) = reproduced.faults(found)
     assert "its other claims are not those of its numbers" in fault
+
+
+def test_a_tolerance_of_more_digits_than_a_file_holds_is_the_same():
+    """Rounded to nine digits, one goes up and the other down."""
+    row = {"value": -0.00272889934, "low": -0.01983274203, "high": 0.01381510098, "claimed": False}
+    tolerance = (row["high"] - row["low"]) / 2
+    run = Run({"round1 - base": Headline(row["value"], tolerance, row["low"], row["high"], False)}, [], {})
+    held = float(f"{tolerance:.10g}")
+    assert round(held, 9) != round(tolerance, 9)
+    assert reproduced.same({"numbers": {"round1 - base": {"committed": row, "tolerance": held}}}, run)
+    for change in ({"value": -0.0027288993}, {"low": -0.0198}, {"claimed": True}):
+        assert not reproduced.same({"numbers": {"round1 - base": {"committed": row | change, "tolerance": held}}}, run)
+    assert not reproduced.same({"numbers": {"round1 - base": {"committed": row, "tolerance": held * 1.001}}}, run)
+    assert not reproduced.same({"numbers": {}}, run)
 
 
 def test_a_claim_is_what_the_report_calls_one():

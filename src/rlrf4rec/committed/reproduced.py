@@ -1,6 +1,8 @@
 """Whether a record of metrics/reproduced.json is what `rlrf4rec reproduce` has found of the run."""
 
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from rlrf4rec.reproducing import classes, runs
@@ -34,10 +36,11 @@ def faults(content: Mapping[str, Any]) -> list[str]:
 
 def same(content: Mapping[str, Any], run: runs.Run) -> bool:
     """Whether these are the headline numbers of a run."""
-    said = {name: _shown(headline(row["committed"], row["tolerance"])) for name, row in content["numbers"].items()}
-    return said == {name: _shown(one) for name, one in run.numbers.items()}
+    said = {name: headline(row["committed"], row["tolerance"]) for name, row in content["numbers"].items()}
+    return said.keys() == run.numbers.keys() and all(_equal(said[name], one) for name, one in run.numbers.items())
 
 
-def _shown(one: Headline) -> tuple[float | bool | None, ...]:
-    """What has to agree; files hold ten digits, so the tolerance, which is computed, is rounded."""
-    return one.value, one.low, one.high, one.claimed, round(one.tolerance, 9)
+def _equal(one: Headline, other: Headline) -> bool:
+    """Files hold ten digits, so the tolerance, which is computed, is nearly the same; all else is equal."""
+    near = math.isclose(one.tolerance, other.tolerance, rel_tol=1e-8)
+    return near and replace(one, tolerance=other.tolerance) == other
