@@ -33,7 +33,7 @@ curve: setup
 exp: setup
 	PATH="$(BIN):$$PATH" rlrf4rec exp "$(or $(RECIPE),default)"
 
-# The whole loop on some eighty users, with its report, in minutes; its numbers say nothing.
+# The whole loop on some ninety users, with its report, in minutes; its numbers say nothing.
 quick: setup
 	PATH="$(BIN):$$PATH" rlrf4rec exp smoke
 
