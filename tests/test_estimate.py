@@ -14,6 +14,7 @@ from rlrf4rec.cli import main
 from rlrf4rec.errors import ParamsError, ResourceError
 from rlrf4rec.estimate import LlmSize, Machine, Need, Work
 from rlrf4rec.params import load, recipes
+from rlrf4rec.stages import STAGES
 from rlrf4rec.tables.texts import PROMPTS
 
 ROOT = Path(__file__).parent.parent
@@ -41,22 +42,82 @@ def needs(p=None, llm=SMALL, work=WORK, machine=CPU):
     return {need.stage: need for need in estimate.needs(p or params(), llm, work, machine)}
 
 
-def test_the_default_run_takes_about_as_long_as_it_did():
-    """By `metrics/cost` of the committed run: each stage of the LLM, and all of them together; the machine at its best
-    of what these stages measured.
+HEAVY = {"sample", "tune_dpo", "train_dpo", "train_ranker"}  # they keep all cores busy
+UNDISTURBED = 0.85  # of the cores' time, which a heavy stage reaches where it does not wait for other programs
+
+
+def held(files):
+    """What is said of stages whose estimate is far from their cost in `files`, and the stages that others disturbed.
+
+    The machine at its best of what the LLM's stages measured. A busy machine makes a stage wait, so it would have
+    taken between its CPU-seconds on all cores and its wall seconds; waiting makes the former more as well, so what a
+    heavy stage took that waited much says nothing, and is left out.
     """
-    files = {path.stem: json.loads(path.read_text()) for path in (ROOT / "metrics" / "cost").glob("*.json")}
     own = files["sample-base"]
+    files = {name: cost for name, cost in files.items() if cost["cpu"] == own["cpu"]}
     arithmetic = own["arithmetic"].split()[0]
     p = params(sample__dtype=arithmetic, dpo__precision=arithmetic)
     measured = [files[name]["machine"] for name in files if name.startswith(("sample-", "tune_dpo-", "train_dpo-"))]
     speed, cpu_speed = (1e9 * max(one[f"{kind}_gflop_per_s"] for one in measured) for kind in (arithmetic, "float32"))
-    there = Machine(2, speed, cpu_speed, 25e9, 70e9, per_number=1e-9 * min(one["ns_per_number"] for one in measured))
+    per_number = 1e-9 * min(one["ns_per_number"] for one in measured)
+    there = Machine(own["cores"], speed, cpu_speed, 25e9, 70e9, per_number=per_number)
     found = needs(p, work=replace(WORK, users=p.interactions.users), machine=there)
-    took = capacity.last_took(set(found), own["cpu"])
-    for stage in ("sample", "tune_dpo", "train_dpo", "train_ranker", "others"):
-        assert took[stage] / 1.5 < found[stage].seconds < took[stage] * 1.5, stage
-    assert took["all"] / 1.5 < sum(need.seconds for need in found.values()) < took["all"] * 1.5
+    assert set(found) == HEAVY | {"others"}
+    spent = {stage: [0.0, 0.0, found[stage].seconds] for stage in found}
+    for name, cost in files.items():
+        if (stage := name.split("-")[0]) in STAGES:
+            row = spent[stage if stage in found else "others"]
+            row[0] += cost["cpu_s"] / cost["cores"]
+            row[1] += cost["wall_s"]
+    disturbed = {stage for stage in HEAVY if spent[stage][0] < UNDISTURBED * spent[stage][1]}
+    spent = {stage: row for stage, row in spent.items() if stage not in disturbed}
+    spent["all"] = [sum(row[i] for row in spent.values()) for i in range(3)]
+    far = {
+        stage: f"{seconds:.0f} s estimated, {least:.0f} to {most:.0f} s taken"
+        for stage, (least, most, seconds) in spent.items()
+        if not least / 1.5 < seconds < most * 1.5
+    }
+    return far, disturbed
+
+
+def test_the_default_run_takes_about_as_long_as_it_did():
+    """By `metrics/cost` of the committed run, or of the last one here: each heavy stage, and all of them together."""
+    far, disturbed = held({p.stem: json.loads(p.read_text()) for p in (ROOT / "metrics" / "cost").glob("*.json")})
+    assert far == {}
+    if disturbed:
+        pytest.xfail(f"{len(disturbed)} of {len(HEAVY)} stages waited for other programs: {', '.join(disturbed)}")
+
+
+def cost_files(wall=1.0, cpu=1.0, factor=1.0):
+    """A run that takes `factor` times as long as is estimated, on two cores that other programs make it share: its
+    wall and CPU-seconds are so many times what they would be.
+    """
+    p = params(sample__dtype="bfloat16", dpo__precision="bfloat16")
+    speeds = {"bfloat16_gflop_per_s": 400.0, "float32_gflop_per_s": 200.0, "ns_per_number": 0.25}
+    there = replace(CPU, cpu_flops=2e11, per_number=0.25e-9)
+    here = {"arithmetic": "bfloat16 on avx512_bf16, 1 thread", "machine": speeds, "cores": 2, "cpu": "A CPU"}
+    found = {}
+    for stage, need in needs(p, work=replace(WORK, users=p.interactions.users), machine=there).items():
+        alone = need.seconds * factor
+        cores = 0.6 if stage == "others" else 0.93
+        name = {"sample": "sample-base", "others": "evaluate"}.get(stage, f"{stage}-round1")
+        found[name] = {**here, "wall_s": alone * wall, "cpu_s": alone * 2 * cores * cpu}
+    return {**found, "control-base": {**here, "wall_s": 1e6, "cpu_s": 1e6}}  # a study's
+
+
+@pytest.mark.parametrize(("wall", "cpu", "count"), [(1.0, 1.0, 0), (1.4, 1.3, 0), (1.7, 1.39, 4), (4.0, 1.6, 4)])
+def test_a_run_beside_other_programs_is_held_by_what_it_computed(wall, cpu, count):
+    """Waiting threads and shared caches make CPU-seconds more as well: what has waited much is left out."""
+    far, disturbed = held(cost_files(wall, cpu))
+    assert far == {}
+    assert len(disturbed) == count
+
+
+@pytest.mark.parametrize("factor", [0.6, 1.7])
+def test_an_estimate_that_is_far_off_is_found(factor):
+    far, disturbed = held(cost_files(factor=factor))
+    assert far.keys() >= HEAVY
+    assert not disturbed
 
 
 def test_the_memory_of_dpo_is_near_what_make_bench_measured():
