@@ -68,6 +68,28 @@ def test_the_workspace_s_run_is_kept_and_compared_like_a_revision(capsys):
     assert "low.beta-1 (kept)" in capsys.readouterr().out.replace("\\", "")
 
 
+@pytest.mark.parametrize(
+    ("change", "other"),
+    [
+        (lambda: write(table=better(0.02)), "dvc.lock, metrics/per_user.csv are"),
+        (lambda: Path("constraints.txt").write_text("numpy==2.4.7\n"), "constraints.txt is"),
+        (cost, "metrics/cost/evaluate.json is"),
+        (lambda: Path("src/rlrf4rec/more.py").write_text(""), "src/rlrf4rec/more.py is"),
+        (lambda: (call("rm", "-q", "--cached", "metrics/summary.json"), commit_staged()), "metrics/summary.json is"),
+    ],
+)
+def test_a_run_that_no_commit_has_is_kept_without_one_and_says_so(change, other):
+    """Its metrics, cost and libraries have to be in it as well, not params, lock and code alone."""
+    change()
+    assert f"note: no commit has this run: {other} not as in HEAD\n" in keeping("a")
+    assert json.loads((FOLDER / "a" / "origin.json").read_text()) == {"revision": "workspace", "commit": None}
+
+
+def commit_staged():
+    """The workspace keeps what the commit has lost."""
+    call("commit", "-qm", "without")
+
+
 def test_code_of_a_kept_run_is_told_by_its_folder(capsys):
     keeping("before")
     commit(source="other\n")

@@ -2,6 +2,7 @@
 
 import argparse
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from rlrf4rec.revisions.state import State
 
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
+CODE = "src"
 COMMIT = re.compile(r"[0-9a-f]{4,40}")  # may be a short commit one day
 DESCRIPTION = """Keep a finished run: its params, dvc.yaml, dvc.lock, versions of libraries, metrics, per-user table and
 cost go to metrics/kept/NAME, which is yours to commit; `rlrf4rec compare` takes NAME like a revision."""
@@ -31,6 +33,7 @@ def run(args: argparse.Namespace) -> int:
     from rlrf4rec.params import recipes
     from rlrf4rec.revisions import git, kept, state
     from rlrf4rec.revisions.changes import unfit
+    from rlrf4rec.revisions.words import listed
 
     if not Path(state.DAG).is_file():
         raise ParamsError("no dvc.yaml in this folder; keep a run where the pipeline's dvc.yaml lies")
@@ -52,7 +55,9 @@ def run(args: argparse.Namespace) -> int:
     found = state.load(revision)
     if faults := unfit(found):
         raise InputError(f"{revision.label} is not kept: {'; '.join(faults)}")
-    count = _write(place, found)
+    count, other = _write(place, found)
+    if other:
+        print(f"note: no commit has this run: {listed(other)} {'is' if len(other) == 1 else 'are'} not as in HEAD")
     print(f"keep: {revision.label} is in {place}, {count} files; `git add {place}` and a commit share it")
     return 0
 
@@ -71,8 +76,8 @@ def _experiment(name: str) -> "Revision | None":
     return git.Revision(name, found.pop()) if found else None
 
 
-def _write(place: Path, found: "State") -> int:
-    """Write all files or none; returns how many."""
+def _write(place: Path, found: "State") -> tuple[int, list[str]]:
+    """Write all files or none; returns how many, and what of the run is in no commit."""
     from rlrf4rec.files import atomic_folder, write_json
     from rlrf4rec.revisions import git, kept, state
 
@@ -80,21 +85,26 @@ def _write(place: Path, found: "State") -> int:
     metrics = [path for stage in found.stages.values() for path in stage.outs if path.startswith("metrics/")]
     names = [state.PARAMS, state.LOCK, state.DAG, state.LIBRARIES, *metrics, *git.files(revision, kept.COST)]
     there = {path: text for path, text in git.read(revision, names).items() if text is not None}
+    commit, other = _commit(revision, there)
     with atomic_folder(place) as folder:
         for path, text in there.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_bytes(text)
-        write_json(folder / kept.ORIGIN, {"revision": revision.name, "commit": _commit(revision)})
-    return len(there) + 1
+        write_json(folder / kept.ORIGIN, {"revision": revision.name, "commit": commit})
+    return len(there) + 1, other
 
 
-def _commit(revision: "Revision") -> str | None:
-    """The commit with all files of the run; None where its params, lock or code are in no commit."""
+def _commit(revision: "Revision", there: Mapping[str, bytes]) -> tuple[str | None, list[str]]:
+    """The commit with all files of the run, or None and those that are not in HEAD as they are here.
+
+    there: what is kept of the run. Its code is no part of that, but has to be in the commit too.
+    """
     from rlrf4rec.revisions import git
 
     if revision.commit:
-        return revision.commit
+        return revision.commit, []
     head = git.resolve("HEAD")
-    decides = "src", "params.yaml", "dvc.yaml", "dvc.lock"
-    other = [each for path in decides for each in git.changed(head, revision, path)]
-    return None if other or git.untracked(decides) else head.commit
+    code = {*git.changed(head, revision, CODE), *git.untracked([CODE])}
+    committed = git.read(head, list(there))
+    other = sorted(code | {path for path, text in there.items() if committed[path] != text})
+    return (None if other else head.commit), other
