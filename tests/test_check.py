@@ -168,6 +168,28 @@ def test_a_figure_does_not_stand_by_what_a_run_cost(checked, capsys, name):
     assert found.faults == [f"README.md: 0.1234: in no metrics file and no param; {check.QUOTE}"]
 
 
+def test_a_figure_of_a_run_again_stands_where_its_file_is_named(checked):
+    """It is another run's, so it stands for no other figure of the page."""
+    record = {"numbers": {"gain": {"here": {"value": 0.1234, "low": 0.1, "high": 0.2}, "tolerance": 0.05}}}
+    Path("metrics/reproduced.json").write_text(json.dumps({check.records.SAME: record}))
+    quote = "Again it is +0.1234 [0.1000,\n0.2000] (`metrics/reproduced.json`)"
+    cases = {
+        f"{quote}.\n": [],
+        f"{quote.replace('0.2000', '0.2001')}.\n": ["+0.1234 [0.1000, 0.2001]"],
+        f"{quote}.\n\nIt gains 0.1234.\n": ["0.1234"],
+        f"- {quote}.\n- It gains 0.1234.\n": ["0.1234"],
+        "| `metrics/reproduced.json` | 0.1234 |\n| other | 0.1234 |\n": ["0.1234"],
+        f"{quote}.\n\n```\nrun\n\nx 0.9 in code\n```\n": [],
+    }
+    start = Path("README.md").read_text()
+    for text, missing in cases.items():
+        Path("README.md").write_text(f"{start}\n{text}")
+        found = check.Found()
+        check._docs(Path(), found)
+        told = [f"README.md: {', '.join(missing)}: in no metrics file and no param; {check.QUOTE}"]
+        assert found.faults == (told if missing else [])
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [

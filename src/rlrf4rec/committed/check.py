@@ -2,6 +2,8 @@
 
 import html
 import json
+import re
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from rlrf4rec import cost
 from rlrf4rec.committed import findings, line, reproduced
 from rlrf4rec.committed.figures import Numbers, figures
 from rlrf4rec.errors import InputError, RLRFError
+from rlrf4rec.files import read_json
 from rlrf4rec.reproducing import records, runs
 from rlrf4rec.revisions import git, kept, locks
 from rlrf4rec.revisions.git import Revision
@@ -18,7 +21,12 @@ from rlrf4rec.revisions.words import listed
 
 LOG = Path("docs/findings.md")
 RELEASE = "v"  # how a tag of a release begins
-QUOTE = "quote a number of theirs, or leave it out (text in backticks is not looked at)"
+PART = re.compile(rf"{findings.PARAGRAPH.pattern}|\n(?=\|)")
+BLOCK = re.compile(r"```.*?```", re.DOTALL)
+QUOTE = (
+    f"quote a number of theirs (those of {records.REPRODUCED} count where it is named), or leave it out (text in "
+    "backticks is not looked at)"
+)
 MEND = "`dvc repro` and a commit of its lock mend it"
 
 
@@ -69,14 +77,23 @@ def present(root: Path) -> Numbers:
 
 
 def _docs(root: Path, found: Found) -> None:
-    """README and docs but the log quote numbers of the workspace's own files alone."""
+    """README and docs but the log quote numbers of the workspace's own files alone.
+
+    Those of metrics/reproduced.json, another run's, only where a paragraph, an item or a row of a table names it.
+    """
     known, count = present(root), 0
+    again = deepcopy(known)
+    if (root / records.REPRODUCED).exists():
+        again.add(read_json(root / records.REPRODUCED))
     for path in [root / line.README, *sorted((root / LOG.parent).glob("*.md"))]:
         if path.relative_to(root) == LOG:
             continue
-        quoted = figures(path.read_text(encoding="utf-8"))
-        missing = [figure for figure in quoted if not known.has(figure)]
-        count += len(quoted) - len(missing)
+        missing = []
+        for part in PART.split(BLOCK.sub(" ", path.read_text(encoding="utf-8"))):
+            numbers, quoted = again if records.REPRODUCED.as_posix() in part else known, figures(part)
+            missing += [figure for figure in quoted if not numbers.has(figure)]
+            count += len(quoted)
+        count -= len(missing)
         if missing:
             name = path.relative_to(root)
             found.faults.append(f"{name}: {listed(missing)}: in no metrics file and no param; {QUOTE}")
