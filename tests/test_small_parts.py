@@ -20,7 +20,7 @@ from rlrf4rec.prompting.fitting import fitting
 from rlrf4rec.prompting.prompts import telling, template_text
 from rlrf4rec.prompting.template import Template
 from rlrf4rec.seeds import derive
-from rlrf4rec.stages import knowledge
+from rlrf4rec.stages import knowledge, sample
 from rlrf4rec.tables import interactions, vectors
 
 ROOT = Path(__file__).parent.parent
@@ -192,16 +192,39 @@ def test_the_command_line_prints_one_line_for_a_mistake(tmp_path, monkeypatch, c
     assert "Traceback" not in error
 
 
-def test_a_question_about_an_item_must_fit_the_llm_s_context(llm, tmp_path, monkeypatch):
-    """Llama's 256 positions here; of a sliding window no more is computed either."""
+@pytest.fixture
+def small_llm(llm, tmp_path, monkeypatch):
+    """The small LLM where stages look for it: Llama's 256 positions; of a sliding window no more is computed either."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(llm, paths.LLM)
     write_json(paths.policy("base") / UNTUNED, {"adapter": None})
-    monkeypatch.setattr("rlrf4rec.sampling.sampler.stop_tokens", lambda *_: frozenset())
+    for where in ("rlrf4rec.sampling.sampler", "rlrf4rec.stages.sample"):
+        monkeypatch.setattr(f"{where}.stop_tokens", lambda *_: frozenset())
     params = load(ROOT / "params.yaml")
-    asked = {"items": "llm", "max_tokens": 250, "dtype": "float32", "template": str(ROOT / params.knowledge.template)}
+    return params.model_copy(update={"llm": params.llm.model_copy(update={"device": "cpu"})})
+
+
+def test_a_question_about_an_item_must_fit_the_llm_s_context(small_llm):
+    template = str(ROOT / small_llm.knowledge.template)
+    asked = {"items": "llm", "max_tokens": 250, "dtype": "float32", "template": template}
     interactions.ITEMS.write(rows({"item": "1"}, title="Heat", year=1995, genres="Action"), paths.ITEMS)
     with pytest.raises(
-        RLRFError, match=r"question and max_tokens make 3\d\d tokens, more than the LLM's context of 256"
+        RLRFError,
+        match=r"^knowledge: the longest question and max_tokens make 3\d\d tokens, more than the LLM's context of 256; "
+        r"lower knowledge.max_tokens, or shorten the question in knowledge.template$",
     ):
-        knowledge.run(1, params.knowledge.model_copy(update=asked), params.llm.model_copy(update={"device": "cpu"}))
+        knowledge.run(1, small_llm.knowledge.model_copy(update=asked), small_llm.llm)
+
+
+def test_a_prompt_must_fit_the_llm_s_context(small_llm):
+    """The longest one counts, to the last token."""
+    asked = small_llm.sample.model_copy(update={"max_tokens": 6, "n": 1, "dtype": "float32"})
+    prompts = pl.DataFrame({"tokens": [[5] * 251, [5] * 9]})
+    with pytest.raises(
+        RLRFError,
+        match=r"^sample: the longest prompt and max_tokens make 257 tokens, more than the LLM's context of 256; "
+        r"lower prompt.max_tokens or sample.max_tokens$",
+    ):
+        sample._from_here(prompts, asked, small_llm.llm, "base", 1)
+    drawn, _ = sample._from_here(pl.DataFrame({"tokens": [[5] * 250, [5] * 9]}), asked, small_llm.llm, "base", 1)
+    assert drawn.height == 2

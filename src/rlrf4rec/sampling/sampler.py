@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 from rlrf4rec import machine, store, workers
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.files import fingerprint
-from rlrf4rec.llm.models import operations
+from rlrf4rec.llm.models import context, operations
 from rlrf4rec.llm.predict import predict
 from rlrf4rec.progress import Progress
 from rlrf4rec.sampling import nucleus
@@ -201,6 +201,16 @@ def _missing(wanted: pl.DataFrame) -> dict[int, tuple[int, ...]]:
     """Sample indices that are wanted, by row; of equal prompts only the first row."""
     once = wanted.unique(["prompt", "sample"], keep="first", maintain_order=True)
     return {row: tuple(samples) for row, samples in once.group_by("row", maintain_order=True).agg("sample").iter_rows()}
+
+
+def check_fit(model: PreTrainedModel, prompts: list[list[int]], max_tokens: int, what: str, mend: str) -> None:
+    """RLRFError when the longest of these prompts and an answer are longer than the LLM's context.
+
+    what: `STAGE: the longest ...`; mend: what to change in the params.
+    """
+    longest, there = max(map(len, prompts)) + max_tokens, context(model)
+    if longest > there:
+        raise RLRFError(f"{what} and max_tokens make {longest} tokens, more than the LLM's context of {there}; {mend}")
 
 
 def token_texts(tokenizer: Any) -> list[str]:

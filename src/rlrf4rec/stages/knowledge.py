@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 
 from rlrf4rec import machine, paths, store
-from rlrf4rec.errors import ParamsError, RLRFError, entry
+from rlrf4rec.errors import ParamsError, entry
 from rlrf4rec.files import fingerprint, write_json
 from rlrf4rec.params import Knowledge, Llm
 from rlrf4rec.prompting import domain
@@ -57,10 +57,18 @@ SAID: dict[str, Callable[[pl.DataFrame, Knowledge, Llm, int], list[str]]] = {
 
 def _facts(items: pl.DataFrame, p: Knowledge, llm: Llm, seed: int) -> list[str]:
     """What the LLM says about each item, one text each."""
-    from rlrf4rec.llm.models import DTYPES, Place, context, load_policy
+    from rlrf4rec.llm.models import DTYPES, Place, load_policy
     from rlrf4rec.llm.tokenizer import load_tokenizer
     from rlrf4rec.sampling.generate import SamplingSettings
-    from rlrf4rec.sampling.sampler import Sampler, blank_tokens, sample_texts, stop_tokens, to_text, token_texts
+    from rlrf4rec.sampling.sampler import (
+        Sampler,
+        blank_tokens,
+        check_fit,
+        sample_texts,
+        stop_tokens,
+        to_text,
+        token_texts,
+    )
     from rlrf4rec.sampling.shared_attention import NAME
 
     file = domain.read(Path(p.template), "knowledge.template")
@@ -79,12 +87,8 @@ def _facts(items: pl.DataFrame, p: Knowledge, llm: Llm, seed: int) -> list[str]:
     settings = SamplingSettings(p.temperature, p.top_k, p.top_p, p.max_tokens, stop, len(texts))
     model = load_policy(paths.LLM, paths.policy("base"), DTYPES[p.dtype], NAME, where)
     prompts = [tokenizer.encode(asked.replace(ITEM, name)) for name in named]
-    longest = max(map(len, prompts)) + p.max_tokens
-    if longest > context(model):
-        raise RLRFError(
-            f"knowledge: the longest question and max_tokens make {longest} tokens, more than the LLM's context of "
-            f"{context(model)}; lower knowledge.max_tokens, or shorten the question in knowledge.template"
-        )
+    mend = "lower knowledge.max_tokens, or shorten the question in knowledge.template"
+    check_fit(model, prompts, p.max_tokens, "knowledge: the longest question", mend)
     sampler = Sampler(
         model,
         prompts,

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 import polars as pl
 
 from rlrf4rec import machine, paths, store
-from rlrf4rec.errors import RLRFError
 from rlrf4rec.files import fingerprint, sha256, write_json
-from rlrf4rec.llm.models import DTYPES, Place, context, load_policy
+from rlrf4rec.llm.models import DTYPES, Place, load_policy
 from rlrf4rec.llm.tokenizer import load_tokenizer
 from rlrf4rec.params import Endpoint, Llm, Sample
 from rlrf4rec.sampling.generate import SamplingSettings
-from rlrf4rec.sampling.sampler import Sampler, blank_tokens, sample_texts, stop_tokens, to_text, token_texts
+from rlrf4rec.sampling.sampler import Sampler, blank_tokens, check_fit, sample_texts, stop_tokens, to_text, token_texts
 from rlrf4rec.sampling.shared_attention import NAME
 from rlrf4rec.seeds import derive
 from rlrf4rec.serving.endpoint import Client
@@ -89,12 +88,8 @@ def _from_here(prompts: pl.DataFrame, sample: Sample, llm: Llm, policy: str, see
     tokenizer = load_tokenizer(paths.LLM, where.trusted)
     model = load_policy(paths.LLM, paths.policy(policy), DTYPES[sample.dtype], NAME, where)
     tokens = prompts["tokens"].to_list()
-    longest = max(map(len, tokens)) + sample.max_tokens
-    if longest > context(model):
-        raise RLRFError(
-            f"sample: the longest prompt and max_tokens make {longest} tokens, more than the LLM's context of "
-            f"{context(model)}; lower prompt.max_tokens or sample.max_tokens"
-        )
+    mend = "lower prompt.max_tokens or sample.max_tokens"
+    check_fit(model, tokens, sample.max_tokens, "sample: the longest prompt", mend)
     words = token_texts(tokenizer)
     stop = stop_tokens(tokenizer, words, sample.stop)
     settings = SamplingSettings(sample.temperature, sample.top_k, sample.top_p, sample.max_tokens, stop, len(words))
