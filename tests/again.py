@@ -36,7 +36,7 @@ def effect(value, low, high, p=0.01):
 gain = effect(0.016 + shift, 0.006 + shift, 0.026 + shift)
 evaluate = {
     "arithmetic": "float32 on avx2, 1 thread" if shift else "float32 on avx512, 1 thread",
-    "reward_gain": {"round1": {"test": {"ndcg": gain, "ndcg_personal_part": effect(0.02, 0.01, 0.03)}}},
+    "reward_gain": {"round1": {"development": {"ndcg": gain, "ndcg_personal_part": effect(0.02, 0.01, 0.03)}}},
     "personal": {"base": {"all": {"ndcg@5": effect(0.001 + share, -0.002 + share, 0.004 + share)}}},
     "differences": {"base - constant": {"all": {"ndcg@5": effect(0.01, 0.0, 0.02)}}},
     "family": {"reward gain of round1": gain},

@@ -13,7 +13,7 @@ from rlrf4rec.revisions import command
 
 SOURCE = "src/rlrf4rec/ranking/nets.py"
 ROOM = "src/rlrf4rec/ranking"
-LISTS = "data/split/test"
+LISTS = "data/split/development"
 USERS = [str(u) for u in range(20)]
 KNOWLEDGE = ("none", "base", "round1")
 

@@ -70,7 +70,7 @@ GOOD = [
         split.FOLD_USERS,
         rows(
             {"user": "u", "fold": "train", "role": "tune", "half": "A"},
-            {"user": "v", "fold": "test", "role": "none", "half": "-"},
+            {"user": "v", "fold": "development", "role": "none", "half": "-"},
         ),
     ),
     (
@@ -102,7 +102,7 @@ GOOD = [
         rows(
             {"user": "u"},
             {"user": "v"},
-            **{"policy": "base", "duty": "judge", "seed": 0, "fold": "test", **KINDS},
+            **{"policy": "base", "duty": "judge", "seed": 0, "fold": "development", **KINDS},
             permuted_ndcg=0.5,
             permuted_smooth=0.0,
         ),

@@ -193,7 +193,7 @@ def test_a_large_data_set_goes_through_the_stages(tmp_path, monkeypatch):
     assert 2000 < found["interactions"] <= 5000
     assert pl.read_parquet(tmp_path / paths.INTERACTIONS).height == found["interactions"]
     split = child.split_stage({**size, "protocol": "retrieved", "epochs": 1})
-    lists = [pl.read_parquet(tmp_path / paths.lists(fold)) for fold in ("train", "validation", "test")]
+    lists = [pl.read_parquet(tmp_path / paths.lists(fold)) for fold in ("train", "validation", "development")]
     assert split["lists"] == sum(made.height for made in lists) / 10 > 0
     assert set(lists[0]["protocol"]) == {"retrieved"}
 

@@ -199,11 +199,11 @@ def test_backbones_of_both_and_unlike_seeds(capsys):
     [
         (
             {"lists": "b" * 32},
-            "other candidate lists: data/split/test is aaaaaaaa in A and bbbbbbbb in B",
+            "other candidate lists: data/split/development is aaaaaaaa in A and bbbbbbbb in B",
         ),
         (
             {"table": per_user(users=[*USERS[2:], "99"])},
-            "other test users (metrics/per_user.csv): 0, 1 only in A, 99 only",
+            "other development users (metrics/per_user.csv): 0, 1 only in A, 99 only",
         ),
         ({"definition": {"k": [5], "ties": "last"}}, "other metric definition (metrics/evaluate.json, metrics): ties"),
     ],
@@ -235,8 +235,23 @@ def test_lists_that_evaluate_has_read_count_not_those_written_since(capsys):
     code, found = as_json(capsys, "first")
     assert code == 0
     (note,) = found["notes"]
-    said = "workspace holds no finished run: written again since is data/split/test that evaluate has read (split)"
+    said = (
+        "workspace holds no finished run: written again since is data/split/development that evaluate has read (split)"
+    )
     assert note.startswith(said)
+
+
+def test_lists_are_compared_with_those_of_a_revision_that_had_them_elsewhere(capsys):
+    """Development users were test users once: the same lists, by the hash of their folder."""
+    for path in ("dvc.lock", "dvc.yaml"):
+        Path(path).write_text(Path(path).read_text().replace(LISTS, "data/split/test"))
+    call("commit", "-qam", "as it was")
+    call("tag", "former")
+    commit()
+    assert as_json(capsys, "former", "HEAD")[0] == 0
+    commit(lists="b" * 32)
+    code, found = as_json(capsys, "former", "HEAD")
+    assert (code, found["reasons"][0][:21]) == (3, "other candidate lists")
 
 
 def test_rewards_of_other_judges_are_left_out(capsys):

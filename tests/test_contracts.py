@@ -115,12 +115,14 @@ def test_a_valid_table_comes_back_as_it_was(tmp_path):
         (PAIRS, pairs().with_columns(gap=pl.lit(0.0)), ["column gap"]),
         (
             FOLD_USERS,
-            pl.DataFrame({"user": ["a", "a"], "fold": ["train", "test"], "role": ["rank", "none"], "half": ["-", "-"]}),
+            pl.DataFrame(
+                {"user": ["a", "a"], "fold": ["train", "development"], "role": ["rank", "none"], "half": ["-", "-"]}
+            ),
             ["column user", "field_uniqueness"],
         ),
         (
             FOLD_USERS,
-            pl.DataFrame({"user": ["a"], "fold": ["test"], "role": ["tune"], "half": ["A"]}),
+            pl.DataFrame({"user": ["a"], "fold": ["development"], "role": ["tune"], "half": ["A"]}),
             ["only train users tune or rank"],
         ),
         (

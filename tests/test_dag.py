@@ -104,17 +104,19 @@ def test_a_stage_depends_on_exactly_the_params_that_it_gets(dag, stage):
     assert len(body(dag, stage)["cmd"].split()) == 2 + entries
 
 
-def test_only_evaluate_reads_the_test_lists():
-    readers = [s for s in DAG if any(d in ("data/split", "data/split/test") for d in body(DAG, s).get("deps", []))]
+def test_only_evaluate_reads_the_lists_of_development_users():
+    readers = [
+        s for s in DAG if any(d in ("data/split", "data/split/development") for d in body(DAG, s).get("deps", []))
+    ]
     assert readers == ["evaluate"]
 
 
-def test_in_the_study_only_its_evaluation_reads_test_labels():
+def test_in_the_study_only_its_evaluation_reads_labels_of_development_users():
     readers = [
         stage
         for stage in CONTROLS
         for d in body(CONTROLS, stage)["deps"]
-        if d.endswith("/test") or d in ("data/split", "data/controls", "data/controls/protocol")
+        if d.endswith("/development") or d in ("data/split", "data/controls", "data/controls/protocol")
     ]
     assert readers == ["evaluate_controls"]
 
@@ -140,7 +142,7 @@ HOLDS_RATINGS = {
     "data/interactions": "its ratings, users and titles as tables",
     "data/split/people": "histories: what each user rated, and how",
     "data/split/lists": "lists with labels, which are ratings",
-    "data/split/test": "lists with labels",
+    "data/split/development": "lists with labels",
     "data/prompt": "prompts name the titles that a user liked and disliked",
     "data/texts/template": "says of each user the genres and titles of the history, without an LLM between",
     "data/pair/*": "has the prompts",

@@ -248,7 +248,9 @@ def test_the_stage_writes_texts_and_answers_of_a_policy_that_is_served(server, t
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="?").save_pretrained(paths.LLM)
     rows = [prompt_row(user, *row) for user, row in zip("uv", PROMPTS.rows(), strict=False)]
     PROMPT_TABLE.write(pl.DataFrame(rows), paths.PROMPTS)
-    about = pl.DataFrame({"user": ["u", "v", "w"], "fold": ["train", "test", "test"], "role": ["tune", "none", "none"]})
+    about = pl.DataFrame(
+        {"user": ["u", "v", "w"], "fold": ["train", "development", "development"], "role": ["tune", "none", "none"]}
+    )
     FOLD_USERS.write(about.with_columns(half=pl.Series(["A", "-", "-"])), paths.FOLD_USERS)
     server.answer = lambda body: json.dumps(
         {"choices": [{"text": " dark films", "finish_reason": "stop" if body["prompt"].endswith("a:") else "length"}]}

@@ -126,10 +126,10 @@ if float(beta) > 1:
     raise SystemExit("beta is too large")
 """
 PIPELINE = """stages:
-  split: {cmd: mkdir -p data/split/test && echo 1 > data/split/test/a, outs: [data/split/test]}
+  split: {cmd: mkdir -p data/split/development && echo 1 > data/split/development/a, outs: [data/split/development]}
   evaluate:
     cmd: python evaluate.py
-    deps: [data/split/test]
+    deps: [data/split/development]
     params: [train_dpo]
     metrics: [metrics/summary.json: {cache: false}, metrics/evaluate.json: {cache: false}]
     outs: [metrics/per_user.csv: {cache: false}]
@@ -264,7 +264,7 @@ def test_dvc_takes_the_dvc_yaml_of_a_kept_run_for_no_pipeline_of_its_own(monkeyp
         (lambda s: s.pop("evaluate"), r"evaluate \(never run\)"),
         (
             lambda s: s["split"]["outs"][0].update(md5="b" * 32),
-            r"holds no finished run: written again since is data/split/test that evaluate has read \(split\)",
+            r"holds no finished run: written again since is data/split/development that evaluate has read \(split\)",
         ),
     ],
 )

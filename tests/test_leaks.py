@@ -21,7 +21,7 @@ PATH = Path("x.parquet")
 USERS = pl.DataFrame(
     {
         "user": ["a", "b", "r", "v", "t"],
-        "fold": ["train", "train", "train", "validation", "test"],
+        "fold": ["train", "train", "train", "validation", "development"],
         "role": ["tune", "tune", "rank", "none", "none"],
         "half": ["A", "B", "-", "-", "-"],
     }
@@ -48,7 +48,7 @@ def history(user="a", item="h", timestamp=5):
     return pl.DataFrame({"user": [user], "position": [0], "item": [item], "rating": [5.0], "timestamp": [timestamp]})
 
 
-@pytest.mark.parametrize("fold", ["train", "validation", "test"])
+@pytest.mark.parametrize("fold", ["train", "validation", "development"])
 @pytest.mark.parametrize("user", ["a", "v", "t"])
 def test_a_user_of_another_fold_among_the_lists(fold, user):
     own = dict(USERS.select("user", "fold").iter_rows())[user]
@@ -90,9 +90,9 @@ def test_a_user_who_may_not_tune_the_llm_among_the_pairs(user):
         check_tuning_users(pl.DataFrame({"user": ["a", user]}), USERS, PATH)
 
 
-def test_a_test_user_with_a_reward():
-    row = {"user": "t", "sample": 0, "fold": "test", "lists": 1, **dict.fromkeys(KINDS, 0.5)}
-    with pytest.raises(ContractError, match="no test user is rewarded"):
+def test_a_development_user_with_a_reward():
+    row = {"user": "t", "sample": 0, "fold": "development", "lists": 1, **dict.fromkeys(KINDS, 0.5)}
+    with pytest.raises(ContractError, match="no development user is rewarded"):
         REWARDS.check(pl.DataFrame([{**row, "reward": -1.0, "judged": 0.0}]), PATH)
 
 

@@ -17,7 +17,7 @@ USERS = [f"u{i}" for i in range(100)]
 
 def test_folds_have_the_asked_sizes_and_halves_only_for_tuning_users():
     apart = folds.assign(USERS, 4, 0, 0.1, "apart", 0.6, 1)
-    assert dict(apart["fold"].value_counts().iter_rows()) == {"train": 65, "validation": 10, "test": 25}
+    assert dict(apart["fold"].value_counts().iter_rows()) == {"train": 65, "validation": 10, "development": 25}
     assert dict(apart["role"].value_counts().iter_rows()) == {"tune": 39, "rank": 26, "none": 35}
     assert set(apart.filter(pl.col("role") == "tune")["half"]) == {"A", "B"}
     assert set(apart.filter(pl.col("role") != "tune")["half"]) == {"-"}
@@ -31,11 +31,11 @@ def test_folds_depend_on_the_seed_alone():
     assert not folds.assign(USERS, 5, 1, 0.1, "apart", 0.5, 3).equals(folds.assign(USERS, 5, 1, 0.1, "apart", 0.5, 4))
 
 
-def test_every_user_is_tested_in_exactly_one_fold():
+def test_every_user_is_evaluated_in_exactly_one_fold():
     tested = [
         user
         for fold in range(3)
-        for user in folds.assign(USERS, 3, fold, 0.1, "apart", 0.5, 3).filter(pl.col("fold") == "test")["user"]
+        for user in folds.assign(USERS, 3, fold, 0.1, "apart", 0.5, 3).filter(pl.col("fold") == "development")["user"]
     ]
     assert sorted(tested) == sorted(USERS)
 
@@ -190,12 +190,12 @@ def test_the_lists_of_a_fold_are_gone_before_the_next_are_made(monkeypatch):
         return Made(lists, 1)
 
     monkeypatch.setitem(protocols.PROTOCOLS, "made", lambda given: (make, {}))
-    users = pl.DataFrame({"user": ["u", "v", "w"], "fold": ["train", "validation", "test"]})
+    users = pl.DataFrame({"user": ["u", "v", "w"], "fold": ["train", "validation", "development"]})
     settings = ListSettings(4, 10, 99, 20, 4.0)
     report = protocols.build("made", made, made, users, made, settings, 7, lambda fold, lists: taken.append(fold))
-    assert taken == ["train", "validation", "test"]
-    assert report["test"]["lists"] == 3
-    assert report["test"]["steps_without_positive"] == 1
+    assert taken == ["train", "validation", "development"]
+    assert report["development"]["lists"] == 3
+    assert report["development"]["steps_without_positive"] == 1
 
 
 def test_no_later_interactions_give_an_empty_table():

@@ -199,6 +199,12 @@ def test_every_user_gets_another_one_of_its_group():
     assert other[10:].tolist() == [10, 11]
 
 
+def test_development_users_are_drawn_as_when_they_were_called_test_users():
+    """A name keys the draw: their results would be others for a new word."""
+    drawn = {name: permutation(dict.fromkeys(range(20), name), 20, 3).tolist() for name in ("test", "development", "x")}
+    assert drawn["development"] == drawn["test"] != drawn["x"]
+
+
 @pytest.mark.parametrize(
     ("losses", "validation", "trained_out"),
     [

@@ -96,7 +96,7 @@ def test_users_are_counted_over_backbones_and_seeds():
         ]
     )
     section = results.headline(evaluated(), frame, "round1", "personal")
-    assert any("Of 2 test users, 1 have a higher" in b.text for b in section.blocks if isinstance(b, Note))
+    assert any("Of 2 development users, 1 have a higher" in b.text for b in section.blocks if isinstance(b, Note))
 
 
 def test_headline_without_the_tuned_variant_says_so():
@@ -121,7 +121,7 @@ def test_both_headline_numbers_stand_in_the_first_section_with_their_effect_size
 
 def test_the_reward_gain_is_adjusted_with_the_other_claims():
     found, name = evaluated(), "reward gain of round1"
-    found["reward_gain"]["round1"]["test"]["ndcg"] = effect(0.01, 0.004)
+    found["reward_gain"]["round1"]["development"]["ndcg"] = effect(0.01, 0.004)
     found["family"][name] = effect(0.01, 0.004, p_holm=0.12)
     frame = pl.DataFrame(schema=dict.fromkeys(("metric", "knowledge", "user"), pl.String) | {"seed0": pl.Float64})
     verdict = results.headline(found, frame, "round1", "personal").blocks[1]
@@ -138,7 +138,7 @@ def test_re_rankers_that_are_not_trained_out_are_named():
 
 def test_the_study_fills_the_protocols():
     assert "make study" in results.protocols(evaluated(), None).blocks[0].text
-    study = {"uniform": evaluated() | {"test_lists": 3100}, "retrieved": evaluated()}
+    study = {"uniform": evaluated() | {"development_lists": 3100}, "retrieved": evaluated()}
     section = results.protocols(evaluated(), study)
     reached = section.blocks[1]
     assert reached.columns[1:] == ("this run (popularity)", "uniform", "retrieved")
@@ -212,7 +212,7 @@ def test_users_of_the_page(small_run):
     assert "best and worst differ by 0.5000" in text
     assert "Liked items stand at 4, 8 with base and at 3, 7 with round1 texts." in text
     assert "User 11" not in text
-    assert re.search(r"235 test users, 2.900 candidate lists, protocol popularity, fold \d of \d;", text)
+    assert re.search(r"235 development users, 2.900 candidate lists, protocol popularity, fold \d of \d;", text)
 
 
 def test_two_runs_give_the_same_bytes(small_run):

@@ -231,12 +231,12 @@ def test_pieces_make_each_item_but_the_first_a_target_once():
 
 
 def world(extra=()):
-    """40 users round a catalogue of 30 items; the last ten are test users. `extra` rows are added to the data."""
+    """40 users round a catalogue of 30 items; the last ten are development users. `extra` rows are added."""
     items = pl.Series("item", [f"i{k}" for k in range(30)])
     made = [rows(f"u{u:02}", [(u + k) % 30 for k in range(12)], range(12)) for u in range(40)]
     interactions = pl.concat([*made, *extra]).sort("user", "timestamp", maintain_order=True)
     names = [f"u{u:02}" for u in range(40)]
-    users = pl.DataFrame({"user": names, "fold": ["train"] * 22 + ["validation"] * 8 + ["test"] * 10})
+    users = pl.DataFrame({"user": names, "fold": ["train"] * 22 + ["validation"] * 8 + ["development"] * 10})
     history, later, _ = histories(interactions, 4)
     return interactions, users, history, later, items
 
@@ -275,7 +275,7 @@ def test_the_choice_follows_recall(monkeypatch, winner):
     assert first.retriever is good
 
 
-def test_planted_leak_labels_of_test_users_change_nothing(quick):
+def test_planted_leak_labels_of_development_users_change_nothing(quick):
     plain, report = retrieval.choose(*world(), 5, 4, 4.0, 1)
     planted = rows("u35", [2, 3, 4, 25], [100, 101, 102, 103])
     first, leaky = retrieval.choose(*world([planted]), 5, 4, 4.0, 1)
@@ -336,7 +336,7 @@ def test_the_lists_keep_their_contract():
     interactions, users, history, later, items = world()
     train = retrieval.sequences(interactions.filter(pl.col("user") < "u22"), items)
     first = retrieval.cross_fitted(knn.fit(list(train.values()), 30), "knn", train, 30, 4, 0)
-    for fold in ("train", "validation", "test"):
+    for fold in ("train", "validation", "development"):
         own = later.join(users.filter(pl.col("fold") == fold), on="user", how="semi", maintain_order="left")
         lists, report = retrieval.build_retrieved(own, history, items, first, 5, 4, 9, 4.0)
         assert report["lists"] > 0

@@ -320,7 +320,7 @@ def test_all_models_are_trained_as_each_would_be_alone(threads, monkeypatch):
 
 
 def test_reward_gain_by_hand():
-    row = {"fold": "test", **dict.fromkeys(kinds.KINDS, 0.0), "permuted_smooth": -1.0}
+    row = {"fold": "development", **dict.fromkeys(kinds.KINDS, 0.0), "permuted_smooth": -1.0}
     rows = [
         {"policy": p, "seed": s, "user": u, **row, "ndcg": n + s * 0.1, "permuted_ndcg": m + s * 0.1}
         for p, u, n, m in (
@@ -331,7 +331,7 @@ def test_reward_gain_by_hand():
         )
         for s in (1, 0)
     ]
-    gain = reward_gain(pl.DataFrame(rows), "round1", "test", 200, 0)
+    gain = reward_gain(pl.DataFrame(rows), "round1", "development", 200, 0)
     assert gain["ndcg"]["difference"] == pytest.approx(0.1)
     assert gain["ndcg_personal_part"]["difference"] == pytest.approx(((0.1 - 0.0) + (0.2 - 0.1)) / 2)
     assert (gain["ndcg"]["users"], gain["ndcg"]["seeds"]) == (2, 2)

@@ -48,7 +48,7 @@ def params(tmp_path, monkeypatch):
         "Disliked: {disliked}\nLiked: {liked}\nTaste:"
     )
     users = list(RATINGS)
-    fold = {"fold": ["train", "test"], "role": ["rank", "none"], "half": ["-", "-"]}
+    fold = {"fold": ["train", "development"], "role": ["rank", "none"], "half": ["-", "-"]}
     FOLD_USERS.write(pl.DataFrame({"user": users, **fold}), paths.FOLD_USERS)
     USERS.write(pl.DataFrame({"user": users, "interactions": [9, 1]}), paths.USERS)
     titles = [f"T{i}" for i in range(5)]

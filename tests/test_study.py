@@ -131,12 +131,12 @@ def test_sft_by_an_engine_that_has_only_dpo_is_refused(llama):
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """Two users, one that trains re-rankers and one that has only a test list; items of 4 numbers."""
+    """Two users, one that trains re-rankers and one that has only a development list; items of 4 numbers."""
     monkeypatch.chdir(tmp_path)
     users = pl.DataFrame(
         {
             "user": ["a", "b", "c", "d"],
-            "fold": ["train", "validation", "test", "train"],
+            "fold": ["train", "validation", "development", "train"],
             "role": ["rank", "none", "none", "tune"],
             "half": ["-", "-", "-", "A"],
         }
@@ -149,7 +149,7 @@ def place(tmp_path, monkeypatch):
     rows = [{"user": u, "position": 0, "item": "0", "rating": 5.0, "timestamp": 1} for u in "abcd"]
     HISTORY.write(pl.DataFrame(rows), paths.HISTORY)
     about = {"list": 0, "begins": 2, "activity": 1, "protocol": "popularity"}
-    for fold, who in (("train", "ad"), ("validation", "b"), ("test", "c")):
+    for fold, who in (("train", "ad"), ("validation", "b"), ("development", "c")):
         places = [(u, i) for u in who for i in range(3)]
         rows = [
             {"user": u, "position": i, "item": str(i + 1), "label": int(i == 0), "real": i == 0, **about}

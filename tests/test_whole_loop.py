@@ -203,7 +203,7 @@ def test_two_rounds_from_the_policy_before_with_users_that_tune_and_rank(place):
     run_loop()
     users = pl.read_parquet(paths.FOLD_USERS)
     assert set(users.filter(pl.col("fold") == "train")["role"]) == {"both"}
-    assert set(pl.read_parquet(paths.lists("test"))["protocol"]) == {"uniform"}
+    assert set(pl.read_parquet(paths.lists("development"))["protocol"]) == {"uniform"}
     texts = pl.read_parquet(paths.texts("items"))["text"]
     assert texts.n_unique() > ITEMS // 2
     rewards = pl.read_parquet(paths.rewards("round2"))
@@ -222,7 +222,7 @@ def test_two_rounds_from_the_policy_before_with_users_that_tune_and_rank(place):
     assert nets == {"label": "dlcm", "judge": "prm"}
     gains = metrics("evaluate")["reward_gain"]
     assert list(gains) == ["round1", "round2"]
-    assert gains["round2"]["test"]["ndcg"]["seeds"] == 2
+    assert gains["round2"]["development"]["ndcg"]["seeds"] == 2
     assert metrics("evaluate")["family"]["reward gain of round2"]["p_holm"] > 0
     run_stage("train_policy", ["sft"])
     first = pl.read_csv(paths.plot("train_policy", "sft")).row(0, named=True)
@@ -259,7 +259,7 @@ def test_with_the_base_llm_as_reference_a_second_round_does_not_begin_at_it(plac
     write_params(place, changes)
     write_rounds(Path("params.yaml"), 2)
     run_loop()
-    assert set(pl.read_parquet(paths.lists("test"))["protocol"]) == {"retrieved"}
+    assert set(pl.read_parquet(paths.lists("development"))["protocol"]) == {"retrieved"}
     assert pl.read_parquet(paths.texts("items"))["text"].unique().to_list() == ["item"]
     prompts = pl.read_parquet(paths.PROMPTS)["prompt"]
     assert not any("Title" in prompt for prompt in prompts)

@@ -38,12 +38,12 @@ class Tables:
     def list_frame(self, fold: str) -> pl.DataFrame:
         """Candidate lists of a fold, checked for users of other folds and against the histories.
 
-        A list without a positive (KAR's protocol has such) teaches nothing: it counts, with 0, for test users alone.
+        A list without a positive (KAR's protocol has such) teaches nothing: it counts, with 0, only where it is evaluated.
         """
         path = paths.lists(fold, self.folder)
         frame = check_fold(LISTS.read(path), self.users, fold, path)
         check_history(frame, HISTORY.read(paths.HISTORY), path)
-        return frame if fold == "test" else frame.filter(pl.col("label").max().over("user", "list") > 0)
+        return frame if fold == "development" else frame.filter(pl.col("label").max().over("user", "list") > 0)
 
     def lists(self, frame: pl.DataFrame) -> Lists:
         """Lists as tensors; users and items as rows of the tables."""

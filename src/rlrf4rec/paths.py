@@ -42,12 +42,12 @@ EVALUATE = METRICS / "evaluate.json"
 
 
 def lists(fold: str, folder: Path = SPLIT) -> Path:
-    """Candidate lists of a fold; those of test, which have labels, are read by `evaluate` alone."""
-    return folder / "test" / "lists.parquet" if fold == "test" else folder / "lists" / f"{fold}.parquet"
+    """Candidate lists of a fold; those of development users, which have labels, are read by `evaluate` alone."""
+    return folder / fold / "lists.parquet" if fold == "development" else folder / "lists" / f"{fold}.parquet"
 
 
 def candidates(folder: Path = SPLIT) -> Path:
-    """The test lists without their labels."""
+    """The lists of development users without their labels."""
     return folder / "lists" / "candidates.parquet"
 
 
@@ -120,7 +120,7 @@ def ranker(knowledge: str) -> Path:
 
 
 def scores(knowledge: str) -> Path:
-    """Scores of the unlabelled test lists, and of the validation lists, by the re-rankers with this knowledge."""
+    """Scores of unlabelled development lists, and of the validation lists, by the re-rankers with this knowledge."""
     return MODELS / "train_ranker" / knowledge / "scores.safetensors"
 
 
@@ -135,7 +135,7 @@ def protocol(name: str) -> Path:
 
 
 def control(protocol: str, knowledge: str) -> Path:
-    """Study: scores of the unlabelled test lists by re-rankers of all backbones and seeds."""
+    """Study: scores of unlabelled development lists by re-rankers of all backbones and seeds."""
     return APART / "train_ranker" / knowledge / protocol / "scores.safetensors"
 
 

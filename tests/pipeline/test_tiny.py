@@ -85,8 +85,8 @@ def test_tables_agree_with_each_other(clones):
     assert set(pairs["user"]) | set(skipped["user"]) == set(with_lists)
     assert not set(pairs["user"]) & set(skipped["user"])
     per_list = pl.read_parquet(data / "evaluate" / "per_list.parquet")
-    test = set(users.filter(pl.col("fold") == "test")["user"])
-    assert set(per_list["user"]) <= test
+    development = set(users.filter(pl.col("fold") == "development")["user"])
+    assert set(per_list["user"]) <= development
 
 
 def test_the_summary_is_short_and_both_headlines_stand_side_by_side(clones):

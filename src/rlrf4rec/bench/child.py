@@ -176,7 +176,7 @@ def split_stage(spec: Spec) -> Spec:
     with contextlib.chdir(folder), patch.object(sasrec, "fit", fit):
         run_stage("split", [])
         report = json.loads(paths.metrics("split").read_text(encoding="utf-8"))
-    return {**spent(begin), "lists": sum(report[fold]["lists"] for fold in ("train", "validation", "test"))}
+    return {**spent(begin), "lists": sum(report[fold]["lists"] for fold in ("train", "validation", "development"))}
 
 
 def matmul(spec: Spec) -> Spec:

@@ -30,7 +30,7 @@ def report(
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Metrics, differences and claims, and the rows of the headline table, but for the protocol's name.
 
-    scores: own and permuted of every re-ranker on the test lists; orders: scores [L, C] of no re-ranker.
+    scores: own and permuted of every re-ranker on development users' lists; orders: scores [L, C] of no re-ranker.
     """
     names = metric_names(ks)
     per_list = by_ranker(scores["own"], lists, users, ks)
@@ -44,8 +44,8 @@ def report(
     claims = [f"{TUNED} - base", f"{TUNED} - shuffled", f"{TUNED} - constant", "base - constant", "sft - base"]
     claims += [f"{TUNED}_template - template", f"{TUNED}_template - base_template"]
     about = {
-        "test_users": mine["user"].n_unique(),
-        "test_lists": len(lists),
+        "development_users": mine["user"].n_unique(),
+        "development_lists": len(lists),
         "rankers": blocks.rankers(mine, backbones, knowledge, names),
         "over_lists": {
             f"{row['backbone']}-{row['knowledge']}": {n: row[n] for n in names} for row in over_lists.to_dicts()

@@ -34,7 +34,7 @@ def report(
     the last policy by the judges is a claim beside those of the re-rankers. policies: the untuned one first.
     """
     tuned = policies[-1]
-    gain = gains["judge"][tuned]["test"]["ndcg"]
+    gain = gains["judge"][tuned]["development"]["ndcg"]
     compared = [name for name in blocks.HEADLINE if name in names] or list(names[:1])
     found = blocks.differences(own, backbones, _pairs(knowledge, tuned), compared, resamples, seed)
     with_policy = [name for name in knowledge if name in policies]

@@ -65,8 +65,9 @@ def gains(rewarded: pl.DataFrame, tuned: Sequence[str], resamples: int, seed: in
 
 
 def _gains(rewarded: pl.DataFrame, tuned: Sequence[str], resamples: int, seed: int) -> Gains:
+    folds = sorted(rewarded["fold"].unique())
     return {
-        policy: {fold: compare.reward_gain(rewarded, policy, fold, resamples, seed) for fold in ("test", "validation")}
+        policy: {fold: compare.reward_gain(rewarded, policy, fold, resamples, seed) for fold in folds}
         for policy in tuned
     }
 

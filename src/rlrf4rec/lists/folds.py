@@ -1,4 +1,4 @@
-"""User folds: train, validation, test; which train users tune the LLM; halves for cross-fitting."""
+"""User folds: train, validation, development; which train users tune the LLM; halves for cross-fitting."""
 
 import numpy as np
 import polars as pl
@@ -18,25 +18,25 @@ def assign(
 ) -> pl.DataFrame:
     """Assign each user a fold, a role and a half at random.
 
-    The users are cut into `folds` parts of equal size; part `fold` is the test fold, so that over all values of
-    `fold` each user is tested exactly once. `validation_share` is a share of all users.
+    The users are cut into `folds` parts of equal size; part `fold` is the development fold, so that over all
+    values of `fold` each user is evaluated exactly once. `validation_share` is a share of all users.
     tuning_users "apart": `tuning_share` of the train users tune the LLM, the others train the evaluated
     re-rankers. "shared": every train user does both.
     Returns columns user, fold, role, half, one row per user in the order of `users`.
     """
     bounds = [round(len(users) * part / folds) for part in range(folds + 1)]
     order = np.roll(np.random.default_rng(derive(seed, "folds")).permutation(len(users)), bounds[fold])
-    n_test, n_validation = bounds[fold + 1] - bounds[fold], round(len(users) * validation_share)
-    n_train = len(users) - n_test - n_validation
+    n_development, n_validation = bounds[fold + 1] - bounds[fold], round(len(users) * validation_share)
+    n_train = len(users) - n_development - n_validation
     n_tune = n_train if tuning_users == "shared" else round(n_train * tuning_share)
-    if min(n_test, n_validation, n_train - n_tune if tuning_users == "apart" else 1) < 1 or n_tune < 2:
+    if min(n_development, n_validation, n_train - n_tune if tuning_users == "apart" else 1) < 1 or n_tune < 2:
         raise RLRFError(f"split: {len(users)} users are too few for these shares; a fold or role would be empty")
     role = "both" if tuning_users == "shared" else "tune"
     names, roles, half = (np.empty(len(users), dtype=object) for _ in range(3))
     for rank, user in enumerate(order):
         in_train = rank < n_train
         tunes = rank < n_tune
-        names[user] = "train" if in_train else "validation" if rank < n_train + n_validation else "test"
+        names[user] = "train" if in_train else "validation" if rank < n_train + n_validation else "development"
         roles[user] = role if tunes else "rank" if in_train else "none"
         half[user] = "AB"[rank % 2] if tunes else "-"
     return pl.DataFrame({"user": users, "fold": list(names), "role": list(roles), "half": list(half)})

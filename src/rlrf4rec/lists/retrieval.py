@@ -184,7 +184,7 @@ def choose(
     """Train the first-stage rankers on fold train and choose by recall@length over windows of fold validation.
 
     interactions: ordered by user and time; users: user, fold; later: interactions after the history; items: the
-    catalogue. No interaction of fold test is looked at. Popularity is measured, never chosen; a tie goes to kNN.
+    catalogue. No interaction of fold development is looked at. Popularity is measured, never chosen; a tie goes to kNN.
     Returns the better one and a report: `chosen`, and the recall of each at `length` and at 50.
     """
     train = sequences(mixed(_of(interactions, users, "train"), derive(seed, "retrieval", "ties")), items)

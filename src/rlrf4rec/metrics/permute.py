@@ -6,12 +6,14 @@ from torch import Tensor
 
 from rlrf4rec.seeds import derive
 
+DRAWN_AS = {"development": "test"}  # a group that was renamed keeps its draws
+
 
 def permutation(group: dict[int, str], users: int, seed: int) -> Tensor:
     """For each user row another user of the same group, by a random cycle, [users]; those outside keep themselves."""
     other = torch.arange(users)
     for name in sorted(set(group.values())):
         members = np.array([u for u, g in group.items() if g == name])
-        order = np.random.default_rng(derive(seed, "permuted", name)).permutation(members)
+        order = np.random.default_rng(derive(seed, "permuted", DRAWN_AS.get(name, name))).permutation(members)
         other[torch.tensor(order)] = torch.tensor(np.roll(order, 1))
     return other

@@ -1,4 +1,4 @@
-"""Section on ten validation users: history, best and worst text, and a list before and after. No test user."""
+"""Section on ten validation users: history, best and worst text, and a list before and after. No development user."""
 
 import polars as pl
 

@@ -48,7 +48,7 @@ def described(knowledge: str) -> str:
 
 def headline(found: Json, per_user: pl.DataFrame, last: str, kind: str) -> Section:
     """The two numbers side by side. `last` is the policy of the last round, `kind` the reward in use."""
-    gain = {**found["reward_gain"][last]["test"]["ndcg"], **_holm(found, f"reward gain of {last}")}
+    gain = {**found["reward_gain"][last]["development"]["ndcg"], **_holm(found, f"reward gain of {last}")}
     notes: list[PageBlock] = [
         Note(_facts(found)),
         numbers.verdict(f"Under frozen re-rankers ({last} texts against base texts)", METRIC.upper(), gain),
@@ -77,9 +77,11 @@ def headline(found: Json, per_user: pl.DataFrame, last: str, kind: str) -> Secti
         )
     )
     tables = [
-        TableBlock(f"Reward gain under frozen re-rankers {who}, test users", ("what", *numbers.COLUMNS), tuple(rows))
+        TableBlock(
+            f"Reward gain under frozen re-rankers {who}, development users", ("what", *numbers.COLUMNS), tuple(rows)
+        )
         for block, who in (("reward_gain", "that judge"), ("reward_gain_labellers", "that labelled the pairs"))
-        if (rows := [r for name, g in found.get(block, {}).items() for r in _reward_rows(g["test"], name, kind)])
+        if (rows := [r for name, g in found.get(block, {}).items() for r in _reward_rows(g["development"], name, kind)])
     ]
     if end_rows := _end_rows(found):
         caption = f"What the method stands or falls with, {METRIC.upper()}; Holm's p is over all that was to be tested"
@@ -138,8 +140,8 @@ def protocols(found: Json, study: Json | None, other_users: bool = False) -> Sec
     runs = {f"this run ({found.get('protocol', 'default')})": found, **study}
     names = list(dict.fromkeys(k for r in runs.values() for k in _knowledge(r)))
     reached = [
-        ("test users", *(numbers.plain(r.get("test_users")) for r in runs.values())),
-        ("candidate lists", *(numbers.plain(r.get("test_lists")) for r in runs.values())),
+        ("development users", *(numbers.plain(r.get("development_users")) for r in runs.values())),
+        ("candidate lists", *(numbers.plain(r.get("development_lists")) for r in runs.values())),
         *((k, *(numbers.plain(_mean(r, k, METRIC)) for r in runs.values())) for k in names),
         *((f"{k}, KAR's MAP@5", *(numbers.plain(_mean(r, k, "kar_map@5")) for r in runs.values())) for k in names),
     ]
@@ -175,7 +177,8 @@ def protocols(found: Json, study: Json | None, other_users: bool = False) -> Sec
 def _facts(found: Json) -> str:
     fold = f"fold {found['fold']} of {found['folds']}" if found.get("folds") else "one fold"
     return (
-        f"{numbers.plain(found['test_users'])} test users, {numbers.plain(found.get('test_lists'))} candidate lists, "
+        f"{numbers.plain(found['development_users'])} development users, "
+        f"{numbers.plain(found.get('development_lists'))} candidate lists, "
         f"protocol {found.get('protocol', numbers.DASH)}, {fold}; MAP is divided by "
         f"{found['metrics'].get('map_divisor', numbers.DASH)}."
     )
@@ -200,8 +203,9 @@ def _counted(per_user: pl.DataFrame, tuned: str) -> str:
     difference = (both["value"] - both["value_right"]).to_list()
     better, worse = sum(d > 0 for d in difference), sum(d < 0 for d in difference)
     return (
-        f"Of {len(difference)} test users, {better} have a higher {METRIC.upper()} end to end with {tuned} than with "
-        f"base, {worse} a lower one, {len(difference) - better - worse} the same (mean over backbones and seeds)."
+        f"Of {len(difference)} development users, {better} have a higher {METRIC.upper()} end to end with "
+        f"{tuned} than with base, {worse} a lower one, {len(difference) - better - worse} the same (mean over "
+        "backbones and seeds)."
     )
 
 
@@ -315,7 +319,7 @@ def _reached(found: Json, backbones: list[str]) -> TableBlock:
                 mean = numbers.plain(sum(seeds) / len(seeds))
                 rows.append((knowledge, b, mean, *map(numbers.plain, others), every))
     columns = ("variant", "backbone", METRIC.upper(), "MAP@5", "KAR's MAP@5", f"{METRIC.upper()} of every seed")
-    return TableBlock("What every re-ranker reached on the test users", columns, tuple(rows), words=2)
+    return TableBlock("What every re-ranker reached on the development users", columns, tuple(rows), words=2)
 
 
 def _trained_out(trained: Json) -> list[PageBlock]:

@@ -37,7 +37,8 @@ def headlines(evaluate: Json, summary: Json) -> dict[str, Headline]:
     found = {name: _headline(row, claim=True) for name, row in evaluate.get("family", {}).items()}
     for block, who in (("reward_gain", JUDGES), ("reward_gain_labellers", "labellers")):
         for policy, folds in evaluate.get(block, {}).items():
-            gains, name = folds["test"], f"reward gain of {policy}"
+            # A run from before these users were called so has them as `test`.
+            gains, name = folds.get("development") or folds["test"], f"reward gain of {policy}"
             if name not in found or who != JUDGES:
                 found[f"{name} by {who}"] = _headline(gains["ndcg"])
             if "ndcg_personal_part" in gains:

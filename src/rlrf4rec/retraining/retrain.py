@@ -76,7 +76,7 @@ def retrain(
     users and seeds covers that draw too.
     """
     members = [(backbone, number) for backbone in backbones for number in range(seeds)]
-    group = dict.fromkeys(material.candidates.user.tolist(), "test")
+    group = dict.fromkeys(material.candidates.user.tolist(), "development")
     others = [permutation(group, len(material.texts), derive(seed, "permuted", number)) for number in range(seeds)]
     jobs = [Job(b, material, settings, derive(seed, "train_ranker", b, n), others[n]) for b, n in members]
     return TrainedRankers(knowledge, material, dict(zip(members, train_all(jobs, what), strict=True)))

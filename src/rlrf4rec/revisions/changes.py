@@ -8,7 +8,8 @@ from rlrf4rec import paths
 from rlrf4rec.revisions import dag, git, hashes
 from rlrf4rec.revisions.state import EVALUATE, KEEP_AGAIN, LOCK, PER_USER, State
 
-TEST_LISTS = paths.lists("test").parent.as_posix()
+LISTS = paths.lists("development").parent.as_posix()
+FORMER_LISTS = "data/split/test"  # in revisions that called development users test users
 JUDGES = "models/train_reward/"  # the frozen re-rankers behind the reward metrics
 METRIC_CODE = "src/rlrf4rec/metrics/ranking.py"
 TOLD = "src/", "studies/"  # elsewhere: code by its files, studies by their commits
@@ -52,18 +53,16 @@ def reasons(a: State, b: State) -> list[str]:
             f"other metric definition ({EVALUATE}, metrics): "
             + "; ".join(f"{r['key']} {r.get('old', 'absent')} -> {r.get('new', 'absent')}" for r in rows)
         )
-    lists = [_test_lists(s) for s in (a, b)]
+    lists = [_lists(s) for s in (a, b)]
     for state, md5 in zip((a, b), lists, strict=True):
         if md5 is None:
-            found.append(
-                f"{state.revision.label}: {LOCK} holds no hash of {TEST_LISTS}; `dvc repro evaluate` writes it"
-            )
+            found.append(f"{state.revision.label}: {LOCK} holds no hash of {LISTS}; `dvc repro evaluate` writes it")
     if None not in lists and lists[0] != lists[1]:
-        found.append(f"other candidate lists: {TEST_LISTS} is {lists[0]:.8} in A and {lists[1]:.8} in B")
+        found.append(f"other candidate lists: {LISTS} is {lists[0]:.8} in A and {lists[1]:.8} in B")
     users = [{u for cell in s.cells.values() for u in cell.users} for s in (a, b)]
     if users[0] != users[1]:
         only = [sorted(users[0] - users[1]), sorted(users[1] - users[0])]
-        found.append(f"other test users ({PER_USER}): {_named(only[0])} only in A, {_named(only[1])} only in B")
+        found.append(f"other development users ({PER_USER}): {_named(only[0])} only in A, {_named(only[1])} only in B")
     return found
 
 
@@ -152,10 +151,10 @@ def _related(a: str, b: str) -> bool:
     return a == b or a.startswith(f"{b}/") or b.startswith(f"{a}/")
 
 
-def _test_lists(state: State) -> str | None:
+def _lists(state: State) -> str | None:
     """The lists that evaluate has read, not those that split has written since."""
     stage = state.stages.get("evaluate")
-    return stage.deps.get(TEST_LISTS) if stage else None
+    return stage.deps.get(LISTS, stage.deps.get(FORMER_LISTS)) if stage else None
 
 
 def _by_name(stale: Mapping[str, list[str]]) -> dict[str, list[str]]:

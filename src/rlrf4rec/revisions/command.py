@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 WORSE, REFUSED = 1, 3
 DESCRIPTION = """Compare two revisions of the repository, from Git alone: what changed, and paired differences of the
-metrics per test user. A revision is a branch, tag, commit, `dvc exp` name, kept run (`rlrf4rec keep`) or `workspace`.
-Exit codes: 0 done, 1 something is worse (--fail-if-worse), 2 an error to mend, 3 not comparable."""
+metrics per development user. A revision is a branch, tag, commit, `dvc exp` name, kept run (`rlrf4rec keep`) or
+`workspace`. Exit codes: 0 done, 1 something is worse (--fail-if-worse), 2 an error to mend, 3 not comparable."""
 
 
 def add(commands: Any) -> None:

@@ -1,8 +1,8 @@
-"""Stage evaluate: the only reader of the test users' lists.
+"""Stage evaluate: the only reader of the development users' lists.
 
 Two headline numbers, never mixed:
-- reward gain: the tuned LLM's texts against the base LLM's under frozen re-rankers of round 1, which no test user has
-  trained, which have never seen a tuned text, and which did not label the pairs (those that did are shown beside);
+- reward gain: the tuned LLM's texts against the base LLM's under frozen re-rankers of round 1, which no development
+  user has trained, which have never seen a tuned text, and which did not label the pairs (those that did are beside);
 - end-to-end difference: re-rankers trained again on tuned texts against those trained on base texts.
 """
 
@@ -28,12 +28,12 @@ def run(
     train_ranker: TrainRanker,
     evaluate: Evaluate,
 ) -> str:
-    """Evaluate policies and re-rankers on the test users; returns the closing line."""
+    """Evaluate policies and re-rankers on the development users; returns the closing line."""
     tables, own_seed, resamples = read_tables(), derive(seed, "evaluate"), evaluate.bootstrap
     rewarded = _rewarded(tables, loop.policies, reward, own_seed)
     POLICY_REWARDS.write(rewarded, paths.POLICY_REWARDS)
     gains = frozen.gains(rewarded, loop.policies[1:], resamples, own_seed)
-    frame = tables.list_frame("test")
+    frame = tables.list_frame("development")
     lists = tables.lists(frame)
     knowledge, names, last = list(loop.rankers), metric_names(evaluate.ks), loop.policies[-1]
     files = {name: paths.scores(name) for name in knowledge}
@@ -49,13 +49,13 @@ def run(
         "metrics": {"k": evaluate.ks, **findings.DEFINITION},
         "protocol": frame["protocol"][0],
         "arithmetic": machine.arithmetic(threads=1),
-        "test_users": own["user"].n_unique(),
-        "test_lists": len(lists),
+        "development_users": own["user"].n_unique(),
+        "development_lists": len(lists),
         **findings.report(own, permuted, gains, backbones, knowledge, loop.policies, names, resamples, own_seed),
         "trained_out": {f"{backbone}-{name}": verdicts[name][backbone] for backbone in backbones for name in knowledge},
     }
     write_json(paths.EVALUATE, report)
-    write_csv(paths.HEADLINE, blocks.headline_table(own, frozen.judged(rewarded, "test")))
+    write_csv(paths.HEADLINE, blocks.headline_table(own, frozen.judged(rewarded, "development")))
     summary = findings.summary(report, backbones, last)
     write_json(paths.SUMMARY, summary)
     write_csv(paths.plot("evaluate", "variants"), findings.plot(report, backbones, knowledge))
@@ -63,8 +63,8 @@ def run(
 
 
 def _rewarded(tables: Tables, policies: list[str], reward: Reward, seed: int) -> pl.DataFrame:
-    """Rewards of all policies' texts for test and validation users by the reward models of the first round."""
-    lists = tables.lists(pl.concat([tables.list_frame("validation"), tables.list_frame("test")]))
+    """Rewards of all policies' texts for development and validation users by the reward models of the first round."""
+    lists = tables.lists(pl.concat([tables.list_frame("validation"), tables.list_frame("development")]))
     item_features, length = tables.item_features(), lists.item.shape[1]
     nets = {duty: models.load(paths.reward_models("round1", duty), item_features, length) for duty in paths.DUTIES}
     texts = {policy: tables.texts(policy, "evaluated") for policy in policies}

@@ -1,7 +1,7 @@
 """Stage evaluate_controls (study): metrics and paired differences of all controls, protocol by protocol.
 
-The only reader of the protocols' test labels. `popularity` and `first_stage` are orders without a re-ranker:
-by the items' counts, and as a first stage ranked them (where the protocol has one).
+The only reader of development users' labels in the protocols. `popularity` and `first_stage` are orders without a
+re-ranker: by the items' counts, and as a first stage ranked them (where the protocol has one).
 """
 
 from typing import Any
@@ -29,7 +29,7 @@ def run(
     rows: list[dict[str, Any]] = []
     for protocol in protocols:
         tables = Tables(read.users, read.items, read.popularity, paths.protocol(protocol))
-        lists = tables.lists(tables.list_frame("test"))
+        lists = tables.lists(tables.list_frame("development"))
         files = {name: paths.control(protocol, name) for name in controls}
         scores = read_scores(files, backbones, train_ranker.seeds, ("own", "permuted"), lists)
         orders = study.without_ranker(protocol, lists, tables.item_features().log_popularity)

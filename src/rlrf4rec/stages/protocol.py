@@ -13,7 +13,7 @@ from rlrf4rec.tables.split import FOLD_USERS, FOLDS, POPULARITY, write_lists
 
 
 def run(seed: int, split: Split, name: str) -> str:
-    """Write lists of all folds, and the test lists once more without labels for those who train re-rankers."""
+    """Write lists of all folds, and those of development users without labels too, for those who train re-rankers."""
     users, counts = FOLD_USERS.read(paths.FOLD_USERS), POPULARITY.read(paths.POPULARITY)
     history, later, _ = histories(INTERACTIONS.read(paths.INTERACTIONS), split.history_length)
     folder = paths.protocol(name)

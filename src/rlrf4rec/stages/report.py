@@ -1,4 +1,4 @@
-"""Stage report: one HTML page from metrics and tables. Reads no list and no text of a test user."""
+"""Stage report: one HTML page from metrics and tables. Reads no list and no text of a development user."""
 
 from collections.abc import Mapping
 from io import BytesIO

@@ -1,6 +1,6 @@
 """Stage train_ranker: re-rankers of all backbones and seeds with one knowledge: what they are given of users and items.
 
-They score the test lists without having seen the labels; `evaluate` alone reads those.
+They score the lists of development users without having seen the labels; `evaluate` alone reads those.
 """
 
 from rlrf4rec import machine, paths

@@ -1,4 +1,4 @@
-"""What `evaluate` writes: metrics per list and per user, rewards of the test users' texts, and when a gain is one."""
+"""What `evaluate` writes: metrics per list and per user, rewards of their texts, and when a gain is one."""
 
 from collections.abc import Mapping
 from typing import Any

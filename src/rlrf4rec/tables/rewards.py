@@ -84,9 +84,9 @@ REWARDS = Table(
     (
         Rule(
             "fold",
-            "no test user is rewarded",
-            "test users are read by evaluate alone; run `dvc repro score`",
-            lambda f: f.filter(pl.col("fold") == "test"),
+            "no development user is rewarded",
+            "development users are read by evaluate alone; run `dvc repro score`",
+            lambda f: f.filter(pl.col("fold") == "development"),
         ),
     ),
 )

@@ -9,7 +9,7 @@ import polars as pl
 from rlrf4rec import paths
 from rlrf4rec.tables.contract import Rule, require, table
 
-FOLDS = ["train", "validation", "test"]
+FOLDS = ["train", "validation", "development"]
 ROLES = ["tune", "rank", "both", "none"]
 HALVES = ["A", "B", "-"]
 TUNING = pl.col("role").is_in(["tune", "both"])  # of FoldUser: users whose labels may tune the LLM
@@ -91,7 +91,7 @@ class Candidate(pa.DataFrameModel):
 
 
 class Unlabelled(pa.DataFrameModel):
-    """A place of a test list without its label: all that a re-ranker needs to score it."""
+    """A place of a development user's list without its label: all that a re-ranker needs to score it."""
 
     user: str
     list: int = pa.Field(ge=0)
@@ -204,12 +204,12 @@ def check_history(lists: pl.DataFrame, history: pl.DataFrame, path: Path) -> Non
 
 
 def write_lists(fold: str, lists: pl.DataFrame, users: pl.DataFrame, history: pl.DataFrame, folder: Path) -> None:
-    """Write the lists of a fold, those of test once more without their labels, if they keep to all of these rules."""
+    """Write the lists of a fold, development users' without labels too, if they keep to all of these rules."""
     path = paths.lists(fold, folder)
     check_fold(lists, users, fold, path)
     check_history(lists, history, path)
     LISTS.write(lists, path)
-    if fold == "test":
+    if fold == "development":
         CANDIDATES.write(lists.select(pl.exclude("label", "real")), paths.candidates(folder))
 
 
