@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 
-.PHONY: setup repro report study curve bench exp quick browser test check same test-faults audit
+.PHONY: setup repro report study curve final bench exp quick browser test check same test-faults audit
 .NOTPARALLEL:
 # The code that runs is this copy's, whatever the shell has set for another one.
 unexport PYTHONPATH
@@ -28,6 +28,10 @@ study: setup
 
 curve: setup
 	PATH="$(BIN):$$PATH" dvc repro studies/learning_curve/dvc.yaml
+
+# Looks at the users that are kept apart, and writes it down: of what is committed, once.
+final: setup
+	PATH="$(BIN):$$PATH" dvc repro studies/final/dvc.yaml
 
 # A recipe of recipes/ as an experiment: make exp RECIPE=smoke
 exp: setup

@@ -7,7 +7,7 @@ from rlrf4rec.datasets.clean import clean
 from rlrf4rec.datasets.readers import read
 from rlrf4rec.params import load
 
-DEFAULT = load(Path(__file__).parent.parent / "params.yaml").interactions
+DEFAULT = load(Path(__file__).parent.parent / "params.yaml").interactions.model_copy(update={"final_users": 0})
 
 
 def tables(folder, min_interactions=2, **changes):
@@ -19,7 +19,7 @@ def tables(folder, min_interactions=2, **changes):
 def removed(counts):
     """How many interactions were left out, whatever the reason."""
     reasons = "with_unknown_item", "rated_again", "below_min_rating", "outside_core", "of_users_with_few"
-    return sum(counts.get(f"interactions_{reason}", 0) for reason in (*reasons, "of_users_not_drawn"))
+    return sum(counts.get(f"interactions_{reason}", 0) for reason in (*reasons, "of_final_users", "of_users_not_drawn"))
 
 
 def write(folder, files, encoding="utf-8"):

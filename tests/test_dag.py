@@ -24,8 +24,9 @@ ROOT = Path(__file__).parent.parent
 DAG = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
 CONTROLS = YAML(typ="safe").load((ROOT / "studies" / "controls" / "dvc.yaml").read_text())["stages"]
 CURVE = YAML(typ="safe").load((ROOT / "studies" / "learning_curve" / "dvc.yaml").read_text())["stages"]
+FINAL = YAML(typ="safe").load((ROOT / "studies" / "final" / "dvc.yaml").read_text())["stages"]
 BENCH = YAML(typ="safe").load((ROOT / "studies" / "bench" / "dvc.yaml").read_text())["stages"]
-ALL = [(dag, stage) for dag in (DAG, CONTROLS, CURVE, BENCH) for stage in dag]
+ALL = [(dag, stage) for dag in (DAG, CONTROLS, CURVE, FINAL, BENCH) for stage in dag]
 NAMES = [f"{'' if dag is DAG else 'study-'}{stage}" for dag, stage in ALL]
 
 
@@ -43,7 +44,7 @@ def outs(dag, stage):
 
 def test_stages_are_those_of_the_command_line():
     assert tuple(DAG) == STAGES
-    assert set(STUDY) <= set(CONTROLS) | set(CURVE) | set(BENCH) <= set(STUDY + STAGES)
+    assert set(STUDY) <= set(CONTROLS) | set(CURVE) | set(FINAL) | set(BENCH) <= set(STUDY + STAGES)
 
 
 @pytest.mark.parametrize(("dag", "stage"), ALL, ids=NAMES)
@@ -111,6 +112,27 @@ def test_only_evaluate_reads_the_lists_of_development_users():
     assert readers == ["evaluate"]
 
 
+def test_only_final_reads_the_labels_of_final_users_and_no_stage_of_the_run_reads_anything_of_them():
+    """Their ratings are in what the data set is made of, and in what lies apart."""
+    of_labels = "data", "data/final", "data/final/split", "data/final/split/final"
+    assert [(dag is FINAL, s) for dag, s in ALL for d in body(dag, s)["deps"] if d in of_labels] == [(True, "final")]
+    readers = [s for dag, s in ALL for d in body(dag, s)["deps"] if d == "data/final/interactions"]
+    assert readers == ["final_split"]
+    others = [(dag, s) for dag, s in ALL if dag is not FINAL]
+    assert not [
+        d
+        for dag, s in others
+        for d in body(dag, s)["deps"]
+        if d in ("data", "studies/final") or d.startswith("data/final")
+    ]
+    assert [s for dag, s in ALL if "data/raw/dataset" in body(dag, s).get("deps", [])] == ["interactions", "probe"]
+
+
+def test_a_look_stays_when_the_next_one_runs():
+    """DVC takes away what it is going to write, but for what persists."""
+    assert outs(FINAL, "final")["metrics/looks.csv"] == {"cache": False, "persist": True}
+
+
 def test_in_the_study_only_its_evaluation_reads_labels_of_development_users():
     readers = [
         stage
@@ -133,7 +155,7 @@ def test_metrics_and_plots_are_in_git_and_keep_the_run_cache():
             for entry in body(dag, stage).get(kind, []):
                 assert all(options["cache"] is False for options in entry.values())
         in_git = [path for path, options in outs(dag, stage).items() if options.get("cache") is False]
-        assert all(path.endswith("per_user.csv") for path in in_git)
+        assert all(path.endswith(("per_user.csv", "looks.csv")) for path in in_git)
 
 
 # What a remote may hold. A new output must be put into one of the two; a pattern has * for the entry.
@@ -143,6 +165,12 @@ HOLDS_RATINGS = {
     "data/split/people": "histories: what each user rated, and how",
     "data/split/lists": "lists with labels, which are ratings",
     "data/split/development": "lists with labels",
+    "data/final/interactions": "ratings of the final users",
+    "data/final/split/people": "their histories",
+    "data/final/split/lists": "which items they rated later, among others",
+    "data/final/split/final": "lists with labels",
+    "data/final/prompt": "prompts name titles",
+    "data/final/texts/final_template": "as data/texts/template",
     "data/prompt": "prompts name the titles that a user liked and disliked",
     "data/texts/template": "says of each user the genres and titles of the history, without an LLM between",
     "data/pair/*": "has the prompts",
@@ -163,6 +191,10 @@ HOLDS_NONE = {
     "data/texts/*": "texts that an LLM wrote",
     "data/controls/texts/*": "texts that an LLM wrote",
     "data/encode/*": "vectors of texts",
+    "data/final/texts/final_none": "the same word for everyone",
+    "data/final/texts/final_*": "texts that an LLM wrote",
+    "data/final/encode": "vectors of texts",
+    "data/final/scores": "scores without items",
     "data/controls/encode/*": "vectors",
     "data/score/*": "a reward for each text",
     "data/tune_reward": "trials of a search",
@@ -187,7 +219,18 @@ def test_what_holds_ratings_is_never_pushed_and_all_else_is():
 def test_what_is_not_pushed_is_made_again_by_stages_that_are_quick():
     """None runs the LLM or trains; `evaluate` alone keeps pieces of its work, the rewards of users."""
     again = {stage for _, push, stage in cached() if not push}
-    assert again == {"fetch_dataset", "interactions", "split", "prompt", "pair", "evaluate", "report", "protocol"}
+    assert again == {
+        "fetch_dataset",
+        "interactions",
+        "split",
+        "prompt",
+        "pair",
+        "evaluate",
+        "report",
+        "protocol",
+        "final_split",
+        "final_prompt",
+    }
     slow = {"sampling", "alignment", "retraining", "encoding"}
     for stage in again:
         rooms = {path.relative_to(closure.PACKAGE).parts[0] for path in closure.files(f"stages.{stage}")}

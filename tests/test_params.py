@@ -32,6 +32,7 @@ def test_the_committed_params_are_valid():
         ("protocol: popularity", "protocol: popular", ["split.protocol", "uniform | popularity | retrieved"]),
         ("  genre_separator: null", "  genre_separator: ''", ["interactions.genre_separator", "''"]),
         ("  genre_separator: null", "  genre_separators: '|'", ["unknown key", "interactions.genre_separator"]),
+        ("  final_users: 160", "  final_users: -1", ["interactions.final_users", "a whole number, >= 0"]),
         ("  fold: 0", "  fold: 4", ["split", "fold must be below folds = 4"]),
         ("beside: encode/none, items", "besides: encode/none, items", ["loop.rankers.constant.besides", "beside"]),
         ("  n_trials: 6", "  n_trials: true", ["tune_reward.n_trials", "a whole number, >= 0"]),

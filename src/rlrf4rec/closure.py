@@ -22,6 +22,7 @@ PLUMBING = {
     "params",
     "paths",
     "progress",
+    "revisions.git",
     "store",
     "tables.contract",
     "tables.parquet",

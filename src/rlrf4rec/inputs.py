@@ -38,7 +38,7 @@ class Tables:
     def list_frame(self, fold: str) -> pl.DataFrame:
         """Candidate lists of a fold, checked for users of other folds and against the histories.
 
-        A list without a positive (KAR's protocol has such) teaches nothing: it counts, with 0, only where it is evaluated.
+        A list without a positive (KAR's protocol has such) teaches nothing: it counts, with 0, where it is evaluated.
         """
         path = paths.lists(fold, self.folder)
         frame = check_fold(LISTS.read(path), self.users, fold, path)

@@ -14,6 +14,15 @@ USERS = DATA / "interactions" / "users.parquet"
 ITEMS = DATA / "interactions" / "items.parquet"
 
 SPLIT = DATA / "split"
+FINAL = DATA / "final"  # of the final users, whom no stage of the run reads
+FINAL_INTERACTIONS = FINAL / "interactions" / "interactions.parquet"
+FINAL_SPLIT = FINAL / "split"
+FINAL_USERS = FINAL_SPLIT / "people" / "users.parquet"
+FINAL_HISTORY = FINAL_SPLIT / "people" / "history.parquet"
+FINAL_PROMPTS = FINAL / "prompt" / "prompts.parquet"
+OF_FINAL = "final_"  # begins the names of texts about final users
+FINAL_HEADLINE = METRICS / "final_per_user.csv"
+LOOKS = METRICS / "looks.csv"
 FOLD_USERS = SPLIT / "people" / "users.parquet"
 HISTORY = SPLIT / "people" / "history.parquet"
 POPULARITY = SPLIT / "people" / "popularity.parquet"
@@ -42,17 +51,18 @@ EVALUATE = METRICS / "evaluate.json"
 
 
 def lists(fold: str, folder: Path = SPLIT) -> Path:
-    """Candidate lists of a fold; those of development users, which have labels, are read by `evaluate` alone."""
-    return folder / fold / "lists.parquet" if fold == "development" else folder / "lists" / f"{fold}.parquet"
+    """Candidate lists of a fold; those with labels of users that are evaluated lie apart, for one reader alone."""
+    evaluated = fold in ("development", "final")
+    return folder / fold / "lists.parquet" if evaluated else folder / "lists" / f"{fold}.parquet"
 
 
 def candidates(folder: Path = SPLIT) -> Path:
-    """The lists of development users without their labels."""
+    """The lists of users that are evaluated without their labels."""
     return folder / "lists" / "candidates.parquet"
 
 
 def _data(name: str) -> Path:
-    return APART if name in APART_POLICIES else DATA
+    return FINAL if name.startswith(OF_FINAL) else APART if name in APART_POLICIES else DATA
 
 
 def texts(name: str) -> Path:
@@ -124,6 +134,11 @@ def scores(knowledge: str) -> Path:
     return MODELS / "train_ranker" / knowledge / "scores.safetensors"
 
 
+def final_scores(knowledge: str) -> Path:
+    """Scores of final users' unlabelled lists by the run's re-rankers with this knowledge."""
+    return FINAL / "scores" / knowledge / "scores.safetensors"
+
+
 def curves(knowledge: str) -> Path:
     """How the training of the re-rankers with this knowledge went, by backbone."""
     return MODELS / "train_ranker" / knowledge / "curves.json"
@@ -143,9 +158,15 @@ def metrics(stage: str, entry: str | None = None) -> Path:
     """Small JSON metrics of a stage, in Git."""
     if entry is None:
         return METRICS / f"{stage}.json"
-    return (STUDY if entry in APART_POLICIES else METRICS) / stage / f"{entry}.json"
+    return _metrics(entry) / stage / f"{entry}.json"
+
+
+def _metrics(name: str) -> Path:
+    if name.startswith(OF_FINAL):
+        return Path("studies") / "final" / "metrics"
+    return STUDY if name in APART_POLICIES else METRICS
 
 
 def plot(stage: str, name: str) -> Path:
     """Plot data of a stage, CSV in Git."""
-    return (STUDY if name in APART_POLICIES else METRICS) / "plots" / stage / f"{name}.csv"
+    return _metrics(name) / "plots" / stage / f"{name}.csv"

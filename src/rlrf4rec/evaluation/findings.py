@@ -27,14 +27,16 @@ def report(
     names: Sequence[str],
     resamples: int,
     seed: int,
+    fold: str = "development",
 ) -> dict[str, Any]:
     """Reward gains; differences and personal parts of the re-rankers; claims.
 
     own, permuted: metrics `names` by user, with the own and with another user's text. gains: of `frozen.gains`; that of
     the last policy by the judges is a claim beside those of the re-rankers. policies: the untuned one first.
+    fold: of the users.
     """
     tuned = policies[-1]
-    gain = gains["judge"][tuned]["development"]["ndcg"]
+    gain = gains["judge"][tuned][fold]["ndcg"]
     compared = [name for name in blocks.HEADLINE if name in names] or list(names[:1])
     found = blocks.differences(own, backbones, _pairs(knowledge, tuned), compared, resamples, seed)
     with_policy = [name for name in knowledge if name in policies]

@@ -3,7 +3,7 @@
 `params.types.Protocol` has the names once more.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import polars as pl
@@ -29,6 +29,7 @@ def build(
     p: ListSettings,
     seed: int,
     take: Callable[[str, pl.DataFrame], None],
+    folds: Sequence[str] = FOLDS,
 ) -> dict[str, Any]:
     """Make the lists of each fold and give `take` its name and them; none is kept, as there may be millions.
 
@@ -38,7 +39,7 @@ def build(
     make, about = entry(PROTOCOLS, protocol, "protocol")(ProtocolInputs(history, later, users, popularity, p, seed))
     report: dict[str, Any] = {"protocol": protocol, **about}
     recall: dict[str, float] = {}
-    for fold in FOLDS:
+    for fold in folds:
         members = users.filter(pl.col("fold") == fold).select("user")
         found = make(members)
         made = found.lists

@@ -66,3 +66,4 @@ class Interactions(Block):
     item_core: Count
     min_interactions: Annotated[int, Field(ge=2)]
     users: Annotated[int, Field(ge=8)] | None
+    final_users: Annotated[int, Field(ge=0)]

@@ -29,5 +29,10 @@ STUDY = (
     "reliability",
     "probe",
     "learning_curve",
+    "final_split",
+    "final_prompt",
+    "final_encode",
+    "final_score",
+    "final",
     "bench",
 )

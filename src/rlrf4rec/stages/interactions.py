@@ -12,13 +12,14 @@ from rlrf4rec.tables.interactions import INTERACTIONS, ITEMS, USERS
 
 
 def run(seed: int, interactions: Interactions) -> str:
-    """Read the raw files and write the three tables; what was read, left out and mended is in the metrics."""
+    """Write the three tables and, apart, the final users' interactions; what was left out is in the metrics."""
     p = interactions
     found = read(paths.RAW, p)
     raw = clean(found, p, derive(seed, "interactions"))
     INTERACTIONS.write(raw.interactions, paths.INTERACTIONS)
     USERS.write(raw.users, paths.USERS)
     ITEMS.write(raw.items, paths.ITEMS)
+    INTERACTIONS.write(raw.final, paths.FINAL_INTERACTIONS)
     counts = {"interactions": raw.interactions.height, "users": raw.users.height, "items": raw.items.height}
     tied = {"tied_share": tied_share(raw.interactions)}
     files = found.interactions_file, found.items_file, *found.more_interactions, *found.more_items
@@ -29,6 +30,7 @@ def run(seed: int, interactions: Interactions) -> str:
     )
     line = f"wrote {paths.INTERACTIONS.parent}, {raw.interactions.height} interactions of {raw.users.height} users"
     told = ", ".join(f"{separator!r} in {number} items" for separator, number in raw.guesses.items())
+    line += f", {raw.final['user'].n_unique()} final users apart" if interactions.final_users else ""
     return f"{line}; genres told apart by {told} (a guess: interactions.genre_separator)" if told else line
 
 

@@ -9,15 +9,12 @@ from rlrf4rec.errors import RLRFError
 from rlrf4rec.files import write_json
 from rlrf4rec.llm.tokenizer import load_tokenizer
 from rlrf4rec.params import Llm, Prompt
-from rlrf4rec.prompting.fitting import fitting
 from rlrf4rec.prompting.plain import control_words, plain
-from rlrf4rec.prompting.prompts import genre_shares, template_text
 from rlrf4rec.prompting.template import read
+from rlrf4rec.prompting.written import NOBODY, write
 from rlrf4rec.tables.interactions import ITEMS
 from rlrf4rec.tables.split import FOLD_USERS, HISTORY
-from rlrf4rec.tables.texts import PROMPT, PROMPTS, TEMPLATES
-
-NOBODY = "user"  # a text that says nothing of its user
+from rlrf4rec.tables.texts import PROMPTS, TEMPLATES
 
 
 def run(prompt: Prompt, llm: Llm) -> str:
@@ -27,17 +24,9 @@ def run(prompt: Prompt, llm: Llm) -> str:
     items, mended = plain(ITEMS.read(paths.ITEMS), control_words(tokenizer))
     history = HISTORY.read(paths.HISTORY).join(items, on="item", how="left", maintain_order="left")
     train = users.filter(pl.col("fold") == "train").select("user")
-    usual = genre_shares(history.join(train, on="user", how="semi"))
-    rows, texts, shortened = [], [], 0
-    for (user,), frame in history.group_by("user", maintain_order=True):
-        ratings = frame.to_dicts()
-        row, cut = fitting(str(user), template, ratings, prompt, tokenizer)
-        shortened += cut
-        rows.append(row)
-        texts.append({"user": user, "sample": 0, "text": template_text(ratings, usual, template.domain)})
-    order = users.select("user")
-    prompts = order.join(pl.DataFrame(rows, schema=PROMPT), on="user", how="inner", maintain_order="left")
-    templates = order.join(pl.DataFrame(texts), on="user", how="inner", maintain_order="left")
+    usual = history.join(train, on="user", how="semi")
+    made = write(users.select("user"), history, usual, template, prompt, tokenizer)
+    prompts, templates = made.prompts, made.templates
     if prompts.height != users.height:
         missing = users.join(prompts, on="user", how="anti")["user"].to_list()
         raise RLRFError(
@@ -47,10 +36,16 @@ def run(prompt: Prompt, llm: Llm) -> str:
     TEMPLATES.write(templates, paths.texts("template"))
     TEMPLATES.write(templates.with_columns(text=pl.lit(NOBODY)), paths.texts("none"))
     tokens = prompts["tokens"].list.len()
-    report = {"prompts": len(rows), "shortened": shortened, "tokens_mean": tokens.mean(), "tokens_max": tokens.max()}
+    report = {
+        "prompts": prompts.height,
+        "shortened": made.shortened,
+        "tokens_mean": tokens.mean(),
+        "tokens_max": tokens.max(),
+    }
     domain = template.domain
     report |= {"template_version": template.version, "domain": domain.items, "factors": list(domain.factors)}
     report |= {"items_with_control_tokens": mended} if mended else {}
     write_json(paths.metrics("prompt"), report)
     told = f", {mended} items with control tokens of the LLM in their title or genres made plain" if mended else ""
-    return f"wrote {paths.PROMPTS}, {len(rows)} prompts of at most {tokens.max()} tokens, {shortened} shortened{told}"
+    written = f"{prompts.height} prompts of at most {tokens.max()} tokens, {made.shortened} shortened"
+    return f"wrote {paths.PROMPTS}, {written}{told}"

@@ -16,7 +16,7 @@ from rlrf4rec.seeds import derive
 from rlrf4rec.serving.endpoint import Client
 from rlrf4rec.serving.endpoint import sample_texts as ask_texts
 from rlrf4rec.tables.answers import ANSWERS
-from rlrf4rec.tables.split import FOLD_USERS, USERS
+from rlrf4rec.tables.split import FINAL, FOLD_USERS, USERS
 from rlrf4rec.tables.texts import PROMPTS, TEXTS
 
 
@@ -38,9 +38,8 @@ class Reused:
 
 
 def run(seed: int, sample: Sample, llm: Llm, endpoint: Endpoint, name: str, policy: str, users: str) -> str:
-    """Sample the texts `name` of `policy` for `users` (of `tables.split.USERS`); returns the closing line."""
-    wanted = FOLD_USERS.read(paths.FOLD_USERS).filter(USERS[users]).select("user")
-    prompts = PROMPTS.read(paths.PROMPTS).join(wanted, on="user", how="semi", maintain_order="left")
+    """Sample the texts `name` of `policy` for `users` (of `tables.split.USERS`, or final); returns the closing line."""
+    prompts = _prompts(users)
     own_seed = derive(seed, "sample")
     if policy in endpoint.policies:
         computed = "of the endpoint"
@@ -80,6 +79,14 @@ def run(seed: int, sample: Sample, llm: Llm, endpoint: Endpoint, name: str, poli
         f"wrote {paths.texts(name)}, {texts.height} texts of {prompts.height} users, {reused.fresh} sampled now, "
         f"{reused.kept} kept from before{reused.note()}; {report['redrawn']} redrawn; {computed}"
     )
+
+
+def _prompts(users: str) -> pl.DataFrame:
+    """Prompts of these users."""
+    if users == FINAL:
+        return PROMPTS.read(paths.FINAL_PROMPTS)
+    wanted = FOLD_USERS.read(paths.FOLD_USERS).filter(USERS[users]).select("user")
+    return PROMPTS.read(paths.PROMPTS).join(wanted, on="user", how="semi", maintain_order="left")
 
 
 def _from_here(prompts: pl.DataFrame, sample: Sample, llm: Llm, policy: str, seed: int) -> tuple[pl.DataFrame, Reused]:

@@ -10,6 +10,8 @@ from rlrf4rec import paths
 from rlrf4rec.tables.contract import Rule, require, table
 
 FOLDS = ["train", "validation", "development"]
+FINAL = "final"  # users that no stage of the run reads
+EVALUATED = ["development", FINAL]
 ROLES = ["tune", "rank", "both", "none"]
 HALVES = ["A", "B", "-"]
 TUNING = pl.col("role").is_in(["tune", "both"])  # of FoldUser: users whose labels may tune the LLM
@@ -54,6 +56,17 @@ class FoldUser(pa.DataFrameModel):
         strict = True
 
 
+class FinalUser(FoldUser):
+    """A user that is looked at once: of no fold of the run, and nothing tunes, trains or is chosen by it."""
+
+    fold: str = pa.Field(isin=[FINAL])
+    role: str = pa.Field(isin=["none"])
+    half: str = pa.Field(isin=["-"])
+
+    class Config:
+        strict = True
+
+
 class History(pa.DataFrameModel):
     """An interaction that the LLM may see; `position` 0 is the user's earliest."""
 
@@ -91,7 +104,7 @@ class Candidate(pa.DataFrameModel):
 
 
 class Unlabelled(pa.DataFrameModel):
-    """A place of a development user's list without its label: all that a re-ranker needs to score it."""
+    """A place of an evaluated user's list without its label: all that a re-ranker needs to score it."""
 
     user: str
     list: int = pa.Field(ge=0)
@@ -153,6 +166,7 @@ FOLD_USERS = table(
         lambda f: f.filter(pl.col("role").is_in(["tune", "both"]) == (pl.col("half") == "-")),
     ),
 )
+FINAL_USERS = table(FinalUser, "final_split")
 HISTORY = table(History, "split")
 _OTHERS = f"those of {', '.join(UNCHECKED)}"
 LISTS = table(
@@ -204,12 +218,12 @@ def check_history(lists: pl.DataFrame, history: pl.DataFrame, path: Path) -> Non
 
 
 def write_lists(fold: str, lists: pl.DataFrame, users: pl.DataFrame, history: pl.DataFrame, folder: Path) -> None:
-    """Write the lists of a fold, development users' without labels too, if they keep to all of these rules."""
+    """Write the lists of a fold, evaluated users' without labels too, if they keep to all of these rules."""
     path = paths.lists(fold, folder)
     check_fold(lists, users, fold, path)
     check_history(lists, history, path)
     LISTS.write(lists, path)
-    if fold == "development":
+    if fold in EVALUATED:
         CANDIDATES.write(lists.select(pl.exclude("label", "real")), paths.candidates(folder))
 
 

@@ -1,0 +1,192 @@
+"""Final users: who they are, that they change nothing of the others, and that looks at them are counted."""
+
+import subprocess
+from pathlib import Path
+
+import polars as pl
+import pytest
+from dataset import DEFAULT, tables, write
+
+from rlrf4rec import paths
+from rlrf4rec.errors import InputError, ParamsError, RLRFError
+from rlrf4rec.looking import commit, looks
+from rlrf4rec.params import load
+from rlrf4rec.stages import final_split, split
+from rlrf4rec.tables.contract import ContractError
+from rlrf4rec.tables.interactions import INTERACTIONS, ITEMS
+from rlrf4rec.tables.split import FINAL, FINAL_USERS, FOLD_USERS, LISTS
+
+PARAMS = Path(__file__).parent.parent / "params.yaml"
+COUNT, CATALOGUE = 40, 30
+INTER = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
+ITEM = "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A data set of 40 users with ten ratings each, in an empty folder."""
+    rated = [(u, (u * 7 + k * 3) % CATALOGUE, 1 + (u + k) % 5, 100 + k) for u in range(COUNT) for k in range(10)]
+    inter = INTER + "".join(f"u{u}\t{i}\t{rating}\t{time}\n" for u, i, rating, time in rated)
+    item = ITEM + "".join(f"{i}\tTitle {i}\t1990\tDrama\n" for i in range(CATALOGUE))
+    write(tmp_path / "given", {"x.inter": inter, "x.item": item})
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "given"
+
+
+def drawn(raw):
+    return set(raw.users["user"]), set(raw.final["user"])
+
+
+def test_final_users_are_the_next_of_the_order_and_change_nothing_of_the_others(folder):
+    none, some, more = (tables(folder, users=20, final_users=n) for n in (0, 8, 100))
+    assert [len(drawn(raw)[1]) for raw in (none, some, more)] == [0, 8, 20]
+    for raw in (some, more):
+        assert raw.interactions.equals(none.interactions)
+        assert raw.users.equals(none.users)
+        assert raw.items.equals(none.items)
+    assert drawn(tables(folder, users=28))[0] == set.union(*drawn(some))
+    assert not set.intersection(*drawn(more))
+    assert some.counts["final_users"] == 8
+    assert some.counts["users_not_drawn"] == 12
+    assert some.counts["interactions_of_final_users"] == some.final.height == 80
+    assert some.counts["interactions_read"] == some.interactions.height + 80 + 120
+
+
+def test_where_all_users_are_kept_the_last_of_the_order_are_final(folder):
+    everyone = tables(folder, users=None, final_users=8)
+    assert [len(users) for users in drawn(everyone)] == [32, 8]
+    assert drawn(everyone) == drawn(tables(folder, users=32, final_users=8))
+    with pytest.raises(ParamsError, match=r"interactions.final_users: 40 leaves none of 40 users"):
+        tables(folder, users=None, final_users=40)
+
+
+def written(folder, final_users, protocol="popularity"):
+    """The tables of the stages interactions and split; params of the lists."""
+    raw = tables(folder, users=20, final_users=final_users)
+    INTERACTIONS.write(raw.interactions, paths.INTERACTIONS)
+    INTERACTIONS.write(raw.final, paths.FINAL_INTERACTIONS)
+    ITEMS.write(raw.items, paths.ITEMS)
+    how = {"validation_share": 0.2, "list_length": 6, "protocol": protocol, "window": 5}
+    p = load(PARAMS).split.model_copy(update=how)
+    split.run(1, p)
+    return p
+
+
+@pytest.mark.parametrize("protocol", ["uniform", "popularity", "retrieved"])
+def test_lists_of_final_users_lie_apart_and_the_split_of_the_others_is_the_same_bytes(folder, protocol):
+    written(folder, 0, protocol)
+    before = {path: path.read_bytes() for path in paths.SPLIT.rglob("*.parquet")}
+    p = written(folder, 8, protocol)
+    final_split.run(1, p)
+    assert {path: path.read_bytes() for path in paths.SPLIT.rglob("*.parquet")} == before
+    users, others = FINAL_USERS.read(paths.FINAL_USERS), FOLD_USERS.read(paths.FOLD_USERS)
+    assert users.height == 8
+    assert not set(users["user"]) & set(others["user"])
+    lists = LISTS.read(paths.lists(FINAL, paths.FINAL_SPLIT))
+    assert set(lists["user"]) <= set(users["user"])
+    assert set(lists["protocol"]) == {protocol}
+    candidates = pl.read_parquet(paths.candidates(paths.FINAL_SPLIT))
+    assert candidates.equals(lists.select(candidates.columns))
+    with_labels = [path for path in paths.FINAL_SPLIT.rglob("*.parquet") if "label" in pl.read_parquet_schema(path)]
+    assert with_labels == [paths.lists(FINAL, paths.FINAL_SPLIT)]
+
+
+def test_no_user_of_the_run_may_be_final_and_none_that_is_final_of_a_fold(folder):
+    p = written(folder, 0)
+    with pytest.raises(ParamsError, match=r"no user is final: raise interactions.final_users"):
+        final_split.run(1, p)
+    users = FOLD_USERS.read(paths.FOLD_USERS)
+    final = users.with_columns(fold=pl.lit(FINAL), role=pl.lit("none"), half=pl.lit("-"))
+    with pytest.raises(ContractError, match="fold"):
+        FOLD_USERS.check(final, paths.FOLD_USERS)
+    with pytest.raises(ContractError, match="fold"):
+        FINAL_USERS.check(users, paths.FINAL_USERS)
+
+
+def labelled(users="ab", label=1):
+    rows = [(user, 0, position, f"i{position}", label * (position == 0)) for user in users for position in range(3)]
+    return pl.DataFrame(rows, schema=["user", "list", "position", "item", "label"], orient="row")
+
+
+def test_looks_are_counted_by_users_and_a_repetition_is_none(tmp_path):
+    path = tmp_path / "looks.csv"
+    asked = [("c1", labelled()), ("c2", labelled(label=0)), ("c2", labelled("abc")), ("c2", labelled(label=0))]
+    numbers = []
+    for head, lists in asked:
+        before = looks.read(path)
+        look = looks.next_look(before, head, lists, "")
+        looks.add(path, before, look)
+        numbers.append(look.look)
+    assert numbers == [1, 2, 1, 2]
+    found = looks.read(path)
+    assert [(look.commit, look.final_users, look.look) for look in found] == [("c1", 2, 1), ("c2", 2, 2), ("c2", 3, 1)]
+    assert found[0].users == found[1].users != found[2].users
+    assert found[0].lists != found[1].lists
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [("commit", "revision", "its columns are not date, commit"), (",1,", ",one,", "line 2: .*'one'")],
+)
+def test_looks_that_were_edited_by_hand_are_told(tmp_path, old, new, words):
+    path = tmp_path / "looks.csv"
+    looks.add(path, [], looks.next_look([], "c", labelled(), ""))
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(InputError, match=words):
+        looks.read(path)
+
+
+def test_every_p_is_adjusted_for_the_looks():
+    """By hand: .01 and Holm's .03 at a third look are .03 and .09; .4 can't be more than 1."""
+    found = {"family": {"a": {"difference": 0.1, "p": 0.01, "p_holm": 0.03}}, "seeds": [0.1], "b": {"all": {"p": 0.4}}}
+    made = looks.adjusted(found, 3)
+    assert made["family"]["a"] == pytest.approx({"difference": 0.1, "p": 0.03, "p_holm": 0.09})
+    assert (made["seeds"], made["b"]) == ([0.1], {"all": {"p": 1.0}})
+    assert looks.adjusted(found, 1) == found
+
+
+def git(*args):
+    assert not Path("pyproject.toml").exists(), "never in the project itself"
+    named = ["git", "-c", "user.name=n", "-c", "user.email=e@x", *args]
+    return subprocess.run(named, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """A commit with params, code and a lock."""
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, {"params.yaml": "seed: 1\nsplit: {fold: 0}\n", "src/x.py": "", "dvc.lock": "", "README.md": ""})
+    git("init", "-q")
+    git("add", "-A")
+    git("commit", "-qm", "run")
+    return git("rev-parse", "HEAD")
+
+
+@pytest.mark.parametrize("path", ["params.yaml", "src/x.py", "src/new.py", "dvc.lock"])
+def test_a_look_by_what_is_not_committed_is_refused(repository, path):
+    Path("README.md").write_text("of no account")
+    Path("metrics").mkdir()
+    Path("metrics/cost.json").write_text("{}")
+    assert commit.clean() == repository
+    Path(path).write_text("seed: 2\n")
+    with pytest.raises(RLRFError, match=rf"^final: {path} is not as HEAD has it, .* commit code, params"):
+        commit.clean()
+
+
+def test_a_look_where_nothing_is_committed_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    git("init", "-q")
+    with pytest.raises(RLRFError, match="final: no commit here"):
+        commit.clean()
+
+
+def test_a_look_says_what_differs_from_the_one_before(repository):
+    Path("params.yaml").write_text("seed: 1\nsplit: {fold: 3, step: 4}\n")
+    assert commit.changed(repository) == '{"split.fold": [0, 3], "split.step": [null, 4]}'
+    assert commit.changed(None) == ""
+    assert commit.changed("0" * 40) == "commit 0000000 is not in this clone"
+
+
+def test_the_default_params_keep_users_apart():
+    assert load(PARAMS).interactions.final_users >= 100
+    assert DEFAULT.final_users == 0, "tests of the others have none"
