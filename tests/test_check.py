@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from compared import SOURCE, call, commit, edit_stages, write
 
-from rlrf4rec import cost
+from rlrf4rec import cost, paths
 from rlrf4rec.committed import check, command, line
 from rlrf4rec.committed.figures import Numbers, figures
 from rlrf4rec.committed.findings import MEND, entries
 from rlrf4rec.errors import InputError
+from rlrf4rec.looking import looks
 from rlrf4rec.revisions import git, locks, state
 
 GAIN = {"difference": 0.016251, "low": 0.006966, "high": 0.026049, "p": 0.00514}
@@ -248,6 +249,13 @@ def test_a_run_behind_its_code_is_told_and_is_a_fault_at_a_release(checked, caps
     write()
     assert run("--write") == 0
     assert Path("README.md").read_text() == f"# A\n\n{line.BEGIN}\n{line.FITS}\n{line.END}\n"
+
+
+def test_the_readme_says_how_many_looks_the_final_users_have_had(checked):
+    row = {"date": "2026-11-26", "commit": "c", "final_users": 3, "users": "u", "lists": "l", "look": 1, "params": ""}
+    found = [looks.Look(**row), looks.Look(**{**row, "commit": "d", "look": 2})]
+    looks.add(paths.LOOKS, found[:1], found[1])
+    assert check.readme_line(Path()) == f"{line.FITS} Looks at its final users: 2 (`metrics/looks.csv`)."
 
 
 def test_a_readme_without_marks_is_an_error(checked):

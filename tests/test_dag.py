@@ -128,6 +128,11 @@ def test_only_final_reads_the_labels_of_final_users_and_no_stage_of_the_run_read
     assert [s for dag, s in ALL if "data/raw/dataset" in body(dag, s).get("deps", [])] == ["interactions", "probe"]
 
 
+def test_nothing_of_the_final_study_is_in_the_cache():
+    """Else DVC would miss it at `dvc checkout` and `dvc exp apply` until somebody has looked."""
+    assert all(options["cache"] is False for stage in FINAL for options in outs(FINAL, stage).values())
+
+
 def test_a_look_stays_when_the_next_one_runs():
     """DVC takes away what it is going to write, but for what persists."""
     assert outs(FINAL, "final")["metrics/looks.csv"] == {"cache": False, "persist": True}
@@ -154,7 +159,8 @@ def test_metrics_and_plots_are_in_git_and_keep_the_run_cache():
         for kind in ("metrics", "plots"):
             for entry in body(dag, stage).get(kind, []):
                 assert all(options["cache"] is False for options in entry.values())
-        in_git = [path for path, options in outs(dag, stage).items() if options.get("cache") is False]
+        own = [path for path, options in outs(dag, stage).items() if options.get("cache") is False]
+        in_git = [path for path in own if not path.startswith("data/final/")]
         assert all(path.endswith(("per_user.csv", "looks.csv")) for path in in_git)
 
 
@@ -166,11 +172,6 @@ HOLDS_RATINGS = {
     "data/split/lists": "lists with labels, which are ratings",
     "data/split/development": "lists with labels",
     "data/final/interactions": "ratings of the final users",
-    "data/final/split/people": "their histories",
-    "data/final/split/lists": "which items they rated later, among others",
-    "data/final/split/final": "lists with labels",
-    "data/final/prompt": "prompts name titles",
-    "data/final/texts/final_template": "as data/texts/template",
     "data/prompt": "prompts name the titles that a user liked and disliked",
     "data/texts/template": "says of each user the genres and titles of the history, without an LLM between",
     "data/pair/*": "has the prompts",
@@ -191,10 +192,6 @@ HOLDS_NONE = {
     "data/texts/*": "texts that an LLM wrote",
     "data/controls/texts/*": "texts that an LLM wrote",
     "data/encode/*": "vectors of texts",
-    "data/final/texts/final_none": "the same word for everyone",
-    "data/final/texts/final_*": "texts that an LLM wrote",
-    "data/final/encode": "vectors of texts",
-    "data/final/scores": "scores without items",
     "data/controls/encode/*": "vectors",
     "data/score/*": "a reward for each text",
     "data/tune_reward": "trials of a search",
@@ -219,18 +216,7 @@ def test_what_holds_ratings_is_never_pushed_and_all_else_is():
 def test_what_is_not_pushed_is_made_again_by_stages_that_are_quick():
     """None runs the LLM or trains; `evaluate` alone keeps pieces of its work, the rewards of users."""
     again = {stage for _, push, stage in cached() if not push}
-    assert again == {
-        "fetch_dataset",
-        "interactions",
-        "split",
-        "prompt",
-        "pair",
-        "evaluate",
-        "report",
-        "protocol",
-        "final_split",
-        "final_prompt",
-    }
+    assert again == {"fetch_dataset", "interactions", "split", "prompt", "pair", "evaluate", "report", "protocol"}
     slow = {"sampling", "alignment", "retraining", "encoding"}
     for stage in again:
         rooms = {path.relative_to(closure.PACKAGE).parts[0] for path in closure.files(f"stages.{stage}")}
@@ -292,5 +278,7 @@ def test_the_report_looks_in_the_study_s_lock_for_what_the_study_depends_on():
 def test_the_report_waits_for_no_study():
     """Its dependency on the study is the lock file, which no stage writes: `dvc repro` must not start the study."""
     deps = body(DAG, "report")["deps"]
-    assert "studies/controls/dvc.lock" in deps
-    assert not set(deps) & {path for stage in CONTROLS for path in outs(CONTROLS, stage)}
+    assert {"studies/controls/dvc.lock", "studies/final/dvc.lock"} < set(deps)
+    written = {path for dag in (CONTROLS, FINAL) for stage in dag for path in outs(dag, stage)}
+    written |= {path for stage in FINAL for metric in body(FINAL, stage).get("metrics", []) for path in metric}
+    assert not set(deps) & written

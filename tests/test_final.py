@@ -1,6 +1,5 @@
-"""Final users: who they are, that they change nothing of the others, and that looks at them are counted."""
+"""Final users: who they are, and that they change nothing of the others."""
 
-import subprocess
 from pathlib import Path
 
 import polars as pl
@@ -8,8 +7,7 @@ import pytest
 from dataset import DEFAULT, tables, write
 
 from rlrf4rec import paths
-from rlrf4rec.errors import InputError, ParamsError, RLRFError
-from rlrf4rec.looking import commit, looks
+from rlrf4rec.errors import ParamsError
 from rlrf4rec.params import load
 from rlrf4rec.stages import final_split, split
 from rlrf4rec.tables.contract import ContractError
@@ -101,90 +99,6 @@ def test_no_user_of_the_run_may_be_final_and_none_that_is_final_of_a_fold(folder
         FOLD_USERS.check(final, paths.FOLD_USERS)
     with pytest.raises(ContractError, match="fold"):
         FINAL_USERS.check(users, paths.FINAL_USERS)
-
-
-def labelled(users="ab", label=1):
-    rows = [(user, 0, position, f"i{position}", label * (position == 0)) for user in users for position in range(3)]
-    return pl.DataFrame(rows, schema=["user", "list", "position", "item", "label"], orient="row")
-
-
-def test_looks_are_counted_by_users_and_a_repetition_is_none(tmp_path):
-    path = tmp_path / "looks.csv"
-    asked = [("c1", labelled()), ("c2", labelled(label=0)), ("c2", labelled("abc")), ("c2", labelled(label=0))]
-    numbers = []
-    for head, lists in asked:
-        before = looks.read(path)
-        look = looks.next_look(before, head, lists, "")
-        looks.add(path, before, look)
-        numbers.append(look.look)
-    assert numbers == [1, 2, 1, 2]
-    found = looks.read(path)
-    assert [(look.commit, look.final_users, look.look) for look in found] == [("c1", 2, 1), ("c2", 2, 2), ("c2", 3, 1)]
-    assert found[0].users == found[1].users != found[2].users
-    assert found[0].lists != found[1].lists
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "words"),
-    [("commit", "revision", "its columns are not date, commit"), (",1,", ",one,", "line 2: .*'one'")],
-)
-def test_looks_that_were_edited_by_hand_are_told(tmp_path, old, new, words):
-    path = tmp_path / "looks.csv"
-    looks.add(path, [], looks.next_look([], "c", labelled(), ""))
-    path.write_text(path.read_text().replace(old, new))
-    with pytest.raises(InputError, match=words):
-        looks.read(path)
-
-
-def test_every_p_is_adjusted_for_the_looks():
-    """By hand: .01 and Holm's .03 at a third look are .03 and .09; .4 can't be more than 1."""
-    found = {"family": {"a": {"difference": 0.1, "p": 0.01, "p_holm": 0.03}}, "seeds": [0.1], "b": {"all": {"p": 0.4}}}
-    made = looks.adjusted(found, 3)
-    assert made["family"]["a"] == pytest.approx({"difference": 0.1, "p": 0.03, "p_holm": 0.09})
-    assert (made["seeds"], made["b"]) == ([0.1], {"all": {"p": 1.0}})
-    assert looks.adjusted(found, 1) == found
-
-
-def git(*args):
-    assert not Path("pyproject.toml").exists(), "never in the project itself"
-    named = ["git", "-c", "user.name=n", "-c", "user.email=e@x", *args]
-    return subprocess.run(named, check=True, capture_output=True, text=True).stdout.strip()
-
-
-@pytest.fixture
-def repository(tmp_path, monkeypatch):
-    """A commit with params, code and a lock."""
-    monkeypatch.chdir(tmp_path)
-    write(tmp_path, {"params.yaml": "seed: 1\nsplit: {fold: 0}\n", "src/x.py": "", "dvc.lock": "", "README.md": ""})
-    git("init", "-q")
-    git("add", "-A")
-    git("commit", "-qm", "run")
-    return git("rev-parse", "HEAD")
-
-
-@pytest.mark.parametrize("path", ["params.yaml", "src/x.py", "src/new.py", "dvc.lock"])
-def test_a_look_by_what_is_not_committed_is_refused(repository, path):
-    Path("README.md").write_text("of no account")
-    Path("metrics").mkdir()
-    Path("metrics/cost.json").write_text("{}")
-    assert commit.clean() == repository
-    Path(path).write_text("seed: 2\n")
-    with pytest.raises(RLRFError, match=rf"^final: {path} is not as HEAD has it, .* commit code, params"):
-        commit.clean()
-
-
-def test_a_look_where_nothing_is_committed_is_refused(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    git("init", "-q")
-    with pytest.raises(RLRFError, match="final: no commit here"):
-        commit.clean()
-
-
-def test_a_look_says_what_differs_from_the_one_before(repository):
-    Path("params.yaml").write_text("seed: 1\nsplit: {fold: 3, step: 4}\n")
-    assert commit.changed(repository) == '{"split.fold": [0, 3], "split.step": [null, 4]}'
-    assert commit.changed(None) == ""
-    assert commit.changed("0" * 40) == "commit 0000000 is not in this clone"
 
 
 def test_the_default_params_keep_users_apart():

@@ -177,10 +177,11 @@ def test_everything_on_the_page_is_escaped():
 
 def test_the_page_of_a_run(small_run):
     closing = run_stage()
-    assert closing == "wrote data/report/index.html, 9 sections from 20 files"
+    assert closing == "wrote data/report/index.html, 10 sections from 20 files"
     html = (small_run / "data/report/index.html").read_text()
     for heading in (
-        "Headline",
+        "Headline, development users",
+        "Final users",
         "Variants",
         "Protocols side by side",
         "10 validation users",
@@ -213,6 +214,27 @@ def test_users_of_the_page(small_run):
     assert "Liked items stand at 4, 8 with base and at 3, 7 with round1 texts." in text
     assert "User 11" not in text
     assert re.search(r"235 development users, 2.900 candidate lists, protocol popularity, fold \d of \d;", text)
+
+
+def test_a_look_at_final_users_is_shown_with_its_number(small_run):
+    run_stage()
+    text = words((small_run / "data/report/index.html").read_text())
+    assert "No final look was made" in text
+    found = evaluated() | {"final_users": 160, "final_lists": 1900, "look": 2, "commit": "abcdef0123"}
+    found["reward_gain"] = {"round1": {"final": {"ndcg": effect(0.02, 0.004)}}}
+    found["reward_gain_labellers"] = {}
+    found["family"]["round1 - base"] = effect(0.01, 0.004, p=0.02, p_holm=0.08)
+    write_json(paths.metrics("final"), found)
+    (small_run / paths.FINAL_HEADLINE).write_text(
+        "metric,backbone,knowledge,user,seed0\nndcg@5,dlcm,base,u,0.1\nndcg@5,dlcm,round1,u,0.2\n"
+    )
+    run_stage()
+    text = words((small_run / "data/report/index.html").read_text())
+    assert "Look 2 at these users, of commit abcdef0: they are kept apart" in text
+    assert re.search(r"160 final users, 1.900 candidate lists, protocol popularity, outside of all folds;", text)
+    assert "Of 1 final users, 1 have a higher NDCG@5 end to end with round1 than with base" in text
+    assert "correction (p = 0.080)" in text
+    assert "No final look was made" not in text
 
 
 def test_two_runs_give_the_same_bytes(small_run):

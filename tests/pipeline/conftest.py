@@ -235,7 +235,7 @@ def tiny_repository(folder, assets, root=ROOT):
     set_params(folder, {block: values for block, values in changes.items() if block in known})
     recipe = folder / "recipes" / "smoke.yaml"
     recipe.write_text(recipe.read_text().replace("min_interactions: 250", "min_interactions: 20"))
-    for study in ("bench", "controls"):  # neither has run
+    for study in ("bench", "controls", "final"):  # none has run
         (folder / "studies" / study / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
     run(folder, "git", "init", "-q")
     run(folder, "dvc", "config", "--local", "core.check_update", "false")

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from rlrf4rec import cost
+from rlrf4rec import cost, paths
 from rlrf4rec.committed import findings, line, reproduced
 from rlrf4rec.committed.figures import Numbers, figures
 from rlrf4rec.errors import InputError, RLRFError
 from rlrf4rec.files import read_json
+from rlrf4rec.looking import looks
 from rlrf4rec.reproducing import records, runs
 from rlrf4rec.revisions import git, kept, locks
 from rlrf4rec.revisions.git import Revision
@@ -167,7 +168,8 @@ def readme_line(root: Path) -> str:
     """What the README's line has to be."""
     known = records.read(root).items()
     of_it = {kind: record for kind, record in known if reproduced.same(record, runs.of_folder(root))}
-    return line.text(locks.behind(root), of_it)
+    looked = looks.read(root / paths.LOOKS)
+    return line.text(locks.behind(root), of_it, looked[-1].look if looked else 0)
 
 
 def _reproduced(root: Path, found: Found) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rlrf4rec import paths
 from rlrf4rec.errors import InputError
 from rlrf4rec.files import atomic
 from rlrf4rec.reproducing import records
@@ -15,14 +16,17 @@ TITLE = "Committed run:"
 FITS = f"**{TITLE}** of this code and these params."
 
 
-def text(behind: Sequence[Behind], reproduced: Mapping[str, Mapping[str, Any]]) -> str:
+def text(behind: Sequence[Behind], reproduced: Mapping[str, Mapping[str, Any]], looks: int = 0) -> str:
     """The line. `behind`: what the locks do not know; `reproduced`: records of metrics/reproduced.json of this run.
+
+    looks: how many the final users of the last look have had; none are not mentioned.
 
     It names stages and no commit, so that it changes with the answer alone.
     """
     found = stages(behind)
     said = f"**{TITLE}** older than code or params of {', '.join(f'`{name}`' for name in found)}."
-    return " ".join([said if found else FITS, *(again(kind, record) for kind, record in reproduced.items())])
+    looked = [f"Looks at its final users: {looks} (`{paths.LOOKS.as_posix()}`)."] if looks else []
+    return " ".join([said if found else FITS, *(again(kind, record) for kind, record in reproduced.items()), *looked])
 
 
 def again(kind: str, record: Mapping[str, Any]) -> str:

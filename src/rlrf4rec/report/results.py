@@ -46,11 +46,11 @@ def described(knowledge: str) -> str:
     return KNOWLEDGE.get(knowledge, knowledge)
 
 
-def headline(found: Json, per_user: pl.DataFrame, last: str, kind: str) -> Section:
-    """The two numbers side by side. `last` is the policy of the last round, `kind` the reward in use."""
-    gain = {**found["reward_gain"][last]["development"]["ndcg"], **_holm(found, f"reward gain of {last}")}
+def headline(found: Json, per_user: pl.DataFrame, last: str, kind: str, fold: str = "development") -> Section:
+    """The two numbers side by side, of the users of a fold. `last`: policy of the last round, `kind`: reward in use."""
+    gain = {**found["reward_gain"][last][fold]["ndcg"], **_holm(found, f"reward gain of {last}")}
     notes: list[PageBlock] = [
-        Note(_facts(found)),
+        Note(_facts(found, fold)),
         numbers.verdict(f"Under frozen re-rankers ({last} texts against base texts)", METRIC.upper(), gain),
     ]
     end = _headline_difference(found, f"{last} - base")
@@ -58,7 +58,7 @@ def headline(found: Json, per_user: pl.DataFrame, last: str, kind: str) -> Secti
         notes.append(
             numbers.verdict(f"End to end ({last} against base, re-rankers trained again)", METRIC.upper(), end)
         )
-        notes.append(Note(_counted(per_user, last)))
+        notes.append(Note(_counted(per_user, last, fold)))
     else:
         notes.append(Note(f"End to end: {last} was not compared with base in this run; see loop.rankers.", "null"))
     for against, words in (
@@ -77,11 +77,9 @@ def headline(found: Json, per_user: pl.DataFrame, last: str, kind: str) -> Secti
         )
     )
     tables = [
-        TableBlock(
-            f"Reward gain under frozen re-rankers {who}, development users", ("what", *numbers.COLUMNS), tuple(rows)
-        )
+        TableBlock(f"Reward gain under frozen re-rankers {who}, {fold} users", ("what", *numbers.COLUMNS), tuple(rows))
         for block, who in (("reward_gain", "that judge"), ("reward_gain_labellers", "that labelled the pairs"))
-        if (rows := [r for name, g in found.get(block, {}).items() for r in _reward_rows(g["development"], name, kind)])
+        if (rows := [r for name, g in found.get(block, {}).items() for r in _reward_rows(g[fold], name, kind)])
     ]
     if end_rows := _end_rows(found):
         caption = f"What the method stands or falls with, {METRIC.upper()}; Holm's p is over all that was to be tested"
@@ -89,7 +87,7 @@ def headline(found: Json, per_user: pl.DataFrame, last: str, kind: str) -> Secti
     if personal := _personal_rows(found):
         caption = f"Personal part of retrained re-rankers: {METRIC.upper()} with the user's own text minus another's"
         tables.append(TableBlock(caption, ("what", *numbers.COLUMNS), personal))
-    return Section("headline", "Headline", (*notes, *tables))
+    return Section("headline", f"Headline, {fold} users", (*notes, *tables))
 
 
 def variants(found: Json) -> Section:
@@ -174,11 +172,11 @@ def protocols(found: Json, study: Json | None, other_users: bool = False) -> Sec
     return Section("protocols", title, tuple(blocks))
 
 
-def _facts(found: Json) -> str:
-    fold = f"fold {found['fold']} of {found['folds']}" if found.get("folds") else "one fold"
+def _facts(found: Json, users: str) -> str:
+    fold = f"fold {found['fold']} of {found['folds']}" if found.get("folds") else "outside of all folds"
     return (
-        f"{numbers.plain(found['development_users'])} development users, "
-        f"{numbers.plain(found.get('development_lists'))} candidate lists, "
+        f"{numbers.plain(found[f'{users}_users'])} {users} users, "
+        f"{numbers.plain(found.get(f'{users}_lists'))} candidate lists, "
         f"protocol {found.get('protocol', numbers.DASH)}, {fold}; MAP is divided by "
         f"{found['metrics'].get('map_divisor', numbers.DASH)}."
     )
@@ -190,7 +188,7 @@ def _headline_difference(found: Json, name: str) -> Json | None:
     return found.get("family", {}).get(name, pooled)
 
 
-def _counted(per_user: pl.DataFrame, tuned: str) -> str:
+def _counted(per_user: pl.DataFrame, tuned: str, fold: str) -> str:
     """How many users are better off, counted in the per-user table."""
     seeds = [c for c in per_user.columns if c.startswith("seed")]
     mean = (
@@ -203,7 +201,7 @@ def _counted(per_user: pl.DataFrame, tuned: str) -> str:
     difference = (both["value"] - both["value_right"]).to_list()
     better, worse = sum(d > 0 for d in difference), sum(d < 0 for d in difference)
     return (
-        f"Of {len(difference)} development users, {better} have a higher {METRIC.upper()} end to end with "
+        f"Of {len(difference)} {fold} users, {better} have a higher {METRIC.upper()} end to end with "
         f"{tuned} than with base, {worse} a lower one, {len(difference) - better - worse} the same (mean over "
         "backbones and seeds)."
     )

@@ -13,7 +13,8 @@ from rlrf4rec.files import contents, dvc_hash
 from rlrf4rec.revisions import dag
 
 DEFAULT = "dvc.yaml"
-PIPELINES = (DEFAULT, "studies/controls/dvc.yaml", "studies/learning_curve/dvc.yaml", "studies/bench/dvc.yaml")
+STUDIES = ("controls", "learning_curve", "final", "bench")
+PIPELINES = (DEFAULT, *(f"studies/{name}/dvc.yaml" for name in STUDIES))
 # Written by no stage, or outside of what DVC hashes: what a run cost differs from run to run, kept runs have own locks.
 UNHASHED = ("metrics/cost/", "metrics/kept/", "metrics/reproduced.json")
 
@@ -42,6 +43,8 @@ def locks(root: Path) -> dict[str, dict[str, Any]]:
         if path.exists() and (root / name).exists():
             ran = _stages(path.read_text(encoding="utf-8"))
             now = _defined(root, name, ran)
+            if not ran:  # the report reads the lock of the final users, which is there before anyone has looked
+                continue
             found[name] = {stage: entry for stage, entry in ran.items() if stage in now}
     return found
 

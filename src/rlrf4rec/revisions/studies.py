@@ -6,7 +6,7 @@ from rlrf4rec.files import locked
 from rlrf4rec.revisions import git, hashes
 from rlrf4rec.revisions.git import Revision
 
-STUDIES = ("controls", "learning_curve", "bench")
+STUDIES = ("controls", "learning_curve", "final", "bench")
 
 
 def older(revision: Revision, written: Mapping[str, str]) -> list[str]:

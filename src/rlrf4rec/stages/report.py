@@ -24,7 +24,7 @@ from rlrf4rec.params import (
     Split,
     TrainRanker,
 )
-from rlrf4rec.report import costs, learning, page, people, provenance, results
+from rlrf4rec.report import costs, final, learning, page, people, provenance, results
 from rlrf4rec.report.blocks import Section
 from rlrf4rec.tables.contract import Table
 from rlrf4rec.tables.interactions import ITEMS
@@ -121,6 +121,7 @@ def run(
     }
     sections = [
         *_found(inputs, loop.policies[-1], reward.kind, split),
+        _final(inputs, loop.policies[-1], reward.kind),
         *_feedback(inputs, list(loop.rounds), reward.kind),
         _people(inputs, loop.rounds),
         costs.costs(inputs.optional(paths.metrics("bench"))),
@@ -142,6 +143,13 @@ def _found(inputs: Inputs, last: str, kind: str, split: Split) -> list[Section]:
         results.variants(found),
         results.protocols(found, study, study is not None and _other_users(inputs)),
     ]
+
+
+def _final(inputs: Inputs, last: str, kind: str) -> Section:
+    """What the look at the final users gave, where there was one; `dvc repro` waits for none."""
+    columns = "metric", "knowledge", "user", "seed0"
+    found = inputs.optional(paths.metrics("final"))
+    return final.final(found, inputs.csv(paths.FINAL_HEADLINE, *columns) if found else pl.DataFrame(), last, kind)
 
 
 def _other_users(inputs: Inputs) -> bool:
