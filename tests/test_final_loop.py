@@ -1,0 +1,118 @@
+"""The whole loop with small random models, and then the final users: looked at once, by what the loop has made."""
+
+import json
+import re
+from pathlib import Path
+
+import polars as pl
+import pytest
+from test_looks import git
+from test_whole_loop import USERS, metrics, place, run_loop, write_params
+
+from rlrf4rec import paths
+from rlrf4rec.cli import run_stage
+from rlrf4rec.errors import InputError, RLRFError
+from rlrf4rec.inputs import read_tables
+from rlrf4rec.looking.scores import scores
+from rlrf4rec.params import load
+from rlrf4rec.retraining.material import material
+from rlrf4rec.tables.vectors import load_tensors
+
+__all__ = ["place"]
+TOPS = "data", "models", "metrics"
+
+
+def prepare():
+    """What studies/final lists, but for the look."""
+    for stage in ("final_split", "final_prompt"):
+        run_stage(stage, [])
+    for name, samples in load().loop.samples.items():
+        run_stage("sample", [f"final_{name}", samples.policy, "final"])
+    for stage in ("final_encode", "final_score"):
+        run_stage(stage, [])
+
+
+def commit(message):
+    git("add", "params.yaml", "src")
+    git("commit", "-qm", message)
+    return git("rev-parse", "HEAD")
+
+
+def files(top):
+    return [path for path in Path(top).rglob("*") if path.is_file()]
+
+
+def users_in(path):
+    """Users that a table names."""
+    if path.suffix == ".parquet" and "user" in pl.read_parquet_schema(path):
+        return set(pl.read_parquet(path)["user"])
+    if path.suffix == ".csv" and "user" in path.read_text().partition("\n")[0].split(","):
+        return set(pl.read_csv(path)["user"])
+    return set()
+
+
+def test_final_users_are_in_nothing_of_the_run_and_looked_at_by_the_committed_one(place):
+    write_params(place, {"interactions": {"users": 26, "final_users": 10}})
+    run_loop()
+    git("init", "-q")
+    head = commit("the run")
+    final = set(pl.read_parquet(paths.FINAL_INTERACTIONS)["user"])
+    assert len(final) == USERS - 26 == 10
+    before = {path: path.read_bytes() for top in TOPS for path in files(top)}
+    assert sum(bool(users_in(path)) for path in before) > 15
+    raw = [path for path in before if paths.RAW in path.parents]
+    assert {path for path in before if users_in(path) & final} - {*raw} == {paths.FINAL_INTERACTIONS}
+    texts = {path: before[path].decode() for path in before if path.suffix in (".json", ".csv") and path not in raw}
+    texts = {path: text for path, text in texts.items() if not path.is_relative_to("models/pretrained")}
+    assert len(texts) > 20
+    assert not [path for path, text in texts.items() if final & set(re.findall(r"\bu\d+\b", text))]
+    as_when_they_were_trained("round1_template")
+
+    prepare()
+    labels = paths.lists("final", paths.FINAL_SPLIT)
+    content = labels.read_bytes()
+    labels.unlink()
+    run_stage("final_score", [])  # needs no label
+    with pytest.raises(InputError, match=r"final/lists.parquet"):
+        run_stage("final", [])
+    assert not paths.LOOKS.exists()
+    labels.write_bytes(content)
+    run_stage("final", [])
+    found, evaluated = metrics("final"), metrics("evaluate")
+    assert (found["look"], found["commit"]) == (1, head)
+    assert set(found["reward_gain"]["round1"]) == {"final"}
+    assert found["rankers"].keys() == evaluated["rankers"].keys()
+    assert found["family"].keys() == evaluated["family"].keys()
+    assert 5 < len(users_in(paths.FINAL_HEADLINE)) == found["final_users"]
+    assert users_in(paths.FINAL_HEADLINE) <= final
+
+    once = paths.LOOKS.read_bytes()
+    run_stage("final", [])  # the same commit and lists again
+    assert paths.LOOKS.read_bytes() == once
+    Path("params.yaml").write_text(Path("params.yaml").read_text().replace("min_gap: 0.0", "min_gap: 0.1"))
+    with pytest.raises(RLRFError, match=r"final: params.yaml is not as HEAD has it"):
+        run_stage("final", [])
+    assert paths.LOOKS.read_bytes() == once
+    second = commit("another gap")
+    run_stage("final", [])
+    table, again = pl.read_csv(paths.LOOKS), metrics("final")
+    assert table.select("commit", "look").rows() == [(head, 1), (second, 2)]
+    assert json.loads(table["params"][1]) == {"pair.min_gap": [0.0, 0.1]}
+    for name, one in found["family"].items():
+        two = again["family"][name]
+        assert (two["difference"], two["low"]) == (one["difference"], one["low"])
+        assert [two[key] for key in ("p", "p_holm")] == pytest.approx([min(1, 2 * one[k]) for k in ("p", "p_holm")])
+    others = {path for path, content in before.items() if path.read_bytes() != content}
+    assert not {path for path in others if "cost" not in path.parts}, "nothing of the run is written again"
+
+
+def as_when_they_were_trained(knowledge):
+    """The weights of re-rankers give the scores again that they gave of development users' lists after training."""
+    params, given = load(), load().loop.rankers[knowledge]
+    known = material(read_tables(), given.text, given.beside, given.items)
+    path, lists, p = paths.ranker(knowledge), known.candidates, params.train_ranker
+    made = scores(path, known.item_features, known.texts, lists, params.backbones, p, params.seed, "development")
+    kept, _ = load_tensors(paths.scores(knowledge))
+    assert len(made) == 2 * p.seeds * len(params.backbones)
+    for key, values in made.items():
+        assert values.equal(kept[key]), key
