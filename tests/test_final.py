@@ -8,6 +8,7 @@ from dataset import DEFAULT, tables, write
 
 from rlrf4rec import paths
 from rlrf4rec.errors import ParamsError
+from rlrf4rec.lists import folds
 from rlrf4rec.params import load
 from rlrf4rec.stages import final_split, split
 from rlrf4rec.tables.contract import ContractError
@@ -35,32 +36,39 @@ def drawn(raw):
     return set(raw.users["user"]), set(raw.final["user"])
 
 
-def test_final_users_are_the_next_of_the_order_and_change_nothing_of_the_others(folder):
-    none, some, more = (tables(folder, users=20, final_users=n) for n in (0, 8, 100))
-    assert [len(drawn(raw)[1]) for raw in (none, some, more)] == [0, 8, 20]
+def test_final_users_are_those_whom_split_would_test_if_all_took_part(folder):
+    everyone = tables(folder, users=None)
+    names = sorted(everyone.users["user"])
+    for fold in range(4):
+        kept, final = drawn(tables(folder, users=None, final_folds=4, final_fold=fold))
+        tested = folds.assign(names, 4, fold, 0.1, "apart", 0.6, 1).filter(pl.col("fold") == "development")["user"]
+        assert final == set(tested)
+        assert kept == set(names) - final
+        assert len(final) == 10
+
+
+def test_the_others_are_drawn_as_if_there_were_no_final_users(folder):
+    whole = tables(folder, users=None, final_folds=4, final_fold=3)
+    some, more = (tables(folder, users=n, final_folds=4, final_fold=3) for n in (12, 20))
     for raw in (some, more):
-        assert raw.interactions.equals(none.interactions)
-        assert raw.users.equals(none.users)
-        assert raw.items.equals(none.items)
-    assert drawn(tables(folder, users=28))[0] == set.union(*drawn(some))
-    assert not set.intersection(*drawn(more))
-    assert some.counts["final_users"] == 8
-    assert some.counts["users_not_drawn"] == 12
-    assert some.counts["interactions_of_final_users"] == some.final.height == 80
-    assert some.counts["interactions_read"] == some.interactions.height + 80 + 120
+        assert raw.final.equals(whole.final)
+        assert raw.items.equals(whole.items)
+    assert drawn(some)[0] < drawn(more)[0] < drawn(whole)[0]
+    inter = (folder / "x.inter").read_text().splitlines(keepends=True)
+    others = [line for line in inter[1:] if line.split("\t")[0] not in drawn(some)[1]]
+    (folder / "x.inter").write_text("".join([inter[0], *others]))
+    without = tables(folder, users=12)
+    assert without.interactions.equals(some.interactions)
+    assert without.users.equals(some.users)
+    assert some.counts["final_users"] == 10
+    assert some.counts["users_not_drawn"] == 18
+    assert some.counts["interactions_of_final_users"] == some.final.height == 100
+    assert some.counts["interactions_read"] == some.interactions.height + 100 + 180
 
 
-def test_where_all_users_are_kept_the_last_of_the_order_are_final(folder):
-    everyone = tables(folder, users=None, final_users=8)
-    assert [len(users) for users in drawn(everyone)] == [32, 8]
-    assert drawn(everyone) == drawn(tables(folder, users=32, final_users=8))
-    with pytest.raises(ParamsError, match=r"interactions.final_users: 40 leaves none of 40 users"):
-        tables(folder, users=None, final_users=40)
-
-
-def written(folder, final_users, protocol="popularity"):
+def written(folder, final_folds, protocol="popularity"):
     """The tables of the stages interactions and split; params of the lists."""
-    raw = tables(folder, users=20, final_users=final_users)
+    raw = tables(folder, users=20, final_folds=final_folds, final_fold=1)
     INTERACTIONS.write(raw.interactions, paths.INTERACTIONS)
     INTERACTIONS.write(raw.final, paths.FINAL_INTERACTIONS)
     ITEMS.write(raw.items, paths.ITEMS)
@@ -72,13 +80,12 @@ def written(folder, final_users, protocol="popularity"):
 
 @pytest.mark.parametrize("protocol", ["uniform", "popularity", "retrieved"])
 def test_lists_of_final_users_lie_apart_and_the_split_of_the_others_is_the_same_bytes(folder, protocol):
-    written(folder, 0, protocol)
+    p = written(folder, 4, protocol)
     before = {path: path.read_bytes() for path in paths.SPLIT.rglob("*.parquet")}
-    p = written(folder, 8, protocol)
     final_split.run(1, p)
     assert {path: path.read_bytes() for path in paths.SPLIT.rglob("*.parquet")} == before
     users, others = FINAL_USERS.read(paths.FINAL_USERS), FOLD_USERS.read(paths.FOLD_USERS)
-    assert users.height == 8
+    assert users.height == 10
     assert not set(users["user"]) & set(others["user"])
     lists = LISTS.read(paths.lists(FINAL, paths.FINAL_SPLIT))
     assert set(lists["user"]) <= set(users["user"])
@@ -90,8 +97,8 @@ def test_lists_of_final_users_lie_apart_and_the_split_of_the_others_is_the_same_
 
 
 def test_no_user_of_the_run_may_be_final_and_none_that_is_final_of_a_fold(folder):
-    p = written(folder, 0)
-    with pytest.raises(ParamsError, match=r"no user is final: raise interactions.final_users"):
+    p = written(folder, None)
+    with pytest.raises(ParamsError, match=r"no user is final: set interactions.final_folds"):
         final_split.run(1, p)
     users = FOLD_USERS.read(paths.FOLD_USERS)
     final = users.with_columns(fold=pl.lit(FINAL), role=pl.lit("none"), half=pl.lit("-"))
@@ -102,5 +109,5 @@ def test_no_user_of_the_run_may_be_final_and_none_that_is_final_of_a_fold(folder
 
 
 def test_the_default_params_keep_users_apart():
-    assert load(PARAMS).interactions.final_users >= 100
-    assert DEFAULT.final_users == 0, "tests of the others have none"
+    assert load(PARAMS).interactions.final_folds == 4
+    assert DEFAULT.final_folds is None, "tests of the others have none"

@@ -52,12 +52,12 @@ def users_in(path):
 
 
 def test_final_users_are_in_nothing_of_the_run_and_looked_at_by_the_committed_one(place):
-    write_params(place, {"interactions": {"users": 26, "final_users": 10}})
+    write_params(place, {"interactions": {"users": None, "final_folds": 4}})
     run_loop()
     git("init", "-q")
     head = commit("the run")
     final = set(pl.read_parquet(paths.FINAL_INTERACTIONS)["user"])
-    assert len(final) == USERS - 26 == 10
+    assert len(final) == USERS // 4
     before = {path: path.read_bytes() for top in TOPS for path in files(top)}
     assert sum(bool(users_in(path)) for path in before) > 15
     raw = [path for path in before if paths.RAW in path.parents]

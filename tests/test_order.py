@@ -119,7 +119,7 @@ def test_ties_keep_the_file_s_order_down_to_the_prompt(tmp_path, monkeypatch):
     inter = INTER + "".join(f"u{u:02}\t{item}\t5\t{100 + k // 2}\n" for k, item in enumerate(own) for u in range(48))
     item = ITEM + "".join(f"i{k}\tT{k}\t\t\n" for k in range(60, 91))
     write(paths.RAW, {"x.inter": inter, "x.item": item})
-    interactions.run(p.seed, p.interactions.model_copy(update={"users": None, "final_users": 0}))
+    interactions.run(p.seed, p.interactions.model_copy(update={"users": None, "final_folds": None}))
     split.run(p.seed, p.split)
     prompt.run(p.prompt.model_copy(update={"template": str(Path(__file__).parent.parent / p.prompt.template)}), p.llm)
     history = HISTORY.read(paths.HISTORY).filter(user="u07")

@@ -3,21 +3,24 @@
 In this order: items without title or text of their own go, and interactions with unknown items; then, where a user
 rated an item again, all but the last line in the files; then ratings below `min_rating`; then, until nothing more goes,
 users and items of fewer than `user_core` and `item_core` interactions; then users with fewer than `min_interactions`;
-last, all but `users` users, drawn by the seed: a larger number draws the same users and more. The `final_users` after
-them in that order (the last of it, where all others are kept) lie apart. What is read is what is kept and the sum of
-what each step counts. Interactions are in the order of time; ties keep that of the files.
+then a part of the users, `final_fold` of `final_folds`, is laid apart; last go all but `users` of the others, drawn by
+the seed: a larger number draws the same users and more. What is read is what is kept and the sum of what each step
+counts. Interactions are in the order of time; ties keep that of the files.
 """
 
 import hashlib
 from dataclasses import dataclass, field
 
+import numpy as np
 import polars as pl
 
+from rlrf4rec import parts
 from rlrf4rec.datasets.found import CONTROL, YEAR, Found, plain, reading, refuse, refuse_more
 from rlrf4rec.datasets.genres import guessed, told_apart
 from rlrf4rec.datasets.times import timed
-from rlrf4rec.errors import InputError, ParamsError
+from rlrf4rec.errors import InputError
 from rlrf4rec.params import Interactions
+from rlrf4rec.seeds import derive
 from rlrf4rec.tables.interactions import RATING_RANGE
 
 YEAR_RANGE = (1800, 2200)  # as the contract of items has it
@@ -65,15 +68,17 @@ def clean(found: Found, p: Interactions, seed: int) -> Raw:
     active = users.filter(pl.col("interactions") >= p.min_interactions)
     counts["users_with_few_interactions"] = users.height - active.height
     kept = narrowed(_of(kept, users, active), "of_users_with_few")
-    drawn, last = _drawn(active, p, seed)
-    final = kept.join(last, on="user", how="semi", maintain_order="left")
-    if p.final_users:
+    final = kept.clear()
+    if p.final_folds is not None:
+        active, last = _laid_apart(active, p.final_folds, p.final_fold, seed)
+        final = kept.join(last, on="user", how="semi", maintain_order="left")
         counts["final_users"] = last.height
         kept = narrowed(kept.join(last, on="user", how="anti", maintain_order="left"), "of_final_users")
     if p.users is not None:
-        counts["users_not_drawn"] = active.height - last.height - drawn.height
+        drawn = _drawn(active, p.users, seed)
+        counts["users_not_drawn"] = active.height - drawn.height
         kept = narrowed(_of(kept, active, drawn), "of_users_not_drawn")
-    active = drawn
+        active = drawn
     if not kept.height:
         folder = found.interactions_file.parent
         raise InputError(f"{folder}: no interaction is left ({counts}); lower interactions.min_interactions")
@@ -85,16 +90,20 @@ def _of(frame: pl.DataFrame, users: pl.DataFrame, fewer: pl.DataFrame) -> pl.Dat
     return frame.join(fewer, on="user", how="semi", maintain_order="left") if fewer.height < users.height else frame
 
 
-def _drawn(users: pl.DataFrame, p: Interactions, seed: int) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The users that are kept and the final ones, by their hashes with the seed, in the order that they had."""
-    number = users.height - p.final_users if p.users is None else p.users
-    if number < 1 and users.height:
-        raise ParamsError(f"interactions.final_users: {p.final_users} leaves none of {users.height} users; lower it")
-    if number >= users.height:
-        return users, users.clear()
-    hashes = [hashlib.sha256(f"{seed} {user}".encode()).digest() for user in users["user"].to_list()]
-    place = pl.Series(hashes).rank("ordinal")
-    return users.filter(place <= number), users.filter(place.is_between(number + 1, number + p.final_users))
+def _laid_apart(users: pl.DataFrame, folds: int, fold: int, seed: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The users that are kept, and the final ones: `split` would have this fold of them, if all users took part."""
+    users = users.sort("user")
+    order = parts.in_order(users.height, folds, fold, seed)
+    last = pl.Series(np.sort(order[users.height - parts.size(users.height, folds, fold) :]))
+    apart = pl.int_range(users.height, eager=True).is_in(last.implode())
+    return users.filter(~apart), users.filter(apart)
+
+
+def _drawn(users: pl.DataFrame, number: int, seed: int) -> pl.DataFrame:
+    """So many users, those whose hashes with the seed are the smallest, in the order that they had."""
+    seed = derive(seed, "interactions")
+    place = [hashlib.sha256(f"{seed} {user}".encode()).digest() for user in users["user"].to_list()]
+    return users.filter(pl.Series(place).rank("ordinal") <= number)
 
 
 def _core(frame: pl.DataFrame, user_core: int, item_core: int) -> pl.DataFrame:

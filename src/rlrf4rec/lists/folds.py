@@ -3,8 +3,8 @@
 import numpy as np
 import polars as pl
 
+from rlrf4rec import parts
 from rlrf4rec.errors import RLRFError
-from rlrf4rec.seeds import derive
 
 
 def assign(
@@ -24,9 +24,8 @@ def assign(
     re-rankers. "shared": every train user does both.
     Returns columns user, fold, role, half, one row per user in the order of `users`.
     """
-    bounds = [round(len(users) * part / folds) for part in range(folds + 1)]
-    order = np.roll(np.random.default_rng(derive(seed, "folds")).permutation(len(users)), bounds[fold])
-    n_development, n_validation = bounds[fold + 1] - bounds[fold], round(len(users) * validation_share)
+    order = parts.in_order(len(users), folds, fold, seed)
+    n_development, n_validation = parts.size(len(users), folds, fold), round(len(users) * validation_share)
     n_train = len(users) - n_development - n_validation
     n_tune = n_train if tuning_users == "shared" else round(n_train * tuning_share)
     if min(n_development, n_validation, n_train - n_tune if tuning_users == "apart" else 1) < 1 or n_tune < 2:

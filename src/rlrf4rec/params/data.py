@@ -66,4 +66,11 @@ class Interactions(Block):
     item_core: Count
     min_interactions: Annotated[int, Field(ge=2)]
     users: Annotated[int, Field(ge=8)] | None
-    final_users: Annotated[int, Field(ge=0)]
+    final_folds: Annotated[int, Field(ge=2)] | None
+    final_fold: Annotated[int, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _within(self) -> "Interactions":
+        if self.final_folds is not None and self.final_fold >= self.final_folds:
+            raise ValueError(f"final_fold: {self.final_fold} is not below final_folds, {self.final_folds}")
+        return self

@@ -22,7 +22,7 @@ def run(seed: int, split: Split) -> str:
     """Cut histories, build lists; returns the closing line."""
     own, others = INTERACTIONS.read(paths.FINAL_INTERACTIONS), INTERACTIONS.read(paths.INTERACTIONS)
     if not own.height:
-        raise ParamsError("no user is final: raise interactions.final_users, or lower interactions.users to leave some")
+        raise ParamsError("no user is final: set interactions.final_folds")
     history, _, uncut = histories(own, split.history_length)
     names = sorted(history["user"].unique())
     users = pl.DataFrame({"user": names, "fold": FINAL, "role": "none", "half": "-"})

@@ -7,7 +7,6 @@ from rlrf4rec.datasets.clean import clean
 from rlrf4rec.datasets.readers import read
 from rlrf4rec.files import sha256, write_json
 from rlrf4rec.params import Interactions
-from rlrf4rec.seeds import derive
 from rlrf4rec.tables.interactions import INTERACTIONS, ITEMS, USERS
 
 
@@ -15,7 +14,7 @@ def run(seed: int, interactions: Interactions) -> str:
     """Write the three tables and, apart, the final users' interactions; what was left out is in the metrics."""
     p = interactions
     found = read(paths.RAW, p)
-    raw = clean(found, p, derive(seed, "interactions"))
+    raw = clean(found, p, seed)
     INTERACTIONS.write(raw.interactions, paths.INTERACTIONS)
     USERS.write(raw.users, paths.USERS)
     ITEMS.write(raw.items, paths.ITEMS)
@@ -30,7 +29,7 @@ def run(seed: int, interactions: Interactions) -> str:
     )
     line = f"wrote {paths.INTERACTIONS.parent}, {raw.interactions.height} interactions of {raw.users.height} users"
     told = ", ".join(f"{separator!r} in {number} items" for separator, number in raw.guesses.items())
-    line += f", {raw.final['user'].n_unique()} final users apart" if interactions.final_users else ""
+    line += f", {raw.final['user'].n_unique()} final users apart" if interactions.final_folds else ""
     return f"{line}; genres told apart by {told} (a guess: interactions.genre_separator)" if told else line
 
 
