@@ -16,10 +16,11 @@ from rlrf4rec.tables.rewards import KINDS
 
 
 def difference(values: Array, resamples: int, seed: int) -> dict[str, float | int]:
-    """What is reported of a paired difference [users] or [users, seeds].
+    """What is reported of a paired difference [users], [users, seeds] or [users, policies, seeds].
 
     difference: mean; low, high: its 95 % interval; p: permutation test, not adjusted; mde: minimum detectable effect
-    at 5 % and power 80 %; users, seeds: how many.
+    at 5 % and power 80 %; users, policies (where the values have them), seeds: how many. Without `policies` it is
+    all about the one policy that wrote the texts.
     """
     mean, low, high = paired_interval(values, resamples, seed)
     return {
@@ -29,7 +30,8 @@ def difference(values: Array, resamples: int, seed: int) -> dict[str, float | in
         "p": permutation_test(values, resamples, derive(seed, "permutation")),
         "mde": minimum_detectable_effect(values),
         "users": len(values),
-        "seeds": values.shape[1] if values.ndim == 2 else 1,
+        **({"policies": values.shape[1]} if values.ndim == 3 else {}),
+        "seeds": values.shape[-1] if values.ndim > 1 else 1,
     }
 
 

@@ -1,17 +1,17 @@
 """Paired differences: intervals, permutation tests, Holm, power; correlations and their reliability.
 
-A difference is [users] or [users, seeds]: re-ranker a minus re-ranker b for the same user and the same training seed.
+A difference is [users], [users, seeds] or [users, policies, seeds]: re-ranker a minus re-ranker b for the same user,
+the same replicate of the tuned LLM and the same training seed. With one policy nothing here tells what another would
+have given.
 """
 
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
 
-from rlrf4rec.errors import RLRFError
-
-Array = npt.NDArray[np.float64]
+from rlrf4rec.metrics.components import Array as Array
+from rlrf4rec.metrics.components import checked, detectable, standard_error
 
 BLOCK = 500  # resamples held in memory at a time
 EXACT_USERS = 12  # up to 2**12 sign patterns are enumerated
@@ -20,7 +20,7 @@ NORMAL_975 = 1.959963984540054
 
 
 def paired_interval(difference: Array, resamples: int, seed: int) -> tuple[float, float, float]:
-    """Mean of paired differences and its 95 % bootstrap interval: (mean, low, high).
+    """Mean of paired differences and its 95 % interval: (mean, low, high).
 
     [users] or one seed: percentile bootstrap over users (Efron & Tibshirani 1993, ch. 13).
     [users, seeds]: users and seeds are drawn independently with replacement (pigeonhole bootstrap, Owen 2007), and the
@@ -30,34 +30,61 @@ def paired_interval(difference: Array, resamples: int, seed: int) -> tuple[float
     rest does (it counts the rest three times); stretched it covered 94 to 97.5 % in all mixtures. Few seeds are no
     safety against seeds that fail outright: with exponential seed effects it covered 88 %, so look at the seeds. With
     three seeds it fell to 92 %.
+    [users, policies, seeds]: mean +- t * standard error of the variance components (`components.standard_error`), as
+    three to five policies drawn anew have no shape to show. Where policies dominate there are as many degrees of
+    freedom as policies less one: with three t is 4.3, and the interval more than twice as wide as the error says.
+    Simulated with 80 and 200 users, 3 and 5 policies, 4 seeds and normal effects it covered 93 to 98.5 %, whether
+    users, policies, seeds (of a policy's own or common to all), user x policy or the rest dominated. Policies that now
+    and then go astray are seen by nothing here: with exponential effects that dominate it covered 89 to 90 %.
     """
-    values = _checked(difference)
-    users, seeds = values.shape
+    values = checked(difference)
+    mean = float(values.mean())
+    error, freedom = standard_error(values)
+    if values.shape[1] > 1:
+        room = error * float(stdtrit(freedom, 0.975))
+        return mean, mean - room, mean + room
+    flat = values[:, 0]
+    users, seeds = flat.shape
     rng = np.random.default_rng(seed)
     blocks = []
     for size in _blocks(resamples):
-        by_seed = _weights(rng, size, users) @ values
+        by_seed = _weights(rng, size, users) @ flat
         blocks.append((by_seed * _weights(rng, size, seeds)).sum(axis=1))
-    mean = float(values.mean())
-    offsets = np.concatenate(blocks) / values.size - mean
+    offsets = np.concatenate(blocks) / flat.size - mean
     low, high = np.quantile(offsets, [0.025, 0.975])
     spread = float(offsets.std())
     stretch = 1.0
     if seeds > 1 and spread > 0:
-        error, freedom = _standard_error(values)
         stretch = error * float(stdtrit(freedom, 0.975)) / (spread * NORMAL_975)
     return mean, mean + float(low) * stretch, mean + float(high) * stretch
 
 
 def permutation_test(difference: Array, resamples: int, seed: int) -> float:
-    """Two-sided p of a mean difference of 0, in (0, 1], by random sign flips of users (each user's mean over seeds).
+    """Two-sided p of a mean difference of 0, in (0, 1], by random sign flips of users (each user's mean of the rest).
 
     (1 + hits) / (1 + resamples), a tie is a hit; all 2**users sign patterns are enumerated up to 12 users. It asks
     whether *these* trained re-rankers differ for new users; the interval asks about newly trained seeds too.
     `scipy.stats.permutation_test` gives the same (a test holds it to that) in about nine times the time, measured with
     240 users and 10,000 resamples: it makes a copy of the data for each resample, where a product of matrices does.
+    With several policies a claim is about tuning, not about these policies: p is then the larger of that of the sign
+    flips and that of the interval's t.
     """
-    means = _checked(difference).mean(axis=1)
+    values = checked(difference)
+    flipped = _sign_flips(values.mean(axis=(1, 2)), resamples, seed)
+    return max(flipped, _t_test(values)) if values.shape[1] > 1 else flipped
+
+
+def _t_test(values: Array) -> float:
+    """Two-sided p of the mean of [users, policies, seeds] by its standard error over new ones of all."""
+    error, freedom = standard_error(values)
+    mean = abs(float(values.mean()))
+    if error == 0:
+        return 1.0 if mean <= TIE else 0.0
+    return float(2 * stdtr(freedom, -mean / error))
+
+
+def _sign_flips(means: Array, resamples: int, seed: int) -> float:
+    """p of the users' means [users] by sign flips."""
     users = len(means)
     observed = abs(means.mean()) - TIE
     if users <= EXACT_USERS:
@@ -84,12 +111,12 @@ def holm(p: dict[str, float]) -> dict[str, float]:
 def minimum_detectable_effect(difference: Array, alpha: float = 0.05, power: float = 0.8) -> float:
     """Smallest true mean difference (> 0) whose interval leaves 0 out with probability `power`.
 
-    (q_{1-alpha/2} + q_power) * standard error (Bloom 1995), with the interval's standard error, seeds included. q are
-    t quantiles with the interval's degrees of freedom: 2.80 errors for many users and no seed variance, as with
-    normal quantiles, and up to 3.72 where the variance is that of five seeds.
+    (q_{1-alpha/2} + q_power) * standard error (Bloom 1995), with the interval's standard error, seeds included, and
+    policies where there are several. q are t quantiles with the interval's degrees of freedom: 2.80 errors for many
+    users and no seed variance, as with normal quantiles, up to 3.72 where the variance is that of five seeds, and 5.36
+    where it is that of three policies. `components.planned_effect` gives that of a study of other sizes.
     """
-    error, freedom = _standard_error(_checked(difference))
-    return error * float(stdtrit(freedom, 1 - alpha / 2) + stdtrit(freedom, power))
+    return detectable(*standard_error(checked(difference)), alpha, power)
 
 
 def correlation(a: Array, b: Array) -> float:
@@ -117,19 +144,6 @@ def spearman_brown(r: float, factor: float) -> float:
     return factor * r / (1 + (factor - 1) * r) if r > 0 else r
 
 
-def _checked(difference: Array) -> Array:
-    """The differences as [users, seeds], finite, of at least two users."""
-    values = np.asarray(difference, dtype=np.float64)
-    values = values[:, None] if values.ndim == 1 else values
-    if values.ndim != 2 or len(values) < 2 or values.shape[1] < 1:
-        raise RLRFError(f"a paired difference is [users] or [users, seeds] of 2 users or more; found {values.shape}")
-    broken = np.argwhere(~np.isfinite(values))
-    if len(broken):
-        user, seed = broken[0]
-        raise RLRFError(f"paired difference: row {user}, seed {seed} is {values[user, seed]}; mend the table it is of")
-    return values
-
-
 def _blocks(resamples: int) -> Iterator[int]:
     for start in range(0, resamples, BLOCK):
         yield min(BLOCK, resamples - start)
@@ -139,36 +153,3 @@ def _weights(rng: np.random.Generator, resamples: int, n: int) -> Array:
     """How often each of n is drawn in n draws with replacement, [resamples, n]."""
     draws = rng.integers(0, n, size=(resamples, n)) + n * np.arange(resamples)[:, None]
     return np.bincount(draws.ravel(), minlength=resamples * n).reshape(resamples, n).astype(np.float64)
-
-
-def _mean_squares(values: Array) -> tuple[float, float, float]:
-    """Mean squares of users, seeds and the rest of [users, seeds]."""
-    users, seeds = values.shape
-    mean = values.mean()
-    of_user, of_seed = values.mean(axis=1) - mean, values.mean(axis=0) - mean
-    rest = values - mean - of_user[:, None] - of_seed
-    return (
-        float(seeds * (of_user**2).sum() / (users - 1)),
-        float(users * (of_seed**2).sum() / (seeds - 1)),
-        float((rest**2).sum() / ((users - 1) * (seeds - 1))),
-    )
-
-
-def _standard_error(values: Array) -> tuple[float, float]:
-    """Standard error of the mean over new users and new seeds, and its degrees of freedom (Satterthwaite 1946).
-
-    A component that is estimated below 0 counts as 0. The difference of mean squares can drive Satterthwaite's
-    formula below the fewest degrees of freedom of its parts; it stops there.
-    """
-    users, seeds = values.shape
-    if seeds == 1:
-        return float(values.std(ddof=1) / np.sqrt(users)), users - 1
-    by_user, by_seed, rest = _mean_squares(values)
-    of_rest = (users - 1) * (seeds - 1)
-    if by_user > rest and by_seed > rest:
-        square = by_user + by_seed - rest
-        freedom = square**2 / (by_user**2 / (users - 1) + by_seed**2 / (seeds - 1) + rest**2 / of_rest)
-        freedom = max(freedom, min(users, seeds) - 1)
-    else:
-        square, freedom = max((rest, of_rest), (by_seed, seeds - 1), (by_user, users - 1))
-    return float(np.sqrt(square / (users * seeds))), float(freedom)
