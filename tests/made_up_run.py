@@ -91,7 +91,12 @@ def evaluated():
         "differences": differences,
         "personal": {k: {"all": {"ndcg@5": effect(0.001, 0.004)}} for k in ("base", "round1")},
         "family": {
-            name: effect(value, 0.005, p_holm=0.9)
+            name: effect(
+                value,
+                0.005,
+                p_holm=0.9,
+                over_lists={"difference": value / 2, "low": value - 0.006, "high": value + 0.006},
+            )
             for name, value in (
                 ("reward gain of round1", -0.001),
                 ("round1 - base", 0.003),

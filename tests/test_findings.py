@@ -47,9 +47,9 @@ def test_the_summary_says_of_each_claim_whether_it_is_made():
         }
     )
     assert {name: value for name, value in found.items() if name not in numbers} == {
-        "reward_gain_claim": "gain claimed (Holm's p 0.005)",
-        "end_to_end_claim": "no gain claimed (Holm's p 0.052)",
-        "beyond_profile_claim": "no gain claimed (Holm's p 0.067)",
+        "reward_gain_claim": "gain of this one policy claimed (Holm's p 0.005)",
+        "end_to_end_claim": "no gain of this one policy claimed (Holm's p 0.052)",
+        "beyond_profile_claim": "no gain of this one policy claimed (Holm's p 0.067)",
     }
     names = list(found)
     assert names.index("end_to_end_claim") == names.index("end_to_end_ndcg5_high") + 1

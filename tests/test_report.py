@@ -37,12 +37,40 @@ def hyphens(text):
 def test_a_verdict_speaks_from_the_numbers():
     gain = numbers.verdict("X", "NDCG@5", effect(0.01, 0.004, p_holm=0.01))
     assert gain.tone == "gain"
-    assert gain.text == "X: gain shown (+0.0100 NDCG@5, 95 % interval [+0.0060, +0.0140])."
+    assert gain.text == "X: gain of this one policy shown (+0.0100 NDCG@5, 95 % interval [+0.0060, +0.0140])."
     null = numbers.verdict("X", "NDCG@5", effect(0.001, 0.004, mde=0.0057))
     assert null.tone == "null"
-    assert "a gain above +0.0050 was excluded" in null.text
+    assert "no gain of this one policy shown (+0.0010" in null.text
+    assert "a gain up to +0.0050 fits these data, and another policy may lie outside; this test" in null.text
     assert "an effect of 0.0057 four times out of five" in null.text
-    assert numbers.verdict("X", "NDCG@5", effect(-0.01, 0.004)).tone == "loss"
+    loss = numbers.verdict("X", "NDCG@5", effect(-0.01, 0.004))
+    assert loss.tone == "loss"
+    assert loss.text.startswith("X: no gain; a loss of this one policy is shown (")
+
+
+def test_a_verdict_over_several_policies_says_so():
+    assert "X: gain over 3 policies shown (" in numbers.verdict("X", "M", effect(0.01, 0.004, p=0.01, policies=3)).text
+    null = numbers.verdict("X", "M", effect(0.001, 0.004, policies=3)).text
+    assert "no gain over 3 policies shown" in null
+    assert "a gain up to +0.0050 fits these data; this test" in null
+    assert "a loss over 3 policies is shown" in numbers.verdict("X", "M", effect(-0.01, 0.004, policies=3)).text
+    assert "of this one policy" in numbers.verdict("X", "M", effect(0.01, 0.004, policies=1)).text
+
+
+def test_a_verdict_says_what_it_is_by_list():
+    by_list = {"difference": 0.0025, "low": -0.001, "high": 0.006}
+    text = numbers.verdict("X", "M", effect(0.01, 0.004, over_lists=by_list)).text
+    assert text.endswith(" As a mean over lists, not users: +0.0025 [-0.0010, +0.0060].".replace("-", numbers.MINUS))
+    assert "lists" not in numbers.verdict("X", "M", effect(0.01, 0.004)).text
+
+
+@pytest.mark.parametrize("difference", [-0.01, 0.0, 0.001, 0.01])
+@pytest.mark.parametrize("p_holm", [0.01, 0.9])
+def test_no_verdict_excludes_what_its_interval_does_not_cover(difference, p_holm):
+    for policies in ({}, {"policies": 4}):
+        text = numbers.verdict("X", "M", effect(difference, 0.004, p_holm=p_holm, **policies)).text
+        assert "exclud" not in text
+        assert ("this one policy" in text) != bool(policies)
 
 
 def test_a_gain_that_does_not_survive_holm_is_no_gain():
@@ -116,7 +144,8 @@ def test_both_headline_numbers_stand_in_the_first_section_with_their_effect_size
     assert "that labelled the pairs" in tables[1].caption
     assert hyphens(tables[2].rows[0][0]) == "reward gain of round1"
     assert first == "round1 minus base: NDCG | -0.0010 | [-0.0038, +0.0018] | 0.400 | - | 0.0040 | 235 | 1"
-    assert second == "round1 minus base | +0.0030 | [-0.0020, +0.0080] | 0.400 | 0.900 | 0.0072 | 235 | 5"
+    assert second.startswith("round1 minus base | +0.0030 | [-0.0020, +0.0080] | 0.400 | 0.900 | 0.0072 | 235 | 5 | ")
+    assert second.endswith(" | +0.0015 [-0.0030, +0.0090]")  # by list
 
 
 def test_the_reward_gain_is_adjusted_with_the_other_claims():

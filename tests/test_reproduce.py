@@ -50,7 +50,7 @@ def test_all_three_classes(reproduce, monkeypatch, capfd):
     assert "2 equal, 1 within tolerance, 1 not reproduced" in printed
     row = next(each for each in printed.splitlines() if each.startswith("personal part of re-rankers with base"))
     assert row.split()[6:] == ["+0.0010", "[-0.0020,", "+0.0040]", "+0.0041", "+0.0031", "0.0030", "not", "reproduced"]
-    assert "note: reward gain of round1: a gain is claimed in the commit alone" in printed
+    assert "note: reward gain of round1: a gain is claimed in the commit alone, of its one policy" in printed
     assert "outputs equal to the byte: 1 of 3" in printed
     assert "arithmetic here: float32 on avx2, 1 thread" in printed
     rows = records.read(Path())[records.OTHER]["numbers"]
@@ -226,7 +226,7 @@ def test_a_run_that_loses_its_claim_is_told_beside_its_classes(reproduce, monkey
     assert reproduce() == 0
     assert check.readme_line(Path()).endswith(
         " in another arithmetic (float32 on avx2): 3 equal, 1 within tolerance, 0 not reproduced "
-        "(`metrics/reproduced.json`); reward gain of round1: a gain is claimed in the commit alone."
+        "(`metrics/reproduced.json`); reward gain of round1: a gain is claimed in the commit alone, of its one policy."
     )
     found = records.read(Path())[records.OTHER]
     assert reproduced.faults(found) == []

@@ -98,6 +98,7 @@ def test_the_summary_is_short_and_both_headlines_stand_side_by_side(clones):
     found = everything["differences"]["round1 - base"]
     assert set(found["all"]["ndcg@5"]) == {"difference", "low", "high", "p", "mde", "users", "seeds"}
     assert "p_holm" in everything["family"]["round1 - base"]
+    assert set(everything["family"]["round1 - base"]["over_lists"]) == {"difference", "low", "high"}
     assert everything["trained_out"].keys() == everything["rankers"].keys()
     assert set(everything["personal"]) == {"base", "round1"}
 

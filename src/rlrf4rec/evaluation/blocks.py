@@ -64,15 +64,47 @@ def personal(
     }
 
 
+def over_lists(
+    per_user: pl.DataFrame,
+    backbones: Sequence[str],
+    claims: Sequence[str],
+    metric: str,
+    lists: Sequence[int],
+    resamples: int,
+    seed: int,
+) -> dict[str, dict[str, float]]:
+    """Claims `a - b` that the frame has re-rankers for, over all backbones, as means over lists.
+
+    lists: how many each user has, in the order of `lists.counted`.
+    """
+    there = set(per_user["knowledge"])
+    pairs = {name: name.split(" - ") for name in claims if {*name.split(" - ")} <= there}
+    return {
+        name: compare.over_lists(
+            values(per_user, backbones, a, metric)["all"] - values(per_user, backbones, b, metric)["all"],
+            lists,
+            resamples,
+            seed,
+        )
+        for name, (a, b) in pairs.items()
+    }
+
+
 def family(
-    found: dict[str, dict[str, dict[str, Any]]], claims: Sequence[str], metric: str, others: Mapping[str, Any]
+    found: dict[str, dict[str, dict[str, Any]]],
+    claims: Sequence[str],
+    metric: str,
+    others: Mapping[str, Any],
+    by_list: Mapping[str, Mapping[str, float]],
 ) -> dict[str, dict[str, Any]]:
     """Claims over all backbones in one metric, and `others` that were tested beside them, p adjusted (Holm).
 
-    A claim that the run has no re-rankers for counts among them all the same, see `compare.with_holm`.
+    A claim that the run has no re-rankers for counts among them all the same, see `compare.with_holm`. by_list: the
+    same as means over lists, which each gets as `over_lists`.
     """
     made = {name: found[name]["all"][metric] for name in claims if name in found}
-    return compare.with_holm({**others, **made}, [*others, *claims])
+    adjusted = compare.with_holm({**others, **made}, [*others, *claims])
+    return {name: {**claim, "over_lists": by_list[name]} for name, claim in adjusted.items()}
 
 
 def headline_table(per_user: pl.DataFrame, frozen: pl.DataFrame) -> list[dict[str, Any]]:

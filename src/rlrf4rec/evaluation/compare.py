@@ -6,10 +6,18 @@ per_user frames have the columns backbone, knowledge, seed, user and one per met
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from rlrf4rec.errors import InputError
-from rlrf4rec.metrics.statistics import Array, holm, minimum_detectable_effect, paired_interval, permutation_test
+from rlrf4rec.metrics.statistics import (
+    Array,
+    holm,
+    minimum_detectable_effect,
+    paired_interval,
+    permutation_test,
+    weighted,
+)
 from rlrf4rec.seeds import derive
 from rlrf4rec.tables.results import PERMUTED
 from rlrf4rec.tables.rewards import KINDS
@@ -35,6 +43,16 @@ def difference(values: Array, resamples: int, seed: int) -> dict[str, float | in
     }
 
 
+def over_lists(values: Array, lists: Sequence[int], resamples: int, seed: int) -> dict[str, float]:
+    """A paired difference [users, ...] with each user's weight the number of `lists`, and its 95 % interval.
+
+    A difference is a mean over users of means over lists, so a list of a user with few counts for more; this is the
+    mean over lists. Where the two part, the gain sits in users with few lists, or with many.
+    """
+    mean, low, high = paired_interval(weighted(values, np.asarray(lists, dtype=np.float64)), resamples, seed)
+    return {"difference": mean, "low": low, "high": high}
+
+
 def with_holm(family: Mapping[str, Mapping[str, Any]], asked: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
     """The comparisons of one family, each with `p_holm`: its `p` adjusted for how many were asked, None: those made.
 
@@ -53,14 +71,20 @@ def reward_gain(
     rewards: table of `tables.results.PolicyReward`, one fold of it by the models of one duty. Intervals are over users
     and seeds of these models; each seed has a permutation of its own, so that of a personal part covers the draw.
     """
-    of = rewards.filter(pl.col("fold") == fold).sort("user", "seed")
+    gains = gains_by_user(rewards.filter(pl.col("fold") == fold), policy)
+    return {name: difference(values, resamples, seed) for name, values in gains.items()}
+
+
+def gains_by_user(rewards: pl.DataFrame, policy: str) -> dict[str, Array]:
+    """The gains behind `reward_gain`, [users, seeds] in rising order, of one fold's rewards."""
+    of = rewards.sort("user", "seed")
     new, old = of.filter(pl.col("policy") == policy), of.filter(pl.col("policy") == "base")
     assert new.select("user", "seed").equals(old.select("user", "seed"))
     users = new["user"].n_unique()
     gains = {kind: new[kind] - old[kind] for kind in KINDS}
     for kind in PERMUTED:
         gains[f"{kind}_personal_part"] = gains[kind] - (new[f"permuted_{kind}"] - old[f"permuted_{kind}"])
-    return {name: difference(values.to_numpy().reshape(users, -1), resamples, seed) for name, values in gains.items()}
+    return {name: values.to_numpy().reshape(users, -1) for name, values in gains.items()}
 
 
 def by_user_and_seed(per_user: pl.DataFrame, backbone: str, knowledge: str, metric: str) -> Array:

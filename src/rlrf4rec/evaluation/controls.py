@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rlrf4rec.errors import entry
 from rlrf4rec.evaluation import blocks
-from rlrf4rec.evaluation.lists import RankerKey, by_list, by_ranker, by_user
+from rlrf4rec.evaluation.lists import RankerKey, by_list, by_ranker, by_user, counted
 from rlrf4rec.ranking.lists import Lists
 from rlrf4rec.tables.results import metric_names
 from rlrf4rec.tables.split import PROTOCOLS
@@ -43,6 +43,7 @@ def report(
     found = blocks.differences(pooled, ["all"], pairs, headline, resamples, seed)
     claims = [f"{TUNED} - base", f"{TUNED} - shuffled", f"{TUNED} - constant", "base - constant", "sft - base"]
     claims += [f"{TUNED}_template - template", f"{TUNED}_template - base_template"]
+    by_lists = blocks.over_lists(pooled, ["all"], claims, headline[0], counted(lists, users), resamples, seed)
     about = {
         "development_users": mine["user"].n_unique(),
         "development_lists": len(lists),
@@ -53,7 +54,7 @@ def report(
         "orders": _orders(orders, lists, users, ks, names),
         "differences": found,
         "personal": blocks.personal(pooled, pooled_others, ["all"], knowledge, headline, resamples, seed),
-        "family": blocks.family(found, claims, headline[0], {}),
+        "family": blocks.family(found, claims, headline[0], {}, by_lists),
     }
     return about, _rows(mine, backbones, knowledge, headline)
 

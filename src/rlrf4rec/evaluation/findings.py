@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from rlrf4rec import paths
-from rlrf4rec.evaluation import blocks
+from rlrf4rec.evaluation import blocks, compare
 from rlrf4rec.evaluation.frozen import Gains
 from rlrf4rec.tables.results import shows_gain
 
@@ -15,6 +15,7 @@ DEFINITION = {
     "kar_map_divisor": "hits in the top k",
     "lists_without_positive": "0",
 }  # of the metrics; `rlrf4rec compare` refuses to compare others
+CLAIMED = "of this one policy claimed"  # its intervals know of no other draw of pairs, tuning and texts
 
 
 def report(
@@ -25,6 +26,8 @@ def report(
     knowledge: Sequence[str],
     policies: Sequence[str],
     names: Sequence[str],
+    judged: pl.DataFrame,
+    lists: Sequence[int],
     resamples: int,
     seed: int,
     fold: str = "development",
@@ -32,13 +35,16 @@ def report(
     """Reward gains; differences and personal parts of the re-rankers; claims.
 
     own, permuted: metrics `names` by user, with the own and with another user's text. gains: of `frozen.gains`; that of
-    the last policy by the judges is a claim beside those of the re-rankers. policies: the untuned one first.
-    fold: of the users.
+    the last policy by the judges is a claim beside those of the re-rankers. policies: the untuned one first. judged:
+    the rewards behind that claim; lists: how many each of its users has, by `lists.counted`; fold: of the users.
     """
     tuned = policies[-1]
-    gain = gains["judge"][tuned][fold]["ndcg"]
+    gain, claims = gains["judge"][tuned][fold]["ndcg"], _claims(tuned)
     compared = [name for name in blocks.HEADLINE if name in names] or list(names[:1])
     found = blocks.differences(own, backbones, _pairs(knowledge, tuned), compared, resamples, seed)
+    by_list = blocks.over_lists(own, backbones, claims, compared[0], lists, resamples, seed)
+    of_texts = compare.gains_by_user(judged, tuned)["ndcg"]
+    by_list[_reward_gain(tuned)] = compare.over_lists(of_texts, lists, resamples, seed)
     with_policy = [name for name in knowledge if name in policies]
     return {
         "reward_gain": gains["judge"],
@@ -46,7 +52,7 @@ def report(
         "rankers": blocks.rankers(own, backbones, knowledge, names),
         "differences": found,
         "personal": blocks.personal(own, permuted, backbones, with_policy, compared, resamples, seed),
-        "family": blocks.family(found, _claims(tuned), compared[0], {_reward_gain(tuned): gain}),
+        "family": blocks.family(found, claims, compared[0], {_reward_gain(tuned): gain}, by_list),
     }
 
 
@@ -69,7 +75,7 @@ def _reward_gain(tuned: str) -> str:
 
 
 def summary(report: Mapping[str, Any], backbones: Sequence[str], tuned: str) -> dict[str, float | str]:
-    """At most ten numbers for `dvc exp show`, and for each claim among them whether it is made.
+    """At most ten numbers for `dvc exp show`, and for each claim among them whether it is made, of this one policy.
 
     Metrics of re-rankers are means over backbones and seeds.
     """
@@ -84,7 +90,7 @@ def summary(report: Mapping[str, Any], backbones: Sequence[str], tuned: str) -> 
         shown[f"{name}_ndcg5"] = float(d["difference"])
         if name != "beyond_profile":
             shown |= {f"{name}_ndcg5_low": float(d["low"]), f"{name}_ndcg5_high": float(d["high"])}
-        shown[f"{name}_claim"] = f"{'gain' if shows_gain(d) else 'no gain'} claimed (Holm's p {d['p_holm']:.3f})"
+        shown[f"{name}_claim"] = f"{'gain' if shows_gain(d) else 'no gain'} {CLAIMED} (Holm's p {d['p_holm']:.3f})"
     for k in ("template", "base", tuned):
         values = [report["rankers"].get(f"{b}-{k}", {}).get(metric) for b in backbones]
         if values and all(values):

@@ -63,6 +63,12 @@ def by_ranker(scores: Mapping[RankerKey, Tensor], lists: Lists, users: pl.Series
     )
 
 
+def counted(lists: Lists, users: pl.Series) -> list[int]:
+    """How many lists each user has, of those who have some, in rising order of their names."""
+    found = users.gather(lists.user.tolist()).rename("user").value_counts().sort("user")
+    return [int(count) for count in found["count"]]
+
+
 def by_user(per_list: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
     """Means over each user's lists."""
     return per_list.group_by(BY_USER, maintain_order=True).agg(pl.col(names).mean())

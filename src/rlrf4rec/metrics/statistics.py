@@ -59,6 +59,19 @@ def paired_interval(difference: Array, resamples: int, seed: int) -> tuple[float
     return mean, mean + float(low) * stretch, mean + float(high) * stretch
 
 
+def weighted(difference: Array, weights: Array) -> Array:
+    """Differences [users, ...] whose plain mean over users is that with `weights` [users], not below 0.
+
+    Linearised (Cochran 1977, 6.9): w * (d - m) / mean of w + m, with m the weighted mean. Their spread over users is
+    thus that of a ratio of two means, so that an interval knows that other users have other weights too. By the
+    numbers of users' lists, it is the mean over lists.
+    """
+    values = np.asarray(difference, dtype=np.float64)
+    each = (weights / weights.mean()).reshape(-1, *(1,) * (values.ndim - 1))
+    mean = float((each * values).mean())
+    return each * (values - mean) + mean
+
+
 def permutation_test(difference: Array, resamples: int, seed: int) -> float:
     """Two-sided p of a mean difference of 0, in (0, 1], by random sign flips of users (each user's mean of the rest).
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from rlrf4rec.report.blocks import Note
+from rlrf4rec.report.blocks import Note, Tone
 from rlrf4rec.tables.results import shows_gain
 
 DASH = "\N{EN DASH}"  # for what is absent
@@ -80,22 +80,34 @@ def row(d: Mapping[str, Any]) -> tuple[str, ...]:
 COLUMNS = ("difference", "95 % interval", "p", "p (Holm)", "detectable", "users", "seeds")
 
 
+def by_list(d: Mapping[str, Any]) -> str:
+    """A difference as the mean over lists, with its interval; a dash where it is known by user alone."""
+    found = d.get("over_lists", {})
+    return f"{signed(found['difference'])} {interval(found)}" if found else DASH
+
+
 def verdict(what: str, metric: str, d: Mapping[str, Any]) -> Note:
-    """One plain sentence about a difference, from its numbers alone."""
-    numbers = f"{signed(d['difference'])} {metric}, 95 % interval {interval(d)}"
+    """Plain sentences about a difference, from its numbers alone: whose gain it is, and what it is by list."""
+    said, tone = _said(d, f"({signed(d['difference'])} {metric}, 95 % interval {interval(d)})")
+    beside = f" As a mean over lists, not users: {by_list(d)}." if "over_lists" in d else ""
+    return Note(f"{what}: {said}.{beside}", tone)
+
+
+def _said(d: Mapping[str, Any], numbers: str) -> tuple[str, Tone]:
+    several = d.get("policies", 1) > 1
+    gain = f"gain over {d['policies']} policies" if several else "gain of this one policy"
     if shows_gain(d):
-        return Note(f"{what}: gain shown ({numbers}).", "gain")
+        return f"{gain} shown {numbers}", "gain"
     if d["high"] < 0:
-        return Note(f"{what}: no gain; a loss is shown ({numbers}).", "loss")
+        return f"no gain; a loss {gain.removeprefix('gain ')} is shown {numbers}", "loss"
     if d["low"] > 0:
         test = "Holm's correction" if "p_holm" in d else "the permutation test"
         p = chance(d.get("p_holm", d.get("p")))
-        return Note(
-            f"{what}: no gain shown ({numbers}): the interval lies above zero, but the comparison does not survive "
-            f"{test} (p = {p}).",
-            "null",
-        )
-    sentence = f"{what}: no gain shown ({numbers}); a gain above {signed(d['high'])} was excluded"
+        why = f"the interval lies above zero, but the comparison does not survive {test} (p = {p})"
+        return f"no {gain} shown {numbers}: {why}", "null"
+    sentence = f"no {gain} shown {numbers}; a gain up to {signed(d['high'])} fits these data"
+    if not several:
+        sentence += ", and another policy may lie outside"
     if d.get("mde") is not None:
         sentence += f"; this test would have found an effect of {plain(d['mde'])} four times out of five"
-    return Note(sentence + ".", "null")
+    return sentence, "null"

@@ -11,6 +11,7 @@ from rlrf4rec.report.blocks import Figure, Figures, Heading, Note, PageBlock, Se
 Json = Mapping[str, Any]
 METRIC = "ndcg@5"
 POOLED = "all"
+BY_LIST = "as a mean over lists"
 KNOWLEDGE = {
     "none": "no text",
     "constant": "the same vector for every user",
@@ -48,7 +49,7 @@ def described(knowledge: str) -> str:
 
 def headline(found: Json, per_user: pl.DataFrame, last: str, kind: str, fold: str = "development") -> Section:
     """The two numbers side by side, of the users of a fold. `last`: policy of the last round, `kind`: reward in use."""
-    gain = {**found["reward_gain"][last][fold]["ndcg"], **_holm(found, f"reward gain of {last}")}
+    gain = {**found["reward_gain"][last][fold]["ndcg"], **_as_claim(found, f"reward gain of {last}")}
     notes: list[PageBlock] = [
         Note(_facts(found, fold)),
         numbers.verdict(f"Under frozen re-rankers ({last} texts against base texts)", METRIC.upper(), gain),
@@ -73,7 +74,9 @@ def headline(found: Json, per_user: pl.DataFrame, last: str, kind: str, fold: st
             "The reward gain asks whether the tuned LLM's texts serve frozen re-rankers better that never saw these "
             "users; its personal part is what another user's text does not give. The end-to-end difference asks "
             "whether re-rankers gain anything when they are trained again. Neither stands in for the other. Intervals "
-            "are over users and seeds of re-rankers or judges: another draw of texts, pairs or tuning can lie outside."
+            "are over users and seeds of re-rankers or judges: another draw of texts, pairs or tuning can lie outside. "
+            "A difference is a mean over users of the means over their lists; as a mean over lists, users with many "
+            "lists count for more. Where the two part, the difference sits in users with few lists, or with many."
         )
     )
     tables = [
@@ -83,7 +86,7 @@ def headline(found: Json, per_user: pl.DataFrame, last: str, kind: str, fold: st
     ]
     if end_rows := _end_rows(found):
         caption = f"What the method stands or falls with, {METRIC.upper()}; Holm's p is over all that was to be tested"
-        tables.append(TableBlock(caption, ("what", *numbers.COLUMNS), end_rows))
+        tables.append(TableBlock(caption, ("what", *numbers.COLUMNS, BY_LIST), end_rows))
     if personal := _personal_rows(found):
         caption = f"Personal part of retrained re-rankers: {METRIC.upper()} with the user's own text minus another's"
         tables.append(TableBlock(caption, ("what", *numbers.COLUMNS), personal))
@@ -163,12 +166,15 @@ def protocols(found: Json, study: Json | None, other_users: bool = False) -> Sec
         if (effects := [_effect(run, r["family"][c]) for run, r in runs.items() if c in r.get("family", {})])
     ]
     rows = tuple(
-        (c, run, *numbers.row(r["family"][c])) for c in family for run, r in runs.items() if c in r.get("family", {})
+        (c, run, *numbers.row(r["family"][c]), numbers.by_list(r["family"][c]))
+        for c in family
+        for run, r in runs.items()
+        if c in r.get("family", {})
     )
     if rows:
         blocks.append(Figures(tuple(figures)))
         caption = "The same comparisons in every protocol; Holm's p is within the protocol"
-        blocks.append(TableBlock(caption, ("comparison", "protocol", *numbers.COLUMNS), rows, words=2))
+        blocks.append(TableBlock(caption, ("comparison", "protocol", *numbers.COLUMNS, BY_LIST), rows, words=2))
     return Section("protocols", title, tuple(blocks))
 
 
@@ -221,7 +227,7 @@ def _end_rows(found: Json) -> tuple[tuple[str, ...], ...]:
     family = found.get("family") or {
         name: by[POOLED][METRIC] for name, by in found["differences"].items() if METRIC in by.get(POOLED, {})
     }
-    return tuple((name.replace(" - ", " minus "), *numbers.row(d)) for name, d in family.items())
+    return tuple((name.replace(" - ", " minus "), *numbers.row(d), numbers.by_list(d)) for name, d in family.items())
 
 
 def _personal_rows(found: Json) -> tuple[tuple[str, ...], ...]:
@@ -295,11 +301,13 @@ def _compared(found: Json, reference: str) -> dict[str, Json]:
 def _pooled(found: Json, knowledge: str, reference: str) -> Json:
     """Pooled difference, with Holm's p if it is one of the headline comparisons."""
     name = f"{knowledge} - {reference}"
-    return {**found["differences"][name].get(POOLED, {}).get(METRIC, {}), **_holm(found, name)}
+    return {**found["differences"][name].get(POOLED, {}).get(METRIC, {}), **_as_claim(found, name)}
 
 
-def _holm(found: Json, name: str) -> Json:
-    return {key: d for key, d in found.get("family", {}).get(name, {}).items() if key == "p_holm"}
+def _as_claim(found: Json, name: str) -> Json:
+    """What a difference has as a claim alone: Holm's p, and what it is by list."""
+    claim = found.get("family", {}).get(name, {})
+    return {key: claim[key] for key in ("p_holm", "over_lists") if key in claim}
 
 
 def _by_backbone(by: Json, backbones: list[str]) -> tuple[str, ...]:

@@ -53,5 +53,6 @@ def other_claims(held: Mapping[str, Held]) -> list[str]:
     found = []
     for name, one in held.items():
         if one.here is not None and one.committed.claimed != one.here.claimed:
-            found.append(f"{name}: a gain is claimed in {'the commit' if one.committed.claimed else 'this run'} alone")
+            which = "the commit" if one.committed.claimed else "this run"
+            found.append(f"{name}: a gain is claimed in {which} alone, of its one policy")
     return found

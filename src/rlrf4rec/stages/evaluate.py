@@ -11,7 +11,7 @@ import polars as pl
 from rlrf4rec import machine, paths
 from rlrf4rec.evaluation import blocks, findings, frozen
 from rlrf4rec.evaluation.examples import examples
-from rlrf4rec.evaluation.lists import by_ranker, by_user, of_seeds, read_scores
+from rlrf4rec.evaluation.lists import by_ranker, by_user, counted, of_seeds, read_scores
 from rlrf4rec.files import read_json, write_csv, write_json
 from rlrf4rec.inputs import Tables, read_tables
 from rlrf4rec.params import Evaluate, Loop, Reward, TrainRanker
@@ -44,6 +44,10 @@ def run(
     metrics_table(evaluate.ks, per_list=False).write(own, paths.PER_USER)
     before, after = (of_seeds(files[k], backbones[0], train_ranker.seeds, "validation") for k in ("base", last))
     EXAMPLES.write(examples(tables, before, after), paths.EXAMPLES)
+    judged, number = frozen.judged(rewarded, "development"), counted(lists, tables.users["user"])
+    found = findings.report(
+        own, permuted, gains, backbones, knowledge, loop.policies, names, judged, number, resamples, own_seed
+    )
     verdicts = {name: read_json(paths.curves(name)) for name in knowledge}
     report = {
         "metrics": {"k": evaluate.ks, **findings.DEFINITION},
@@ -51,11 +55,11 @@ def run(
         "arithmetic": machine.arithmetic(threads=1),
         "development_users": own["user"].n_unique(),
         "development_lists": len(lists),
-        **findings.report(own, permuted, gains, backbones, knowledge, loop.policies, names, resamples, own_seed),
+        **found,
         "trained_out": {f"{backbone}-{name}": verdicts[name][backbone] for backbone in backbones for name in knowledge},
     }
     write_json(paths.EVALUATE, report)
-    write_csv(paths.HEADLINE, blocks.headline_table(own, frozen.judged(rewarded, "development")))
+    write_csv(paths.HEADLINE, blocks.headline_table(own, judged))
     summary = findings.summary(report, backbones, last)
     write_json(paths.SUMMARY, summary)
     write_csv(paths.plot("evaluate", "variants"), findings.plot(report, backbones, knowledge))

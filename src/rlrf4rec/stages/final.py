@@ -8,7 +8,7 @@ import polars as pl
 
 from rlrf4rec import machine, paths
 from rlrf4rec.evaluation import blocks, findings, frozen
-from rlrf4rec.evaluation.lists import by_ranker, by_user, read_scores
+from rlrf4rec.evaluation.lists import by_ranker, by_user, counted, read_scores
 from rlrf4rec.files import write_csv, write_json
 from rlrf4rec.inputs import Tables, read_tables
 from rlrf4rec.looking import commit, looks
@@ -43,8 +43,9 @@ def run(
     scores = read_scores(files, backbones, train_ranker.seeds, ("own", "permuted"), lists)
     per_list = {which: by_ranker(found, lists, users["user"], evaluate.ks) for which, found in scores.items()}
     own, permuted = (by_user(per_list[which], names) for which in ("own", "permuted"))
+    judged, number, resamples = frozen.judged(rewarded, FINAL), counted(lists, users["user"]), evaluate.bootstrap
     found = findings.report(
-        own, permuted, gains, backbones, knowledge, loop.policies, names, evaluate.bootstrap, own_seed, FINAL
+        own, permuted, gains, backbones, knowledge, loop.policies, names, judged, number, resamples, own_seed, FINAL
     )
     report = {
         "metrics": {"k": evaluate.ks, **findings.DEFINITION},
@@ -58,7 +59,7 @@ def run(
         **looks.adjusted(found, look.look),
     }
     write_json(paths.metrics("final"), report)
-    write_csv(paths.FINAL_HEADLINE, blocks.headline_table(own, frozen.judged(rewarded, FINAL)))
+    write_csv(paths.FINAL_HEADLINE, blocks.headline_table(own, judged))
     summary = findings.summary(report, backbones, last)
     return f"wrote {paths.metrics('final')}, look {look.look} at these users; {findings.in_words(summary)}"
 
