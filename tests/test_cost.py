@@ -135,6 +135,7 @@ def test_costs_of_stages_and_entries_that_are_gone_are_found():
         "train_ranker-prm-base",
         "bench",
         "tune_reward-base",
+        "sample-shuffled",
     )
     for name in names:
         (cost.FOLDER / f"{name}.json").write_text("{}")

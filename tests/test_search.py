@@ -123,6 +123,21 @@ def test_the_default_is_tried_first():
     assert study.run("a", "key", objective, 3, 5, 2, 0, {"x": 0.25})[0].params == {"x": 0.25}
 
 
+def test_what_the_built_in_values_reach_is_kept_beside_the_best():
+    trials = study.run("d", "key", objective, 4, 5, 2, 0, {"x": -0.5})
+    assert study.default(trials, "gain") == {"gain": pytest.approx(-0.64), "x": -0.5}
+    assert study.best(trials).value > -0.64
+    assert study.default(study.run("e", "key", objective, 3, 5, 2, 0), "gain") is None
+    assert study.default([], "gain") is None
+
+
+def test_the_built_in_values_are_tried_once_by_a_study_that_goes_on():
+    study.run("f", "key", objective, 1, 5, 2, 0, {"x": -0.5})
+    again = study.run("f", "key", objective, 3, 5, 2, 0, {"x": -0.5})
+    assert study.default(again, "gain")["x"] == -0.5
+    assert sum(trial.params == {"x": -0.5} for trial in again) == 1
+
+
 def test_pinned_wins_over_search_over_default_and_says_so():
     values, sources = study.join(
         {"beta": 0.05, "rate": None, "width": None}, {"beta": 0.2, "rate": 0.1}, {"beta": 1.0, "rate": 2.0, "width": 3}

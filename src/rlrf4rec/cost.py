@@ -75,9 +75,11 @@ def write_page(stages: tuple[str, ...], state: str = "") -> None:
     state: what `rlrf4rec check --write` says of the committed run; a run knows nothing of it.
     """
     from rlrf4rec.report.costs import spent_page
+    from rlrf4rec.report.worth import beside
 
     try:
-        page = spent_page({path.stem: read_json(path) for path in sorted(FOLDER.glob("*.json"))}, stages, state)
+        files = {path.stem: read_json(path) for path in sorted(FOLDER.glob("*.json"))}
+        page = spent_page(files, stages, state, beside(files))
         with atomic(PAGE) as temporary:
             temporary.write_text(page, encoding="utf-8", newline="\n")
     except Exception as error:

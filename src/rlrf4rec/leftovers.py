@@ -38,6 +38,6 @@ def gone(loop: Loop, stages: Collection[str], folder: Path) -> list[Path]:
     of, found = entries(loop), []
     for path in sorted(folder.glob("*.json")):
         stage, _, entry = path.stem.partition("-")
-        if stage not in stages or (entry and entry not in of.get(stage, [entry])):
+        if stage not in stages or (entry and entry not in [*of.get(stage, [entry]), *paths.APART_POLICIES]):
             found.append(path)
     return found

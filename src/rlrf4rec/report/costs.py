@@ -36,11 +36,13 @@ SPENT = (
 )
 
 
-def spent_page(files: Mapping[str, Json], stages: Sequence[str], state: str = "") -> str:
+def spent_page(
+    files: Mapping[str, Json], stages: Sequence[str], state: str = "", beside: Sequence[PageBlock] = ()
+) -> str:
     """A page with the table of `metrics/cost`, by the files' names without ending; `stages` in the order of a run.
 
     A page of its own, as the report is hashed and times are never the same twice. state: a sentence on the run that
-    becomes another one when the code changes, or none.
+    becomes another one when the code changes, or none. beside: what stands below the table.
     """
     order = {stage: place for place, stage in enumerate(stages)}
     names = sorted(files, key=lambda name: (order.get(name.split("-")[0], len(order)), name))
@@ -57,7 +59,7 @@ def spent_page(files: Mapping[str, Json], stages: Sequence[str], state: str = ""
     about += "Worker MB: of the largest one. GFLOP/s: of the LLM's products, and what share of products alone that is."
     table = TableBlock("Cost of each stage", SPENT, tuple(rows), words=2)
     notes = (Note(state), Note(about)) if state else (Note(about),)
-    return page.render("RLRF4Rec: what a run cost", [Section("spent", "Time and memory", (*notes, table))])
+    return page.render("RLRF4Rec: what a run cost", [Section("spent", "Time and memory", (*notes, table, *beside))])
 
 
 def _spent(name: str, file: Json) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import polars as pl
 
 from rlrf4rec.report import numbers, plots
 from rlrf4rec.report.blocks import Figure, Figures, Heading, Note, PageBlock, Section, TableBlock
+from rlrf4rec.report.searches import table as searches_table
 
 Json = Mapping[str, Any]
 SMOOTH = 9  # steps in the running mean of a DPO curve
@@ -56,8 +57,12 @@ def training(
     chosen: Mapping[str, Json],
     searches: Mapping[str, pl.DataFrame],
     curve: Json | None,
+    searched: Mapping[str, Json],
 ) -> Section:
-    """DPO curves by round with the hyperparameters it took, searches by title, and gain against pairs."""
+    """DPO curves by round with the hyperparameters it took, searches by title, and gain against pairs.
+
+    searched: metrics of the searches by stage.
+    """
     blocks: list[PageBlock] = [
         Note(
             "DPO's loss sees only the difference between the two texts of a pair. The log-probability of chosen texts "
@@ -88,7 +93,7 @@ def training(
     )
     if figures:
         note = Note("A search whose trials lie closer together than the noise of what it judges by picks at random.")
-        blocks += [Heading("Searches"), note, Figures(figures)]
+        blocks += [Heading("Searches"), note, *searches_table(searched), Figures(figures)]
     blocks += [Heading("Do more pairs help?"), *_learning_curve(curve)]
     return Section("training", "How the tuning went", tuple(blocks))
 

@@ -106,7 +106,7 @@ def variants(found: Json) -> Section:
             plots.forest(
                 f"against-{reference}",
                 f"{METRIC.upper()} of every variant minus {reference} ({REFERENCES[reference]})",
-                _sentence(effects, reference),
+                in_words(effects, reference),
                 effects,
                 [f"{b}, one mark per seed" for b in backbones],
             ),
@@ -159,7 +159,7 @@ def protocols(found: Json, study: Json | None, other_users: bool = False) -> Sec
     family = list(dict.fromkeys(c for r in runs.values() for c in r.get("family", {}) if c in r["differences"]))
     figures = [
         Figure(
-            plots.forest(f"protocol-{i}", f"{c} by protocol", _sentence(effects, c), effects, []),
+            plots.forest(f"protocol-{i}", f"{c} by protocol", in_words(effects, c), effects, []),
             f"{c}, {METRIC.upper()}, by protocol",
         )
         for i, c in enumerate(family)
@@ -282,7 +282,7 @@ def _effect(label: str, d: Json) -> plots.Effect:
     return plots.Effect(label, d["difference"], d["low"], d["high"])
 
 
-def _sentence(effects: Sequence[plots.Effect], reference: str) -> str:
+def in_words(effects: Sequence[plots.Effect], reference: str) -> str:
     """What a forest plot shows, for those who don't see it."""
     parts = [f"{e.label} {numbers.signed(e.difference)}" for e in effects if e.difference is not None]
     above = [e.label for e in effects if e.low is not None and e.low > 0]

@@ -108,6 +108,12 @@ def rows(trials: list[optuna.trial.FrozenTrial]) -> list[dict[str, Any]]:
     return table
 
 
+def default(trials: list[optuna.trial.FrozenTrial], measure: str) -> dict[str, Any] | None:
+    """The values that were tried first, `default` of `run`, and what they reached as `measure`; None without them."""
+    first = next((t for t in trials if "fixed_params" in t.system_attrs and t.value is not None), None)
+    return {measure: first.value, **first.params, **first.user_attrs} if first else None
+
+
 EDGE = 0.05  # of a range, on its logarithm
 
 

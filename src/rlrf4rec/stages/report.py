@@ -24,7 +24,7 @@ from rlrf4rec.params import (
     Split,
     TrainRanker,
 )
-from rlrf4rec.report import costs, final, learning, page, people, provenance, results
+from rlrf4rec.report import arms, costs, final, learning, page, people, provenance, results
 from rlrf4rec.report.blocks import Section
 from rlrf4rec.tables.contract import Table
 from rlrf4rec.tables.interactions import ITEMS
@@ -39,6 +39,7 @@ FOOTER = (
     "out of five."
 )
 STUDY_LOCK = Path("studies") / "controls" / "dvc.lock"
+ARMS = Path("studies") / "arms" / "metrics" / "evaluate_arms.json"
 COUNTED = ("interactions", "split", "prompt")
 SEARCHES = {
     "Search of the reward model: validation NDCG": "tune_reward",
@@ -142,6 +143,7 @@ def _found(inputs: Inputs, last: str, kind: str, split: Split) -> list[Section]:
         results.headline(found, per_user, last, kind),
         results.variants(found),
         results.protocols(found, study, study is not None and _other_users(inputs)),
+        arms.arms(study, inputs.optional(ARMS)),
     ]
 
 
@@ -175,9 +177,10 @@ def _feedback(inputs: Inputs, rounds: list[str], kind: str) -> list[Section]:
     measured, probed = (inputs.optional(paths.metrics(name)) for name in ("watch", "probe"))
     curve, changed = inputs.optional(paths.metrics("learning_curve", rounds[0])), paths.plot("watch", "changes")
     changes = inputs.csv(changed, "policy", "measure", "users", "difference", "low", "high") if measured else None
+    searched = {stage: found for stage in SEARCHES.values() if (found := inputs.optional(paths.metrics(stage)))}
     return [
         learning.reliability(scores, histograms, kind),
-        learning.training(curves, chosen, searches, curve),
+        learning.training(curves, chosen, searches, curve, searched),
         learning.watch(measured, changes, probed),
     ]
 

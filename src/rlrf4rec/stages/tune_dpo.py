@@ -64,7 +64,8 @@ def run(
     write_csv(paths.plot("tune_dpo", "trials"), [{k: r[k] for k in ("trial", "value", "best_so_far")} for r in rows])
     value = winner.value if winner else None
     computed = machine.arithmetic(dpo.precision, machine.device(llm.device))
-    counts = {"heldout_reward_gain": value, "trials": len(trials), "at_edge": edges}
+    measure = "heldout_reward_gain"
+    counts = {measure: value, "trials": len(trials), "at_edge": edges, "default": study.default(trials, measure)}
     write_json(paths.metrics("tune_dpo"), {**counts, **found, "arithmetic": computed})
     best = f"best {found or 'none: search is off'}, gain {value}{study.edge_note(edges)}"
     return f"wrote {paths.TUNE_DPO}, {len(trials)} trials, {best}; {computed}"

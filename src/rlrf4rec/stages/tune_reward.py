@@ -100,7 +100,8 @@ def run(seed: int, reward_model: RewardModel, tune_reward: TuneReward, policy: s
     write_csv(paths.plot("tune_reward", "trials"), [{k: r[k] for k in ("trial", "value", "best_so_far")} for r in rows])
     value = winner.value if winner else None
     computed = machine.arithmetic(threads=1)
-    counts = {"validation_personal_part": value, "trials": len(trials), "at_edge": edges}
+    measure = "validation_personal_part"
+    counts = {measure: value, "trials": len(trials), "at_edge": edges, "default": study.default(trials, measure)}
     write_json(paths.metrics("tune_reward"), {**counts, **found, "arithmetic": computed})
     pruned = pl.Series([r["state"] for r in rows], dtype=pl.String).eq("PRUNED").sum()
     best = f"best {found or 'none: search is off'}"

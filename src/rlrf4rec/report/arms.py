@@ -1,0 +1,60 @@
+"""Section on the arms of the studies, each protocol's in pictures of one scale."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rlrf4rec.report import plots
+from rlrf4rec.report.blocks import Figure, Figures, Note, PageBlock, Section
+from rlrf4rec.report.results import METRIC, POOLED, REFERENCES, in_words
+
+Json = Mapping[str, Any]
+
+
+def arms(controls: Json | None, replicated: Json | None) -> Section:
+    """Forest plots of the study of controls, against base and constant, and of the study of arms, by protocol.
+
+    controls: evaluate_controls.json, of one policy an arm; replicated: evaluate_arms.json, of several.
+    """
+    title = "All arms"
+    pictures = [*_replicated(replicated or {}), *_controls(controls or {})]
+    if not pictures:
+        return Section("arms", title, (Note("The arms were not run: `make study` runs them and fills this section."),))
+    blocks: list[PageBlock] = [
+        Note(
+            f"{METRIC.upper()} with 95 % intervals; right of zero is better. Each picture says how many policies an "
+            "interval is about: with one, another draw of pairs, tuning and texts can lie outside."
+        ),
+        Figures(tuple(pictures)),
+    ]
+    return Section("arms", title, tuple(blocks))
+
+
+def _controls(controls: Json) -> Iterator[Figure]:
+    for protocol, found in controls.items():
+        for reference in ("base", "constant"):
+            names = {pair: pair.partition(" - ") for pair in found["differences"]}
+            shown = {a: found["differences"][pair] for pair, (a, _, b) in names.items() if b == reference}
+            slug, against = f"arms-{protocol}-{reference}", f"every arm minus {reference} ({REFERENCES[reference]})"
+            yield from _forest(slug, f"{METRIC.upper()}, {protocol}: {against}; one policy each", shown, reference)
+
+
+def _replicated(replicated: Json) -> Iterator[Figure]:
+    for protocol, found in replicated.items():
+        drawn = _of_metric(found["differences"])
+        count = max((d.get("policies", 1) for d in drawn.values()), default=1)
+        about = f"{count} policies each" if count > 1 else "one policy each"
+        title = f"{METRIC.upper()}, {protocol}: arms against each other; {about}"
+        yield from _forest(f"arms-{protocol}", title, found["differences"], "the other arm")
+
+
+def _of_metric(differences: Json) -> dict[str, Json]:
+    """Differences in the headline metric, over all backbones, by name."""
+    pooled = {name: by.get(POOLED, by) for name, by in differences.items()}
+    return {name: by[METRIC] for name, by in pooled.items() if METRIC in by}
+
+
+def _forest(slug: str, title: str, differences: Json, reference: str) -> Iterator[Figure]:
+    found = _of_metric(differences)
+    effects = [plots.Effect(name, d["difference"], d["low"], d["high"]) for name, d in found.items()]
+    if effects:
+        yield Figure(plots.forest(slug, title, in_words(effects, reference), effects, []), title)

@@ -1,0 +1,112 @@
+"""What stands below the table of costs: each arm's cost beside its gain, each search's beside what it found."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rlrf4rec import cost, paths
+from rlrf4rec.files import read_json
+from rlrf4rec.report import numbers, searches
+from rlrf4rec.report.blocks import Note, PageBlock, TableBlock
+from rlrf4rec.report.results import METRIC, POOLED
+from rlrf4rec.revisions import dag, locks
+from rlrf4rec.revisions.dag import Stage
+
+Json = Mapping[str, Any]
+RUNS = (locks.DEFAULT, "studies/controls/dvc.yaml")
+PARTS = {
+    "sampling": ("sample",),
+    "encoding": ("encode", "source"),
+    "rewards and pairs": ("tune_reward", "train_reward", "score", "pair"),
+    "tuning": ("tune_dpo", "train_dpo", "train_policy"),
+    "re-rankers": ("train_ranker", "control"),
+}  # stages by what an arm's CPU-seconds are spent on; the rest is data, lists and prompts
+BEFORE = "before that"
+CHOOSES, CHOSEN = "best_of_n", ("data/encode/base", "models/train_reward")  # the one source that reads these
+TRAINED = {"train_ranker": "this run", "control": "study"}  # stages that an arm ends in
+
+
+def beside(files: Mapping[str, Json]) -> list[PageBlock]:
+    """Of the run and the study of this folder, as far as there are any; files: metrics/cost by name."""
+    evaluate, study = _known(paths.EVALUATE), _known(paths.CONTROLS)
+    controls: Json = study.get(str(evaluate.get("protocol")), next(iter(study.values()), {}))
+    found = locks.locks(Path()) if Path(dag.PARAMS).exists() else {}
+    ran = dag.stages({"stages": {name: entry for run in RUNS for name, entry in found.get(run, {}).items()}})
+    seconds = {name: file["cpu_s"] for name, file in files.items() if "cpu_s" in file}
+    of_search = {name.partition("-")[0]: spent for name, spent in seconds.items()}
+    searched = {stage: _known(paths.metrics(stage)) for stage in searches.SEARCHES}
+    return [*spent(files, ran, evaluate, controls), *searches.table(searched, of_search)]
+
+
+def _known(path: Path) -> dict[str, Any]:
+    return read_json(path) if path.exists() else {}
+
+
+def spent(files: Mapping[str, Json], ran: Mapping[str, Stage], evaluate: Json, controls: Json) -> list[PageBlock]:
+    """Each arm's difference to the constant and CPU-seconds of the stages that it comes from; no block without one.
+
+    files: metrics/cost by name; ran: stages of the locks of the run and the study; controls: the report of a protocol.
+    """
+    gains = {"train_ranker": _gains(evaluate), "control": _gains(controls)}
+    found = {name: _entry(stage) for name, stage in ran.items()}
+    arms = [(kind, arm, name) for name, (kind, arm) in found.items() if kind in TRAINED and arm in gains[kind]]
+    arms.sort(key=lambda each: (list(TRAINED).index(each[0]), -gains[each[0]][each[1]]["difference"]))
+    rows = tuple(
+        (f"{arm}, {TRAINED[kind]}", numbers.signed(d["difference"]), numbers.interval(d), *_seconds(files, ran, name))
+        for kind, arm, name in arms
+        for d in [gains[kind][arm]]
+    )
+    about = (
+        "CPU-seconds are those of all stages that an arm comes from, each as it was last run. Arms share stages: what "
+        "the untuned LLM's texts cost is a part of what the tuned one's did, and is paid once. Arms of the study have "
+        "re-rankers under every protocol; their difference is under that of the run."
+    )
+    columns = ("arm", "gain", "95 % interval", "all", *PARTS, BEFORE)
+    caption = f"Each arm's {METRIC.upper()} minus constant, and its CPU-seconds, all and by part; one policy each"
+    return [Note(about), TableBlock(caption, columns, rows)] if rows else []
+
+
+def _gains(report: Json) -> dict[str, Json]:
+    """Pooled difference of each arm to the constant."""
+    pairs = {name: name.partition(" - ") for name in report.get("differences", {})}
+    found = {arm: report["differences"][name].get(POOLED, {}) for name, (arm, _, b) in pairs.items() if b == "constant"}
+    return {arm: by[METRIC] for arm, by in found.items() if METRIC in by}
+
+
+def _entry(stage: Stage) -> tuple[str, str]:
+    """Stage and first argument of a command `rlrf4rec stage argument ...`."""
+    _, kind, argument, *_ = [*stage.command.split(), "", "", ""]
+    return kind, argument
+
+
+def _seconds(files: Mapping[str, Json], ran: Mapping[str, Stage], last: str) -> tuple[str, ...]:
+    """Seconds of all and by part; a dash where a stage has left no file."""
+    parts: dict[str, list[float | None]] = {part: [] for part in (*PARTS, BEFORE)}
+    for name in needed(ran, last):
+        kind, argument = _entry(ran[name])
+        part = next((part for part, kinds in PARTS.items() if kind in kinds), BEFORE)
+        file = files.get(cost.place(kind, [argument] if argument else []).stem, {})
+        parts[part].append(file.get("cpu_s"))
+    return tuple(_sum(seconds) for seconds in ([s for of in parts.values() for s in of], *parts.values()))
+
+
+def _sum(seconds: list[float | None]) -> str:
+    known = [s for s in seconds if s is not None]
+    return numbers.DASH if len(known) < len(seconds) else f"{sum(known):.0f}"
+
+
+def needed(ran: Mapping[str, Stage], last: str) -> set[str]:
+    """A stage and all that it comes from."""
+    wrote = {path: name for name, stage in ran.items() for path in stage.outs}
+    found, todo = set[str](), [last]
+    while todo:
+        name = todo.pop()
+        if name in found:
+            continue
+        found.add(name)
+        kind, argument = _entry(ran[name])
+        unread = CHOSEN if kind == "source" and argument != CHOOSES else ()
+        for dep in (dep for dep in ran[name].deps if not dep.startswith(unread)):
+            places = [dep, *(dep[:end] for end, letter in enumerate(dep) if letter == "/")]
+            todo += [wrote[place] for place in places if place in wrote]
+    return found

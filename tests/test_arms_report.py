@@ -1,0 +1,181 @@
+"""The report on arms: all of them in pictures, what they cost beside what they gained, and whether searches paid."""
+
+import json
+import re
+
+import pytest
+from made_up_run import effect, evaluated, run_stage, write_json, write_run
+
+from rlrf4rec import cost, paths
+from rlrf4rec.report import arms, numbers, searches, worth
+from rlrf4rec.report.blocks import Figures, Note, TableBlock
+from rlrf4rec.revisions.dag import Stage
+from rlrf4rec.stages import report
+
+
+def figures(section):
+    return [f for block in section.blocks if isinstance(block, Figures) for f in block.figures]
+
+
+def test_arms_that_were_not_run_say_how():
+    (note,) = arms.arms(None, None).blocks
+    assert "`make study` runs them" in note.text
+
+
+def test_controls_are_drawn_against_base_and_constant():
+    drawn = figures(arms.arms({"uniform": evaluated()}, None))
+    assert [f.caption for f in drawn] == [
+        "NDCG@5, uniform: every arm minus base (the untuned LLM's texts); one policy each",
+        "NDCG@5, uniform: every arm minus constant (nothing about the user); one policy each",
+    ]
+    labels = re.findall(r'class="label"[^>]*>([^<]+)<', str(drawn[0].svg))
+    assert labels == ["constant", "template", "round1", "shuffled", "round1_template"]
+    assert "Interval above zero: template, round1_template." in str(drawn[0].svg)
+
+
+def test_arms_of_several_policies_are_drawn_as_they_were_compared():
+    differences = {
+        "tuned - matched": {"ndcg@5": effect(0.01, 0.005, policies=3), "map@5": effect(9.0, 0.005, policies=3)},
+        "tuned - rule_years": {"ndcg@5": effect(-0.01, 0.005, policies=3)},
+    }
+    (drawn,) = figures(arms.arms(None, {"rated": {"differences": differences}}))
+    assert drawn.caption == "NDCG@5, rated: arms against each other; 3 policies each"
+    assert f"tuned - matched +0.0100, tuned - rule_years {numbers.MINUS}0.0100." in str(drawn.svg)
+    assert "Interval above zero: tuned - matched." in str(drawn.svg)
+
+
+def test_the_page_has_the_arms_of_both_studies(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_run(tmp_path)
+    write_json(paths.CONTROLS, {"uniform": evaluated()})
+    write_json(report.ARMS, {"rated": {"differences": {"tuned - base": {"ndcg@5": effect(0.0, 0.01, policies=4)}}}})
+    for stage, content in SEARCHED.items():
+        write_json(paths.metrics(stage), content)
+    run_stage()
+    page = (tmp_path / "data/report/index.html").read_text()
+    assert "rated: arms against each other; 4 policies each" in page
+    assert "uniform: every arm minus base" in page
+    assert "Built-in hyperparameters against searched ones" in page
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+
+
+# Searches
+
+SEARCHED = {
+    "tune_reward": {
+        "validation_personal_part": 0.0607,
+        "trials": 6,
+        "default": {"validation_personal_part": 0.0591, "learning_rate": 0.001, "width": 64, "epochs": 41},
+        "learning_rate": 0.002,
+        "width": 32,
+        "epochs": 38,
+    },
+    "tune_dpo": {"heldout_reward_gain": 0.016, "trials": 2, "default": None, "beta": 0.1},
+}
+
+
+def test_built_in_values_stand_beside_the_best():
+    (found,) = searches.table(SEARCHED, {"tune_reward": 32.4})
+    dash = numbers.DASH
+    assert [row[1:] for row in found.rows] == [
+        (
+            *("learning rate 0.001, width 64, epochs 41", "learning rate 0.002, width 32, epochs 38"),
+            *("0.0591", "0.0607", "+0.0016", "6", "32"),
+        ),
+        (dash, "beta 0.1", dash, "0.0160", dash, "2", dash),
+    ]
+    assert [row[0].split(",")[0] for row in found.rows] == ["reward model", "DPO"]
+    (without,) = searches.table(SEARCHED)
+    assert without.columns == found.columns[:-1]
+    assert without.rows[0] == found.rows[0][:-1]
+
+
+def test_a_search_that_is_off_has_no_row():
+    assert searches.table({"tune_dpo": {"heldout_reward_gain": None, "trials": 0, "default": None}}) == []
+    assert searches.table({}) == []
+
+
+# Cost beside gain
+
+
+def stage(command, deps, outs):
+    return Stage(f"rlrf4rec {command}", dict.fromkeys(deps, "x"), dict.fromkeys(outs, "x"), {})
+
+
+RAN = {
+    "interactions": stage("interactions", [], ["data/interactions"]),
+    "sample@base": stage("sample base base all", ["data/interactions/items.parquet"], ["data/texts/base"]),
+    "encode@base": stage("encode base", ["data/texts/base"], ["data/encode/base"]),
+    "train_reward@round1": stage("train_reward round1 base", ["data/encode/base"], ["models/train_reward/round1"]),
+    "train_dpo@round1": stage("train_dpo round1", ["models/train_reward/round1/a"], ["models/policy/round1"]),
+    "source@years": stage("source years", ["data/interactions", "data/encode/base"], ["data/controls/encode/years"]),
+    "source@best_of_n": stage("source best_of_n", ["data/encode/base"], ["data/controls/encode/best_of_n"]),
+    "train_ranker@base": stage("train_ranker base encode/base", ["data/encode/base"], ["models/train_ranker/base"]),
+    "train_ranker@round1": stage("train_ranker round1", ["models/policy/round1"], ["models/train_ranker/round1"]),
+    "control@years": stage("control years", ["data/controls/encode/years"], ["data/controls/train_ranker/years"]),
+    "control@best_of_n": stage("control best_of_n", ["data/controls/encode/best_of_n"], ["data/controls/b"]),
+}
+SECONDS = {
+    "interactions": 1,
+    "sample-base": 200,
+    "encode-base": 10,
+    "train_reward-round1": 7,
+    "train_dpo-round1": 100,
+    "source-years": 2,
+    "source-best_of_n": 3,
+    "train_ranker-base": 30,
+    "train_ranker-round1": 31,
+    "control-years": 50,
+    "control-best_of_n": 51,
+}
+
+
+def compared(**gains):
+    return {
+        "differences": {f"{arm} - constant": {"all": {"ndcg@5": effect(gain, 0.01)}} for arm, gain in gains.items()}
+    }
+
+
+def test_an_arm_costs_all_stages_that_it_comes_from():
+    files = {name: {"cpu_s": spent} for name, spent in SECONDS.items()}
+    study = compared(years=0.02, best_of_n=0.01)
+    note, table = worth.spent(files, RAN, compared(base=0.01, round1=0.03, never=0.5), study)
+    assert isinstance(note, Note)
+    assert isinstance(table, TableBlock)
+    assert table.columns[3:] == ("all", *worth.PARTS, worth.BEFORE)
+    assert {row[0]: row[3:] for row in table.rows} == {
+        "round1, this run": ("349", "200", "10", "7", "100", "31", "1"),
+        "base, this run": ("241", "200", "10", "0", "0", "30", "1"),
+        "years, study": ("53", "0", "2", "0", "0", "50", "1"),  # it reads no text, whatever its stage depends on
+        "best_of_n, study": ("265", "200", "13", "0", "0", "51", "1"),
+    }
+    assert [row[0] for row in table.rows][:2] == ["round1, this run", "base, this run"]  # the larger gain first
+    assert table.rows[0][1:3] == ("+0.0300", "[+0.0200, +0.0400]")
+
+
+def test_a_stage_without_a_cost_leaves_no_sum():
+    files = {name: {"cpu_s": spent} for name, spent in SECONDS.items() if name != "train_dpo-round1"}
+    _, table = worth.spent(files, RAN, compared(round1=0.03), {})
+    assert table.rows[0][3:] == (numbers.DASH, "200", "10", "7", numbers.DASH, "31", "1")
+    assert worth.spent(files, RAN, {}, {}) == []
+
+
+@pytest.mark.parametrize("protocol", ["uniform", "popularity"])
+def test_the_page_of_costs_has_the_gain_under_the_run_s_protocol(tmp_path, monkeypatch, protocol):
+    monkeypatch.chdir(tmp_path)
+    write_run(tmp_path)
+    write_json(paths.EVALUATE, {**evaluated(), "protocol": protocol})
+    write_json(paths.CONTROLS, {"popularity": compared(years=0.01), "uniform": compared(years=0.02)})
+    write_json(paths.metrics("tune_reward"), SEARCHED["tune_reward"])
+    lock = {n: {"cmd": s.command, "outs": [{"path": p} for p in s.outs]} for n, s in RAN.items() if "years" in n}
+    for name in (worth.locks.DEFAULT, worth.RUNS[1]):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("stages:\n  control:\n    foreach: [years]\n    do: {cmd: x}\n")
+    (tmp_path / worth.RUNS[1]).with_suffix(".lock").write_text(json.dumps({"stages": lock}))
+    write_json(cost.place("control", ["years"]), {"cpu_s": 50.0})
+    cost.write_page(())
+    page = cost.PAGE.read_text()
+    assert f">{'+0.0200' if protocol == 'uniform' else '+0.0100'}<" in page
+    assert "years, study" in page
+    assert "CPU-seconds of the search" in page
