@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 import torch
 
-from rlrf4rec.evaluation import blocks, compare, lists
+from rlrf4rec.evaluation import blocks, compare, controls, lists
 from rlrf4rec.metrics.statistics import paired_interval, weighted
 from rlrf4rec.ranking.lists import Lists
 
@@ -91,3 +91,26 @@ def test_a_claim_is_reported_by_list_beside_by_user(three):
     assert family["new - old"]["over_lists"]["difference"] == pytest.approx((0.4 + 3 * 0.1) / 4)
     assert family["other"]["over_lists"] == {"difference": 0.5}
     assert family["other"]["p_holm"] == pytest.approx(0.03)  # of three that were asked
+
+
+def test_the_study_s_claims_by_list_are_differences_of_its_means_over_lists():
+    draw = torch.Generator().manual_seed(0)
+    of = Lists(
+        torch.tensor([0, 0, 0, 2]),
+        torch.arange(4),
+        torch.zeros(4, 6, dtype=torch.long),
+        (torch.rand(4, 6, generator=draw) > 0.5).long(),
+        torch.zeros(4),
+    )
+    kinds = ["constant", "base", "round1", "shuffled"]
+    scores = {
+        which: {("dlcm", kind, seed): torch.rand(4, 6, generator=draw) for kind in kinds for seed in (0, 1)}
+        for which in ("own", "permuted")
+    }
+    users = pl.Series(["b", "never", "a"])
+    found, _ = controls.report(scores, {}, of, users, ["dlcm"], kinds, [5], 20, 1)
+    assert set(found["family"]) == {"round1 - base", "round1 - shuffled", "round1 - constant", "base - constant"}
+    for name, claim in found["family"].items():
+        a, b = (found["over_lists"][f"dlcm-{kind}"]["ndcg@5"] for kind in name.split(" - "))
+        assert claim["over_lists"]["difference"] == pytest.approx(a - b)
+        assert claim["over_lists"]["low"] <= a - b + 1e-9
