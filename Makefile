@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 
-.PHONY: setup repro report study curve final bench exp quick browser test check same test-faults audit
+.PHONY: setup repro report study arms curve final bench exp quick browser test check same test-faults audit
 .NOTPARALLEL:
 # The code that runs is this copy's, whatever the shell has set for another one.
 unexport PYTHONPATH
@@ -25,6 +25,10 @@ report: setup
 
 study: setup
 	PATH="$(BIN):$$PATH" dvc repro studies/controls/dvc.yaml
+
+# Several policies for every arm that could kill the claim: hours.
+arms: setup
+	PATH="$(BIN):$$PATH" dvc repro studies/arms/dvc.yaml
 
 curve: setup
 	PATH="$(BIN):$$PATH" dvc repro studies/learning_curve/dvc.yaml

@@ -28,7 +28,10 @@ def code_files(stage: str) -> list[str]:
 
 
 WIDTH = 120
-PIPELINES = ("dvc.yaml", *(f"studies/{name}/dvc.yaml" for name in ("bench", "controls", "final", "learning_curve")))
+PIPELINES = (
+    "dvc.yaml",
+    *(f"studies/{name}/dvc.yaml" for name in ("arms", "arms/base", "bench", "controls", "final", "learning_curve")),
+)
 
 
 def rewritten(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What the two dvc.yaml say against what the code does."""
+"""What every dvc.yaml says against what the code does."""
 
 import ast
 import importlib
@@ -26,8 +26,11 @@ CONTROLS = YAML(typ="safe").load((ROOT / "studies" / "controls" / "dvc.yaml").re
 CURVE = YAML(typ="safe").load((ROOT / "studies" / "learning_curve" / "dvc.yaml").read_text())["stages"]
 FINAL = YAML(typ="safe").load((ROOT / "studies" / "final" / "dvc.yaml").read_text())["stages"]
 BENCH = YAML(typ="safe").load((ROOT / "studies" / "bench" / "dvc.yaml").read_text())["stages"]
-ALL = [(dag, stage) for dag in (DAG, CONTROLS, CURVE, FINAL, BENCH) for stage in dag]
-NAMES = [f"{'' if dag is DAG else 'study-'}{stage}" for dag, stage in ALL]
+ARMS = YAML(typ="safe").load((ROOT / "studies" / "arms" / "dvc.yaml").read_text())["stages"]
+BEGIN = YAML(typ="safe").load((ROOT / "studies" / "arms" / "base" / "dvc.yaml").read_text())["stages"]
+PREFIXES = {"": DAG, "study-": CONTROLS, "curve-": CURVE, "bench-": BENCH, "final-": FINAL, "arms-": ARMS, "arms-base-": BEGIN}
+ALL = [(dag, stage) for dag in PREFIXES.values() for stage in dag]
+NAMES = [f"{prefix}{stage}" for prefix, dag in PREFIXES.items() for stage in dag]
 
 
 def body(dag, stage):
@@ -44,7 +47,7 @@ def outs(dag, stage):
 
 def test_stages_are_those_of_the_command_line():
     assert tuple(DAG) == STAGES
-    assert set(STUDY) <= set(CONTROLS) | set(CURVE) | set(FINAL) | set(BENCH) <= set(STUDY + STAGES)
+    assert set(STUDY) <= set(CONTROLS) | set(CURVE) | set(FINAL) | set(BENCH) | set(ARMS) <= set(STUDY + STAGES)
 
 
 @pytest.mark.parametrize(("dag", "stage"), ALL, ids=NAMES)
@@ -138,19 +141,20 @@ def test_a_look_stays_when_the_next_one_runs():
     assert outs(FINAL, "final")["metrics/looks.csv"] == {"cache": False, "persist": True}
 
 
-def test_in_the_study_only_its_evaluation_reads_labels_of_development_users():
+@pytest.mark.parametrize(("dag", "only"), [(CONTROLS, ["evaluate_controls"]), (ARMS, ["evaluate_arms"]), (BEGIN, [])])
+def test_in_a_study_only_its_evaluation_reads_labels_of_development_users(dag, only):
     readers = [
         stage
-        for stage in CONTROLS
-        for d in body(CONTROLS, stage)["deps"]
+        for stage in dag
+        for d in body(dag, stage)["deps"]
         if d.endswith("/development") or d in ("data/split", "data/controls", "data/controls/protocol")
     ]
-    assert readers == ["evaluate_controls"]
+    assert readers == only
 
 
 def test_no_label_reaches_the_llm():
     for dag, stage in ALL:
-        if stage in ("prompt", "sample", "encode", "knowledge", "probe"):
+        if stage in ("prompt", "shown", "sample", "encode", "knowledge", "probe"):
             assert not any(d.startswith("data/split/") and "people" not in d for d in body(dag, stage)["deps"])
 
 
@@ -161,7 +165,19 @@ def test_metrics_and_plots_are_in_git_and_keep_the_run_cache():
                 assert all(options["cache"] is False for options in entry.values())
         own = [path for path, options in outs(dag, stage).items() if options.get("cache") is False]
         in_git = [path for path in own if not path.startswith("data/final/")]
-        assert all(path.endswith(("per_user.csv", "looks.csv")) for path in in_git)
+        assert all(path.endswith(("per_user.csv", "looks.csv")) or pattern(path) in IN_GIT for path in in_git)
+
+
+# Outputs that go on in any clone: small, and without ratings.
+IN_GIT = {
+    "studies/arms/texts/*": "texts that an LLM wrote",
+    "studies/arms/score/*": "a reward for each text",
+}
+
+
+def pattern(path):
+    """With * for the entry, of one part or of two."""
+    return re.sub(r"\$\{[\w.]+\}", "*", re.sub(r"(?:[a-z]+-)?\$\{[\w.]+\}(?:-\$\{[\w.]+\})?", "*", path))
 
 
 # What a remote may hold. A new output must be put into one of the two; a pattern has * for the entry.
@@ -178,6 +194,8 @@ HOLDS_RATINGS = {
     "data/evaluate": "examples show lists with labels",
     "data/report": "shows the history and lists of some users",
     "data/controls/protocol/*": "lists with labels",
+    "data/controls/texts/template_shown": "says of each user the genres and era of what the prompt shows",
+    "data/arms/pair/*": "has the prompts",
 }
 HOLDS_NONE = {
     "models/pretrained/llm": "fetched weights",
@@ -197,6 +215,10 @@ HOLDS_NONE = {
     "data/tune_reward": "trials of a search",
     "data/tune_dpo": "trials of a search",
     "data/controls/train_ranker/*": "scores without items",
+    "models/arms/policy/*": "weights of an adapter",
+    "models/arms/train_reward/*": "weights, and numbers of the lists that they were trained on",
+    "data/arms/encode/*": "vectors of texts",
+    "data/arms/train_ranker/*": "scores without items",
 }
 
 
@@ -205,7 +227,7 @@ def cached():
     for dag, stage in ALL:
         for path, options in outs(dag, stage).items():
             if options.get("cache", True):
-                yield re.sub(r"\$\{\w+\}", "*", path), options.get("push", True), stage
+                yield pattern(path), options.get("push", True), stage
 
 
 def test_what_holds_ratings_is_never_pushed_and_all_else_is():
@@ -216,7 +238,8 @@ def test_what_holds_ratings_is_never_pushed_and_all_else_is():
 def test_what_is_not_pushed_is_made_again_by_stages_that_are_quick():
     """None runs the LLM or trains; `evaluate` alone keeps pieces of its work, the rewards of users."""
     again = {stage for _, push, stage in cached() if not push}
-    assert again == {"fetch_dataset", "interactions", "split", "prompt", "pair", "evaluate", "report", "protocol"}
+    of_studies = {"protocol", "shown"}
+    assert again == {"fetch_dataset", "interactions", "split", "prompt", "pair", "evaluate", "report"} | of_studies
     slow = {"sampling", "alignment", "retraining", "encoding"}
     for stage in again:
         rooms = {path.relative_to(closure.PACKAGE).parts[0] for path in closure.files(f"stages.{stage}")}
@@ -260,6 +283,23 @@ def test_every_kind_of_the_study_is_trained_under_every_protocol():
     assert control["foreach"] == "${controls}"
     listed = [dep for dep in body(CONTROLS, "control")["deps"] if dep.startswith("data/controls/protocol")]
     assert listed == [f"data/controls/protocol/{name}/lists" for name in params.protocols]
+
+
+def test_every_arm_is_tuned_sampled_encoded_and_read_under_every_protocol():
+    params = load(ROOT / "params.yaml")
+    tuned = list(paths.ARM_POLICIES[1:])
+    assert [["tuned", *ARMS["train_policy"]["matrix"]["arm"]]] * 2 == [
+        ARMS[stage]["matrix"]["arm"] for stage in ("sample", "encode")
+    ]
+    assert sorted(ARMS["sample"]["matrix"]["arm"]) == sorted(tuned)
+    deps = body(ARMS, "arm")["deps"]
+    read = {d.removeprefix("data/arms/encode/").split("-")[0] for d in deps if d.startswith("data/arms/encode/")}
+    assert read == set(paths.ARM_POLICIES) == {kind.text for kind in params.arms.kinds.values() if "/" not in kind.text}
+    listed = [dep for dep in deps if dep.startswith("data/controls/protocol")]
+    assert listed == [f"data/controls/protocol/{name}/lists" for name in params.protocols]
+    assert params.arms.protocols == params.protocols
+    places = {place for kind in params.arms.kinds.values() for place in (kind.text, kind.beside) if "/" in place}
+    assert {place.rsplit("/", 1)[0] for place in places} == {"encode", "controls/encode"}
 
 
 def test_what_is_forced_is_one_stage():

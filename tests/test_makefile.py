@@ -52,6 +52,7 @@ def called(clone, *command):
         ("report", "bin/dvc repro report"),
         ("study", "bin/dvc repro studies/controls/dvc.yaml"),
         ("final", "bin/dvc repro studies/final/dvc.yaml"),
+        ("arms", "bin/dvc repro studies/arms/dvc.yaml"),
         ("curve", "bin/dvc repro studies/learning_curve/dvc.yaml"),
         ("bench", "bin/dvc repro --force --single-item studies/bench/dvc.yaml:bench"),
         ("exp", "bin/rlrf4rec exp smoke"),

@@ -28,6 +28,7 @@ from rlrf4rec.tables import results, rewards, split
 
 ROOT = Path(__file__).parent.parent
 STUDY = YAML(typ="safe").load((ROOT / "studies" / "controls" / "dvc.yaml").read_text())["stages"]
+ARMS = YAML(typ="safe").load((ROOT / "studies" / "arms" / "dvc.yaml").read_text())["stages"]
 METHOD = "docs/method.md"
 ITEMS = params.Knowledge.model_fields["items"].annotation
 TEXTS = params.RewardModel.model_fields["texts"].annotation
@@ -62,8 +63,8 @@ def test_a_table_has_the_names_that_the_params_allow_and_the_docs_tell_of(table,
     assert [name for name in table if not re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text)] == []
 
 
-def test_the_study_tunes_by_methods_that_there_are():
-    assert set(STUDY["train_policy"]["foreach"]) <= set(METHODS)
+def test_the_studies_tune_by_methods_that_there_are():
+    assert {*STUDY["train_policy"]["foreach"], *ARMS["train_policy"]["matrix"]["arm"]} == set(METHODS)
 
 
 LISTS = SimpleNamespace(item=torch.zeros(1, 2, dtype=torch.int64))
@@ -80,7 +81,7 @@ INTERACTIONS = params.load(ROOT / "params.yaml").interactions.model_copy(update=
         (lambda: source("x"), "source 'x' is unknown; one of no_items, activity"),
         (lambda: models.text_bank(None, None, "x"), "reward_model.texts 'x' is unknown; one of llm, template, both"),
         (lambda: tune(None, "x", None, "", None), "dpo.engine 'x' is unknown; one of lightning, trl"),
-        (lambda: method("x"), "train_policy 'x' is unknown; one of shuffled, sft"),
+        (lambda: method("x"), "train_policy 'x' is unknown; one of shuffled, sft, matched"),
         (
             lambda: without_ranker("x", LISTS, torch.zeros(1)),
             "protocol 'x' is unknown; one of uniform, popularity, retrieved",

@@ -16,12 +16,13 @@ from rlrf4rec.alignment.tune import tune
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.evaluation.controls import without_ranker
 from rlrf4rec.inputs import read_tables
+from rlrf4rec.methods.method import Given
 from rlrf4rec.methods.methods import METHODS
 from rlrf4rec.methods.sft import Sft
 from rlrf4rec.methods.shuffled import shuffled
 from rlrf4rec.params import TrainPolicy
 from rlrf4rec.retraining.material import material
-from rlrf4rec.sources import activity, profile, years
+from rlrf4rec.sources import activity, profile, profile_shown, years
 from rlrf4rec.sources.numbers import turned as turned_numbers
 from rlrf4rec.tables.interactions import ITEMS
 from rlrf4rec.tables.split import CANDIDATES, FOLD_USERS, HISTORY, LISTS, POPULARITY
@@ -47,6 +48,14 @@ def test_profile_by_hand():
     assert numbers[:6] == [0.0, 1.0, 0.5, 1.0, 0.0, 0.0]
     assert numbers[6:] == pytest.approx([1990.4, 1991, 1992, 1993, 1993.6, 1992, 2.0])
     assert years.numbers(RATED, GENRES)[2] == 1990
+
+
+def test_the_profile_of_what_is_shown_takes_the_prompt_s_word_for_what_is_liked():
+    shown = [{**row, "liked": row["year"] == 1950} for row in RATED]
+    assert profile_shown.numbers(shown, GENRES)[:6] == [1.0, 0.0, 0.0, 0.0, 1.0, 0.5]
+    assert profile_shown.numbers(shown, GENRES)[6:] == [1950] * 6 + [0]
+    alike = [{**row, "liked": row["rating"] >= 4} for row in RATED]
+    assert profile_shown.numbers(alike, GENRES) == profile.numbers(RATED, GENRES)
 
 
 def test_numbers_are_turned_without_losing_anything():
@@ -103,11 +112,14 @@ def test_sft_raises_the_chosen_texts_and_ignores_the_rejected(llama):
 
 
 def test_a_method_changes_what_it_names_and_nothing_else():
-    p = TrainPolicy(sft_learning_rate=0.5, sft_epochs=7)
+    p = TrainPolicy(sft_learning_rate=0.5, sft_epochs=7, matched_epochs=9, moved_users=1)
+    given = Given(good_tables.PAIRS, good_tables.SAMPLED, 3)
     assert METHODS["sft"].settings(SETTINGS, p) == replace(SETTINGS, learning_rate=0.5, epochs=7)
-    assert METHODS["sft"].pairs(good_tables.PAIRS, 3) is good_tables.PAIRS
+    assert METHODS["sft"].pairs(given) is good_tables.PAIRS
     assert METHODS["shuffled"].settings(SETTINGS, p) is SETTINGS
-    assert METHODS["shuffled"].pairs(good_tables.PAIRS, 3).equals(shuffled(good_tables.PAIRS, 3))
+    for name in ("shuffled", "matched"):
+        assert METHODS[name].pairs(given).equals(shuffled(good_tables.PAIRS, 3))
+    assert METHODS["matched"].settings(SETTINGS, p) == replace(SETTINGS, epochs=9)
     assert (METHODS["shuffled"].loss, METHODS["sft"].loss) == (module.DpoModule, Sft)
 
 
@@ -167,6 +179,17 @@ def place(tmp_path, monkeypatch):
     write_texts(paths.vectors("round1"), tuned, users["user"])
     write_texts(paths.vectors("items"), torch.ones(4, 1, 4), items["item"])
     return read_tables()
+
+
+def test_labels_of_tuning_users_can_train_re_rankers_too(place):
+    """User d's: its text has to be there then, and its list is learned from."""
+    given = material(place, "encode/base", "encode/none", "encode/items", "train")
+    assert given.lists.user.tolist() == given.seen.tolist() == [0, 3]
+    assert given.candidates.user.tolist() == [2]
+    with pytest.raises(RLRFError, match="those of user 'd' and 0 more"):
+        material(place, "encode/round1", "encode/none", "encode/items", "train")
+    with pytest.raises(RLRFError, match="learners 'x' is unknown; one of ranking, train"):
+        material(place, "encode/base", "encode/none", "encode/items", "x")
 
 
 def test_what_a_kind_is_told_stands_side_by_side(place):

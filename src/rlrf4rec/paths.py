@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Literal
 
+from rlrf4rec import replicates
+
 DATA, MODELS, METRICS = Path("data"), Path("models"), Path("metrics")
 
 RAW = DATA / "raw" / "dataset"
@@ -27,10 +29,17 @@ FOLD_USERS = SPLIT / "people" / "users.parquet"
 HISTORY = SPLIT / "people" / "history.parquet"
 POPULARITY = SPLIT / "people" / "popularity.parquet"
 
-# What the study adds lies apart: no folder that a stage of the run depends on may hold it.
+# What a study adds lies apart: no folder that a stage of the run depends on may hold it.
 APART = DATA / "controls"
-APART_POLICIES = ("shuffled", "sft")  # LLMs that the same pairs tune in another way
-STUDY = Path("studies") / "controls" / "metrics"
+APART_POLICIES = ("shuffled", "sft", "matched", "rule_years", "rule_length")  # LLMs that are tuned in another way
+APART_TEXTS = ("template_shown",)
+ARM_POLICIES = ("base", "tuned", "matched", "rule_years", "rule_length", "sft")  # of the study of arms, as `tuned-2`
+STUDIES = Path("studies")
+STUDY = STUDIES / "controls" / "metrics"
+ARM_SCORES = DATA / "arms" / "train_ranker"
+ARMS_STUDY = STUDIES / "arms"
+ARMS = ARMS_STUDY / "metrics" / "evaluate_arms.json"
+ARMS_HEADLINE = ARMS_STUDY / "metrics" / "per_user.csv"
 CONTROLS = STUDY / "evaluate_controls.json"
 CONTROLS_HEADLINE = STUDY / "per_user.csv"
 VECTORS = "vectors.safetensors"
@@ -61,23 +70,43 @@ def candidates(folder: Path = SPLIT) -> Path:
     return folder / "lists" / "candidates.parquet"
 
 
-def _data(name: str) -> Path:
-    return FINAL if name.startswith(OF_FINAL) else APART if name in APART_POLICIES else DATA
+def _study(name: str) -> str | None:
+    """The study that makes what is called so; None: the run."""
+    if replicates.parts(name)[1]:
+        return "arms"
+    if name.startswith(OF_FINAL):
+        return "final"
+    return "controls" if name in APART_POLICIES + APART_TEXTS else None
+
+
+def _below(top: Path, name: str) -> Path:
+    study = _study(name)
+    return top / study if study else top
+
+
+def _in_git(name: str) -> Path:
+    """The folder of what is small and holds no ratings: a study of several policies has it in Git."""
+    return ARMS_STUDY if _study(name) == "arms" else _below(DATA, name)
+
+
+def _measured(name: str) -> Path:
+    study = _study(name)
+    return STUDIES / study / "metrics" if study else METRICS
 
 
 def texts(name: str) -> Path:
     """Texts about users (`none`: the same word for each) or items: written from a template or sampled from a policy."""
-    return _data(name) / "texts" / name / "texts.parquet"
+    return _in_git(name) / "texts" / name / "texts.parquet"
 
 
 def answers(name: str) -> Path:
     """What a server answered, when it sampled the texts."""
-    return _data(name) / "texts" / name / "answers.parquet"
+    return _in_git(name) / "texts" / name / "answers.parquet"
 
 
 def vectors(name: str) -> Path:
     """Vectors of a source of texts about users, or of the texts about items (`items`)."""
-    return _data(name) / "encode" / name / VECTORS
+    return _below(DATA, name) / "encode" / name / VECTORS
 
 
 def source(name: str) -> Path:
@@ -96,32 +125,32 @@ DUTIES: tuple[Duty, Duty] = ("label", "judge")
 
 def reward_models(round_name: str, duty: Duty) -> Path:
     """Reward models of a round that label the pairs, or that judge: weights of both halves and all seeds."""
-    return MODELS / "train_reward" / round_name / f"{duty}.safetensors"
+    return _below(MODELS, round_name) / "train_reward" / round_name / f"{duty}.safetensors"
 
 
 def trained_lists(round_name: str) -> Path:
     """Which lists the reward models of each half were trained on."""
-    return MODELS / "train_reward" / round_name / "lists.parquet"
+    return _below(MODELS, round_name) / "train_reward" / round_name / "lists.parquet"
 
 
 def rewards(round_name: str) -> Path:
     """Rewards of the samples that a round scores."""
-    return DATA / "score" / round_name / "rewards.parquet"
+    return _in_git(round_name) / "score" / round_name / "rewards.parquet"
 
 
 def pairs(round_name: str) -> Path:
     """Preference pairs of a round."""
-    return DATA / "pair" / round_name / "pairs.parquet"
+    return _below(DATA, round_name) / "pair" / round_name / "pairs.parquet"
 
 
 def skipped(round_name: str) -> Path:
     """Users without a pair."""
-    return DATA / "pair" / round_name / "skipped.parquet"
+    return _below(DATA, round_name) / "pair" / round_name / "skipped.parquet"
 
 
 def policy(name: str) -> Path:
     """LoRA adapter of a policy, a folder in PEFT's format; that of `base` holds none."""
-    return (MODELS / "controls" if name in APART_POLICIES else MODELS) / "policy" / name
+    return _below(MODELS, name) / "policy" / name
 
 
 def ranker(knowledge: str) -> Path:
@@ -154,19 +183,18 @@ def control(protocol: str, knowledge: str) -> Path:
     return APART / "train_ranker" / knowledge / protocol / "scores.safetensors"
 
 
+def arm(policy: int, kind: str, protocol: str) -> Path:
+    """Study: the same of the arms of a policy."""
+    return ARM_SCORES / str(policy) / kind / protocol / "scores.safetensors"
+
+
 def metrics(stage: str, entry: str | None = None) -> Path:
     """Small JSON metrics of a stage, in Git."""
     if entry is None:
         return METRICS / f"{stage}.json"
-    return _metrics(entry) / stage / f"{entry}.json"
-
-
-def _metrics(name: str) -> Path:
-    if name.startswith(OF_FINAL):
-        return Path("studies") / "final" / "metrics"
-    return STUDY if name in APART_POLICIES else METRICS
+    return _measured(entry) / stage / f"{entry}.json"
 
 
 def plot(stage: str, name: str) -> Path:
     """Plot data of a stage, CSV in Git."""
-    return _metrics(name) / "plots" / stage / f"{name}.csv"
+    return _measured(name) / "plots" / stage / f"{name}.csv"

@@ -9,8 +9,20 @@ from rlrf4rec.alignment.module import DpoModule, DpoSettings
 from rlrf4rec.params import TrainPolicy
 
 
-def _same_pairs(pairs: pl.DataFrame, seed: int) -> pl.DataFrame:
-    return pairs
+@dataclass(frozen=True)
+class Given:
+    """What the pairs of a method are made from.
+
+    pairs: the round's; texts: all that the LLM wrote for the round, a table of `tables.texts.SampledText`.
+    """
+
+    pairs: pl.DataFrame
+    texts: pl.DataFrame
+    seed: int
+
+
+def _same_pairs(given: Given) -> pl.DataFrame:
+    return given.pairs
 
 
 def _same_settings(settings: DpoSettings, p: TrainPolicy) -> DpoSettings:
@@ -21,10 +33,10 @@ def _same_settings(settings: DpoSettings, p: TrainPolicy) -> DpoSettings:
 class Method:
     """What a method changes of the default run's DPO; what it does not name stays.
 
-    loss: the module that trains; pairs: the table of pairs that it trains on, from the round's and a seed; settings: of
-    the training, from those of DPO.
+    loss: the module that trains; pairs: the table of pairs that it trains on, in which a user of the round may be
+    missing; settings: of the training, from those of DPO.
     """
 
     loss: type[DpoModule] = DpoModule
-    pairs: Callable[[pl.DataFrame, int], pl.DataFrame] = _same_pairs
+    pairs: Callable[[Given], pl.DataFrame] = _same_pairs
     settings: Callable[[DpoSettings, TrainPolicy], DpoSettings] = _same_settings

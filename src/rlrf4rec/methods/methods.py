@@ -4,10 +4,16 @@
 """
 
 from rlrf4rec.errors import entry
-from rlrf4rec.methods import sft, shuffled
+from rlrf4rec.methods import matched, rules, sft, shuffled
 from rlrf4rec.methods.method import Method
 
-METHODS = {"shuffled": shuffled.METHOD, "sft": sft.METHOD}
+METHODS = {
+    "shuffled": shuffled.METHOD,
+    "sft": sft.METHOD,
+    "matched": matched.METHOD,
+    "rule_years": rules.YEARS,
+    "rule_length": rules.LENGTH,
+}
 
 
 def method(name: str) -> Method:

@@ -3,7 +3,7 @@
 import polars as pl
 import torch
 
-from rlrf4rec.methods.method import Method
+from rlrf4rec.methods.method import Given, Method
 
 SIDES = ("chosen", "rejected")
 
@@ -18,4 +18,9 @@ def shuffled(pairs: pl.DataFrame, seed: int) -> pl.DataFrame:
     return pairs.with_columns(swapped)
 
 
-METHOD = Method(pairs=shuffled)
+def of_round(given: Given) -> pl.DataFrame:
+    """The round's pairs, swapped."""
+    return shuffled(given.pairs, given.seed)
+
+
+METHOD = Method(pairs=of_round)

@@ -24,9 +24,10 @@ from rlrf4rec.params.blocks import (
 from rlrf4rec.params.data import FetchDataset, Interactions
 from rlrf4rec.params.loop import Loop, RankerInputs, Round
 from rlrf4rec.params.models import Endpoint, Estimate, FetchModels, Llm, Model, Store
-from rlrf4rec.params.study import Bench, LearningCurve, Probe, TrainPolicy
+from rlrf4rec.params.study import Arms, Bench, Kind, LearningCurve, Probe, TrainPolicy
 
 __all__ = [
+    "Arms",
     "Bench",
     "Dpo",
     "Encode",
@@ -36,6 +37,7 @@ __all__ = [
     "FetchDataset",
     "FetchModels",
     "Interactions",
+    "Kind",
     "Knowledge",
     "LearningCurve",
     "Llm",

@@ -19,7 +19,7 @@ from rlrf4rec.params.faults import explain
 from rlrf4rec.params.known import laid_over
 from rlrf4rec.params.loop import Loop, RankerInputs
 from rlrf4rec.params.models import Endpoint, Estimate, FetchModels, Llm, Store
-from rlrf4rec.params.study import Bench, LearningCurve, Probe, TrainPolicy
+from rlrf4rec.params.study import Arms, Bench, LearningCurve, Probe, TrainPolicy
 from rlrf4rec.params.types import (
     Arithmetic,
     Backbone,
@@ -260,6 +260,7 @@ class Params(Block):
     train_policy: TrainPolicy
     protocols: Annotated[list[Protocol], Field(min_length=1)]
     controls: Annotated[dict[str, RankerInputs], Field(min_length=1)]
+    arms: Arms
     probe: Probe
     learning_curve: LearningCurve
     watch: Watch

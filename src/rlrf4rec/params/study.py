@@ -1,17 +1,62 @@
 """Params of the studies."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from rlrf4rec.params.types import Arithmetic, Block, Count, Rate
+from rlrf4rec.params.types import Arithmetic, Block, Count, Protocol, Rate, Text
+from rlrf4rec.paths import ARM_POLICIES
 
 
 class TrainPolicy(Block):
-    """Study: supervised fine-tuning on the chosen texts; shuffled preferences take DPO's own hyperparameters."""
+    """Study: supervised fine-tuning on the chosen texts, and the most epochs that a matched policy is trained for.
+
+    moved_users: on how many validation users' texts it is measured how far a policy has moved. What is not named here
+    are DPO's own hyperparameters.
+    """
 
     sft_learning_rate: Rate
     sft_epochs: Count
+    matched_epochs: Count
+    moved_users: Count
+
+
+class Kind(Block):
+    """Study of arms: the knowledge of re-rankers, and the users whose lists train them.
+
+    text: an arm, whose texts differ from policy to policy, or vectors by their place in data; beside: such a place.
+    learners: `ranking`, those whose labels tuned no LLM, or `train`, those beside them.
+    """
+
+    text: Text
+    beside: Text
+    learners: Literal["ranking", "train"]
+
+
+class Arms(Block):
+    """Study of arms: numbers of its policies, protocols of the lists, kinds of knowledge by name."""
+
+    policies: Annotated[list[Count], Field(min_length=1)]
+    protocols: Annotated[list[Protocol], Field(min_length=1)]
+    kinds: dict[str, Kind]
+
+    @model_validator(mode="after")
+    def _fitting(self) -> "Arms":
+        if len(set(self.policies)) < len(self.policies):
+            raise ValueError(f"policies: {self.policies} names one twice")
+        if missing := [name for name in ("base", "tuned") if name not in self.kinds]:
+            raise ValueError(f"kinds has no entry {missing[0]}, with which others are compared")
+        for name, kind in self.kinds.items():
+            if "/" not in kind.text and kind.text not in ARM_POLICIES:
+                raise ValueError(
+                    f"kinds.{name}.text: {kind.text!r} is neither a place in data nor one of {', '.join(ARM_POLICIES)}"
+                )
+            if kind.learners == "train" and kind.text in ARM_POLICIES[1:]:
+                raise ValueError(
+                    f"kinds.{name}.learners: train, but {kind.text} writes no texts about the users that it was tuned "
+                    f"on: set it to ranking, or text to {ARM_POLICIES[0]}"
+                )
+        return self
 
 
 class Probe(Block):

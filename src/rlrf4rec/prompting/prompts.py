@@ -47,7 +47,11 @@ def template_text(history: list[Rating], genre_share: dict[str, float], domain: 
     liked less the share in all train histories (`genre_share`); disliked genres, those of the others with
     the largest share among the disliked less that among the liked.
     """
-    liked, disliked = by_liking(history)
+    return profile(*by_liking(history), genre_share, domain)
+
+
+def profile(liked: list[Rating], disliked: list[Rating], genre_share: dict[str, float], domain: Domain) -> str:
+    """The same of ratings that are told apart already, at least one of them liked."""
     of_liked, of_disliked = _shares(liked), _shares(disliked)
     likes = top_genres(liked, genre_share, 3)
     against = {g: share - of_liked.get(g, 0.0) for g, share in of_disliked.items() if g not in likes}

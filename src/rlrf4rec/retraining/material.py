@@ -6,10 +6,15 @@ import torch
 from torch import Tensor
 
 from rlrf4rec import paths
-from rlrf4rec.errors import InputError
+from rlrf4rec.errors import InputError, entry
 from rlrf4rec.inputs import Tables
 from rlrf4rec.ranking.lists import ItemFeatures, Lists
-from rlrf4rec.tables.split import CANDIDATES, RANKING
+from rlrf4rec.tables.split import CANDIDATES, RANKING, TUNING
+
+LEARNERS = {  # whose lists train re-rankers, by name: those users, and whose texts have to be there (see `USERS`)
+    "ranking": (RANKING, "evaluated"),
+    "train": (RANKING | TUNING, "all"),  # labels that tuned no LLM: all of them for the re-ranker
+}
 
 
 @dataclass(frozen=True)
@@ -28,15 +33,18 @@ class Material:
     candidates: Lists
 
 
-def material(tables: Tables, text: str, beside: str, items: str) -> Material:
+def material(tables: Tables, text: str, beside: str, items: str, learners: str = "ranking") -> Material:
     """Read the knowledge of re-rankers: the vectors `text` and `beside` of users, and those of `items`.
+
+    learners: of `LEARNERS`.
 
     All knowledge has the same two places for the user, so that all nets are equally large: a place that is not used
     holds `none`, a constant. Of several texts of a user the mean of their vectors is given, to learn from as to score
     with: a re-ranker that learned from them one by one would be scored on vectors that it has never met, and one that
     has one text for each user would not be.
     """
-    first, second = (tables.text_vectors(paths.vectors_at(place), "evaluated") for place in (text, beside))
+    learning, read = entry(LEARNERS, learners, "learners")
+    first, second = (tables.text_vectors(paths.vectors_at(place), read) for place in (text, beside))
     texts, item_features = (
         torch.cat([first.mean(1), second.mean(1)], dim=1),
         tables.item_features(paths.vectors_at(items)),
@@ -46,12 +54,12 @@ def material(tables: Tables, text: str, beside: str, items: str) -> Material:
             f"vectors of {text} and {beside} are {texts.shape[1]} numbers wide together, those of {items} "
             f"{item_features.vectors.shape[1]}; all have to come from one encoder: run `dvc repro encode`"
         )
-    frame = tables.list_frame("train").join(tables.users.filter(RANKING).select("user"), on="user", how="semi")
+    frame = tables.list_frame("train").join(tables.users.filter(learning).select("user"), on="user", how="semi")
     return Material(
         item_features,
         texts,
         tables.lists(frame),
         tables.lists(tables.list_frame("validation")),
-        torch.tensor(tables.rows(RANKING)),
+        torch.tensor(tables.rows(learning)),
         tables.lists(CANDIDATES.read(paths.candidates(tables.folder))),
     )

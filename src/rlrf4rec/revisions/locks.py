@@ -13,7 +13,7 @@ from rlrf4rec.files import contents, dvc_hash
 from rlrf4rec.revisions import dag
 
 DEFAULT = "dvc.yaml"
-STUDIES = ("controls", "learning_curve", "final", "bench")
+STUDIES = ("controls", "arms/base", "arms", "learning_curve", "final", "bench")
 PIPELINES = (DEFAULT, *(f"studies/{name}/dvc.yaml" for name in STUDIES))
 # Written by no stage, or outside of what DVC hashes: what a run cost differs from run to run, kept runs have own locks.
 UNHASHED = ("metrics/cost/", "metrics/kept/", "metrics/reproduced.json")

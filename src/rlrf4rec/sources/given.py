@@ -13,11 +13,13 @@ from rlrf4rec.params import Reward, Split
 class SourceInputs:
     """Inputs of the sources, each takes what it needs.
 
-    history: what the LLM may see; interactions: all; reward_models: the file of the first round's.
+    history: what the LLM may see; prompts: what it is shown; interactions: all; reward_models: the file of the first
+    round's.
     """
 
     tables: Tables
     history: pl.DataFrame
+    prompts: pl.DataFrame
     interactions: pl.DataFrame
     reward_models: Path
     split: Split

@@ -9,7 +9,11 @@ from rlrf4rec.sources.numbers import User, eras, liked, vectors
 def numbers(history: User, genres: list[str]) -> list[float]:
     """Shares of each genre among liked and among other items, and the liked ones' release years."""
     own = liked(history)
-    other = [r for r in history if r not in own]
+    return of_parts(own, [r for r in history if r not in own], genres)
+
+
+def of_parts(own: User, other: User, genres: list[str]) -> list[float]:
+    """The same of liked and of other rows."""
     return [*_shares(own, genres), *_shares(other, genres), *eras(own)]
 
 

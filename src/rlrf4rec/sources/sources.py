@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from rlrf4rec.errors import entry
-from rlrf4rec.sources import activity, best_of_n, items_mean, no_items, profile, years
+from rlrf4rec.sources import activity, best_of_n, items_mean, no_items, profile, profile_shown, years
 from rlrf4rec.sources.given import SourceInputs
 
 
@@ -23,6 +23,7 @@ SOURCES = {
     "activity": Source(activity.make),
     "years": Source(years.make),
     "profile": Source(profile.make),
+    "profile_shown": Source(profile_shown.make),
     "items_mean": Source(items_mean.make),
     "best_of_n": Source(best_of_n.make),
 }

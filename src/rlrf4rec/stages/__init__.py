@@ -23,9 +23,12 @@ STAGES = (
 STUDY = (
     "protocol",
     "source",
+    "shown",
     "train_policy",
     "control",
     "evaluate_controls",
+    "arm",
+    "evaluate_arms",
     "reliability",
     "probe",
     "learning_curve",

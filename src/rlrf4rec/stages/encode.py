@@ -7,7 +7,7 @@ from rlrf4rec.tables.interactions import ITEMS
 from rlrf4rec.tables.split import FOLD_USERS
 from rlrf4rec.tables.texts import ITEM_TEXTS, TEMPLATES, TEXTS
 
-CONTRACTS = {"items": ITEM_TEXTS, "template": TEMPLATES, "none": TEMPLATES}  # texts of all; others are sampled
+CONTRACTS = {"items": ITEM_TEXTS, **dict.fromkeys(("template", "template_shown", "none"), TEMPLATES)}  # others: sampled
 
 
 def run(encode: Encode, name: str) -> str:

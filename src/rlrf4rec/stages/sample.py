@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from rlrf4rec import machine, paths, store
+from rlrf4rec import machine, paths, replicates, store
 from rlrf4rec.files import fingerprint, sha256, write_json
 from rlrf4rec.llm.models import DTYPES, Place, load_policy
 from rlrf4rec.llm.tokenizer import load_tokenizer
@@ -40,7 +40,8 @@ class Reused:
 def run(seed: int, sample: Sample, llm: Llm, endpoint: Endpoint, name: str, policy: str, users: str) -> str:
     """Sample the texts `name` of `policy` for `users` (of `tables.split.USERS`, or final); returns the closing line."""
     prompts = _prompts(users)
-    own_seed = derive(seed, "sample")
+    number = replicates.parts(name)[1]  # all arms of a replicate draw by the same numbers
+    own_seed = derive(seed, "sample", number) if number else derive(seed, "sample")
     if policy in endpoint.policies:
         computed = "of the endpoint"
         drawn, reused = _from_endpoint(prompts, sample, llm, endpoint, name, policy, own_seed)

@@ -8,15 +8,15 @@ from rlrf4rec.sources.sources import source
 from rlrf4rec.tables import vectors
 from rlrf4rec.tables.interactions import INTERACTIONS
 from rlrf4rec.tables.split import HISTORY
+from rlrf4rec.tables.texts import PROMPTS
 
 
 def run(seed: int, split: Split, reward: Reward, name: str) -> str:
     """Write the vectors `name`; returns the closing line."""
     found, tables = source(name), read_tables()
-    history, interactions = HISTORY.read(paths.HISTORY), INTERACTIONS.read(paths.INTERACTIONS)
-    made = found.make(
-        SourceInputs(tables, history, interactions, paths.reward_models("round1", "label"), split, reward, seed)
-    )
+    history, prompts = HISTORY.read(paths.HISTORY), PROMPTS.read(paths.PROMPTS)
+    interactions, nets = INTERACTIONS.read(paths.INTERACTIONS), paths.reward_models("round1", "label")
+    made = found.make(SourceInputs(tables, history, prompts, interactions, nets, split, reward, seed))
     rows = {"user": tables.users["user"], "item": tables.items["item"]}[found.about]
     vectors.write_texts(paths.source(name), made, rows)
     return f"wrote {paths.source(name)}, {made.shape[2]} numbers for each of {made.shape[0]} {found.about}s"

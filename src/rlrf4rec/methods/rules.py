@@ -1,0 +1,54 @@
+"""Preferences by a rule that reads no label: of each user's texts the one that has most of something is chosen."""
+
+from collections.abc import Callable
+
+import polars as pl
+
+from rlrf4rec.methods.method import Given, Method
+from rlrf4rec.texts import statistics
+
+TEXT = ("sample", "text", "tokens", "log_prob")
+
+
+def by_rule(given: Given, measure: Callable[[pl.DataFrame], pl.Series]) -> pl.DataFrame:
+    """Pairs of the round's users: chosen is the text with the largest `measure`, rejected that with the smallest.
+
+    measure: of the table of texts a number each. The lower sample number comes first among equals; a user whose texts
+    are all equal in it, or whose two texts are the same tokens, is left out. Columns: user, prompt_tokens, and sides.
+    """
+    users = given.pairs.select("user", "prompt_tokens")
+    own = given.texts.join(users, on="user", how="semi", maintain_order="left")
+    valued = own.with_columns(measure(own).alias("value"))
+    ends = [
+        valued.sort(["user", "value", "sample"], descending=[False, largest, False])
+        .group_by("user", maintain_order=True)
+        .first()
+        .select("user", "value", *TEXT)
+        for largest in (True, False)
+    ]
+    both = ends[0].join(ends[1], on="user", suffix="_rejected", maintain_order="left")
+    kept = both.filter((pl.col("value") > pl.col("value_rejected")) & (pl.col("tokens") != pl.col("tokens_rejected")))
+    sides = [
+        pl.col(f"{name}{end}").alias(side if name == "text" else f"{side}_{name}")
+        for side, end in (("chosen", ""), ("rejected", "_rejected"))
+        for name in TEXT
+    ]
+    return users.join(kept.select("user", *sides), on="user", how="inner", maintain_order="left")
+
+
+def years(given: Given) -> pl.DataFrame:
+    """The text that names more calendar years and decades is chosen."""
+
+    def named(texts: pl.DataFrame) -> pl.Series:
+        """How many each names."""
+        return pl.Series([statistics.years(t) + statistics.decades(t) for t in texts["text"]], dtype=pl.Int64)
+
+    return by_rule(given, named)
+
+
+def length(given: Given) -> pl.DataFrame:
+    """The text of more tokens is chosen."""
+    return by_rule(given, lambda texts: texts["token_count"])
+
+
+YEARS, LENGTH = Method(pairs=years), Method(pairs=length)

@@ -1,0 +1,42 @@
+"""Stage evaluate_arms (study): metrics and paired differences of all arms, over users, policies and re-ranker seeds.
+
+The only reader of the protocols' test labels in the study of arms.
+"""
+
+from typing import Any
+
+from rlrf4rec import paths
+from rlrf4rec.evaluation import arms as study
+from rlrf4rec.evaluation.blocks import HEADLINE
+from rlrf4rec.evaluation.lists import by_ranker, by_user, read_scores
+from rlrf4rec.files import write_csv, write_json
+from rlrf4rec.inputs import Tables, read_tables
+from rlrf4rec.params import Arms, Evaluate, TrainRanker
+from rlrf4rec.seeds import derive
+from rlrf4rec.tables.results import metric_names
+
+
+def run(seed: int, backbones: list[str], train_ranker: TrainRanker, arms: Arms, evaluate: Evaluate) -> str:
+    """Write the study's metrics and its headline table; returns the closing line."""
+    read, own_seed = read_tables(), derive(seed, "evaluate_arms")
+    names = [name for name in HEADLINE if name in metric_names(evaluate.ks)]
+    report: dict[str, Any] = {}
+    rows: list[dict[str, Any]] = []
+    for protocol in arms.protocols:
+        tables = Tables(read.users, read.items, read.popularity, paths.protocol(protocol))
+        lists = tables.lists(tables.list_frame("test"))
+        per_policy = []
+        for policy in arms.policies:
+            files = {kind: paths.arm(policy, kind, protocol) for kind in arms.kinds}
+            scores = read_scores(files, backbones, train_ranker.seeds, ("own",), lists)["own"]
+            own = by_user(by_ranker(scores, lists, tables.users["user"], evaluate.ks), names)
+            per_policy.append(study.pooled(own, names))
+        users = per_policy[0]["user"].unique().sort().to_list()
+        values = study.stacked(per_policy, list(arms.kinds), names)
+        found = study.report(values, evaluate.bootstrap, own_seed)
+        report[protocol] = {"test_users": len(users), "test_lists": len(lists), **found, "shown": study.shown(found)}
+        rows += [{"protocol": protocol, **row} for row in study.rows(values, arms.policies, users)]
+    write_json(paths.ARMS, report)
+    write_csv(paths.ARMS_HEADLINE, rows)
+    told = ", ".join(f"{name} {'shown' if found['shown'] else 'not shown'}" for name, found in report.items())
+    return f"wrote {paths.ARMS}, {len(arms.kinds)} kinds of {len(arms.policies)} policies; the feedback: {told}"
