@@ -1,0 +1,223 @@
+"""The study of arms: names and seeds of its policies, and what its evaluation makes of made-up scores."""
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch
+from ruamel.yaml import YAML
+
+from rlrf4rec import params, paths, replicates
+from rlrf4rec.cli import run_stage
+from rlrf4rec.errors import ParamsError, RLRFError
+from rlrf4rec.evaluation import arms
+from rlrf4rec.inputs import Tables, read_tables
+from rlrf4rec.tables.interactions import ITEMS
+from rlrf4rec.tables.split import CANDIDATES, FOLD_USERS, HISTORY, LISTS, POPULARITY
+from rlrf4rec.tables.vectors import save_tensors
+
+ROOT = Path(__file__).parent.parent
+USERS, POLICIES, SEEDS = 60, 3, 3
+KINDS = ("base", "base_labels", "tuned", "matched", "rule_years", "rule_length", "sft")
+KINDS += ("template", "base_template", "tuned_template")
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("tuned-2", ("tuned", "2")),
+        ("rule_years-10", ("rule_years", "10")),
+        ("round1", ("round1", None)),
+        ("ml-1m", ("ml-1m", None)),
+        ("tuned-0", ("tuned-0", None)),
+        ("a-b-2", ("a-b-2", None)),
+    ],
+)
+def test_a_name_tells_arm_and_policy(name, found):
+    assert replicates.parts(name) == found
+
+
+def test_what_a_study_makes_lies_apart_from_the_run():
+    """No output of the run moves; texts and rewards of several policies lie in Git, what holds prompts does not."""
+    made = [paths.texts, paths.vectors, paths.rewards, paths.pairs, paths.policy]
+    assert [place("round1").as_posix() for place in made] == [
+        *("data/texts/round1/texts.parquet", "data/encode/round1/vectors.safetensors"),
+        *("data/score/round1/rewards.parquet", "data/pair/round1/pairs.parquet", "models/policy/round1"),
+    ]
+    assert [place("tuned-2").as_posix() for place in made] == [
+        *("studies/arms/texts/tuned-2/texts.parquet", "data/arms/encode/tuned-2/vectors.safetensors"),
+        *("studies/arms/score/tuned-2/rewards.parquet", "data/arms/pair/tuned-2/pairs.parquet"),
+        "models/arms/policy/tuned-2",
+    ]
+    assert paths.policy("shuffled").as_posix() == "models/controls/policy/shuffled"
+    assert paths.texts("template_shown").as_posix() == "data/controls/texts/template_shown/texts.parquet"
+    assert paths.reward_models("tuned-2", "label").as_posix() == "models/arms/train_reward/tuned-2/label.safetensors"
+    assert paths.metrics("pair", "tuned-2").as_posix() == "studies/arms/metrics/pair/tuned-2.json"
+    assert paths.metrics("pair", "round1").as_posix() == "metrics/pair/round1.json"
+    assert paths.plot("score", "tuned-2").as_posix() == "studies/arms/metrics/plots/score/tuned-2.csv"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"policies": [1, 1]}, r"policies: \[1, 1\] names one twice"),
+        ({"policies": [0]}, r"arms.policies.0: 0"),
+        ({"tuned": None}, "kinds has no entry tuned"),
+        (
+            {"tuned": {"text": "tunde"}},
+            r"kinds.tuned.text: 'tunde' is neither a place in data nor one of base, tu",
+        ),
+        (
+            {"tuned": {"learners": "train"}},
+            "kinds.tuned.learners: train, but tuned writes no texts about the users",
+        ),
+    ],
+)
+def test_arms_that_do_not_fit_are_refused(change, words):
+    content = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
+    if "policies" in change:
+        content["arms"].update(change)
+    elif change["tuned"] is None:
+        del content["arms"]["kinds"]["tuned"]
+    else:
+        content["arms"]["kinds"]["tuned"].update(change["tuned"])
+    with pytest.raises(ParamsError, match=words):
+        params.check(content, Path("params.yaml"))
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """Test users with two lists of five items under one protocol, the third item the one that they liked."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    yaml = YAML()
+    content = yaml.load((ROOT / "params.yaml").read_text())
+    kinds = {name: kind for name, kind in content["arms"]["kinds"].items() if name in KINDS}
+    content["arms"].update(protocols=["popularity"], kinds=kinds, policies=[*range(1, POLICIES + 1)])
+    content["train_ranker"]["seeds"] = SEEDS
+    content["backbones"] = ["prm"]
+    content["evaluate"]["bootstrap"] = 1000
+    with (tmp_path / "params.yaml").open("w") as file:
+        yaml.dump(content, file)
+    users = [f"u{number:02}" for number in range(USERS)]
+    FOLD_USERS.write(pl.DataFrame({"user": users, "fold": "test", "role": "none", "half": "-"}), paths.FOLD_USERS)
+    names = [str(i) for i in range(6)]
+    ITEMS.write(pl.DataFrame({"item": names, "title": names, "year": [1990] * 6, "genres": [""] * 6}), paths.ITEMS)
+    POPULARITY.write(pl.DataFrame({"item": names, "count": [1] * 6}), paths.POPULARITY)
+    about = {"begins": 2, "activity": 1, "protocol": "popularity"}
+    history = [{"user": u, "position": 0, "item": "5", "rating": 5.0, "timestamp": 1} for u in users]
+    HISTORY.write(pl.DataFrame(history), paths.HISTORY)
+    rows = [
+        {"user": u, "list": n, "position": i, "item": str(i), "label": int(i == 2), "real": i == 2, **about}
+        for u in users
+        for n in range(2)
+        for i in range(5)
+    ]
+    frame = pl.DataFrame(rows)
+    folder = paths.protocol("popularity")
+    LISTS.write(frame, paths.lists("test", folder))
+    CANDIDATES.write(frame.select(pl.exclude("label", "real")), paths.candidates(folder))
+    read = read_tables()
+    return Tables(read.users, read.items, read.popularity, folder)
+
+
+def write_scores(tables, strength, lacking=()):
+    """Scores of re-rankers that know the label as well as `strength` of kind and policy says, noise besides."""
+    lists = tables.lists(tables.list_frame("test"))
+    generator = torch.Generator().manual_seed(3)
+    taste = torch.randn(USERS, generator=generator)[lists.user][:, None]  # a user is easy or hard for all
+    for kind in KINDS:
+        for policy in range(1, POLICIES + 1):
+            if (kind, policy) in lacking:
+                continue
+            own = strength(kind, policy) + 0.5 * taste + 0.1 * torch.randn(1, generator=generator)
+            made = {
+                f"prm/{seed}/own": lists.label * own + torch.randn(lists.label.shape, generator=generator)
+                for seed in range(SEEDS)
+            }
+            save_tensors(paths.arm(policy, kind, "popularity"), made, {"lists": lists.identity()})
+
+
+def evaluated():
+    run_stage("evaluate_arms", [])
+    return json.loads(paths.ARMS.read_text())["popularity"]
+
+
+def around_zero(difference):
+    return difference["low"] < 0 < difference["high"]
+
+
+def test_a_planted_effect_is_found_and_a_planted_null_is_not(place, capsys):
+    """Tuned texts help alone, and beside the template nothing does; labels help the re-ranker as much."""
+    helped = {"tuned": 1.0, "base_labels": 1.0, "template": 0.8, "base_template": 0.8, "tuned_template": 0.8}
+    write_scores(place, lambda kind, policy: helped.get(kind, 0.0))
+    found = evaluated()
+    assert (found["test_users"], found["test_lists"]) == (USERS, 2 * USERS)
+    for control in arms.CONTROLS:
+        claim = found["family"][f"tuned - {control}"]
+        assert claim["low"] > 0.05
+        assert claim["p"] <= claim["p_holm"] < 0.05
+        assert (claim["users"], claim["policies"], claim["seeds"]) == (USERS, POLICIES, SEEDS)
+    assert found["shown"]
+    assert "the feedback: popularity shown" in capsys.readouterr().out
+    for name in ("tuned_template - template", "tuned_template - base_template"):
+        assert around_zero(found["family"][name])
+        assert found["family"][name]["p_holm"] > 0.05
+    differences = {name: by_metric["ndcg@5"] for name, by_metric in found["differences"].items()}
+    assert all(around_zero(differences[f"{name} - base"]) for name in ("matched", "rule_years", "rule_length", "sft"))
+    assert differences["base_labels - base"]["low"] > 0.05
+    assert around_zero(differences["tuned - base_labels"])
+    assert "tuned - profile" not in differences  # a kind that was left out
+
+
+def test_what_a_control_has_too_is_not_the_feedback_s(place):
+    """A rule helps as much as the feedback: tuned lies above base, and the claim isn't made."""
+    write_scores(place, lambda kind, policy: float(kind in ("tuned", "rule_years")))
+    found = evaluated()
+    assert found["family"]["tuned - base"]["low"] > 0.05
+    assert around_zero(found["family"]["tuned - rule_years"])
+    assert not found["shown"]
+
+
+def test_nothing_is_found_where_nothing_is(place):
+    write_scores(place, lambda kind, policy: 0.5)
+    found = evaluated()
+    assert all(claim["p_holm"] > 0.05 for claim in found["family"].values())
+    assert not found["shown"]
+
+
+def test_a_gain_of_one_policy_among_three_is_none_of_the_method_s(place):
+    """For these users it is plain enough; whether another policy would have it is open."""
+    write_scores(place, lambda kind, policy: 2.0 * (kind == "tuned" and policy == 2))
+    found = evaluated()
+    by_policy = found["kinds"]["tuned"]["ndcg@5"]["policies"]
+    assert by_policy[1] - max(by_policy[0], by_policy[2]) > 0.15
+    assert around_zero(found["family"]["tuned - base"])
+    assert found["family"]["tuned - base"]["difference"] > 0.05
+
+
+def test_the_table_has_a_row_for_every_arm_policy_and_user(place):
+    write_scores(place, lambda kind, policy: 0.5)
+    found = evaluated()
+    table = pl.read_csv(paths.ARMS_HEADLINE)
+    assert table.columns == ["protocol", "arm", "policy", "user", *(f"seed{s}" for s in range(SEEDS))]
+    assert table.height == len(KINDS) * POLICIES * USERS == table.select("arm", "policy", "user").unique().height
+    seeds = pl.concat_list(pl.exclude("protocol", "arm", "policy", "user")).list.mean()
+    means = table.group_by("arm", "policy").agg(seeds.mean().alias("value"))
+    for arm, policy, value in means.iter_rows():
+        assert found["kinds"][arm]["ndcg@5"]["policies"][policy - 1] == pytest.approx(value, abs=1e-5)
+
+
+def test_scores_that_are_not_there_or_of_other_lists_are_named(place):
+    write_scores(place, lambda kind, policy: 0.5, lacking={("sft", 2)})
+    with pytest.raises(RLRFError, match=r"data/arms/train_ranker/2/sft/popularity/scores.safetensors: missing"):
+        evaluated()
+    save_tensors(paths.arm(2, "sft", "popularity"), {"prm/0/own": torch.zeros(1)}, {"lists": "others"})
+    with pytest.raises(RLRFError, match=r"2/sft/popularity/scores.safetensors: scores of other lists than these 120"):
+        evaluated()
+
+
+def test_a_policy_that_the_params_do_not_have_is_named(place):
+    with pytest.raises(ParamsError, match=r"arms.policies: it has no 4; one of 1, 2, 3"):
+        run_stage("arm", ["4"])
