@@ -12,6 +12,7 @@ from rlrf4rec import params, paths, replicates
 from rlrf4rec.cli import run_stage
 from rlrf4rec.errors import ParamsError, RLRFError
 from rlrf4rec.evaluation import arms
+from rlrf4rec.files import write_json
 from rlrf4rec.inputs import Tables, read_tables
 from rlrf4rec.tables.interactions import ITEMS
 from rlrf4rec.tables.split import CANDIDATES, FOLD_USERS, HISTORY, LISTS, POPULARITY
@@ -136,7 +137,9 @@ def write_scores(tables, strength, lacking=()):
                 f"prm/{seed}/own": lists.label * own + torch.randn(lists.label.shape, generator=generator)
                 for seed in range(SEEDS)
             }
-            save_tensors(paths.arm(policy, kind, "popularity"), made, {"lists": lists.identity()})
+            path = paths.arm(policy, kind, "popularity")
+            save_tensors(path, made, {"lists": lists.identity()})
+            write_json(path.with_name("curves.json"), {"prm": {"trained_out": (kind, policy) != ("sft", 3)}})
 
 
 def evaluated():
@@ -153,7 +156,7 @@ def test_a_planted_effect_is_found_and_a_planted_null_is_not(place, capsys):
     helped = {"tuned": 1.0, "base_labels": 1.0, "template": 0.8, "base_template": 0.8, "tuned_template": 0.8}
     write_scores(place, lambda kind, policy: helped.get(kind, 0.0))
     found = evaluated()
-    assert (found["test_users"], found["test_lists"]) == (USERS, 2 * USERS)
+    assert (found["test_users"], found["test_lists"], found["not_trained_out"]) == (USERS, 2 * USERS, ["prm-sft-3"])
     for control in arms.CONTROLS:
         claim = found["family"][f"tuned - {control}"]
         assert claim["low"] > 0.05
@@ -216,6 +219,11 @@ def test_scores_that_are_not_there_or_of_other_lists_are_named(place):
     save_tensors(paths.arm(2, "sft", "popularity"), {"prm/0/own": torch.zeros(1)}, {"lists": "others"})
     with pytest.raises(RLRFError, match=r"2/sft/popularity/scores.safetensors: scores of other lists than these 120"):
         evaluated()
+
+
+def test_a_matched_policy_is_one_of_several(place):
+    with pytest.raises(ParamsError, match="matched moves as far as a policy of the study of arms; name one: matched-1"):
+        run_stage("train_policy", ["matched"])
 
 
 def test_a_policy_that_the_params_do_not_have_is_named(place):

@@ -278,6 +278,33 @@ def test_the_loss_and_the_margins_of_every_round_are_plotted(tmp_path, monkeypat
     assert {"DPO loss of round1", "DPO loss of round2"} < set(titles)
 
 
+def test_the_study_of_arms_runs_after_what_it_depends_on(tmp_path, monkeypatch):
+    """By DVC itself: every entry of every stage once, in an order that their dependencies allow."""
+    for path in [ROOT / "dvc.yaml", ROOT / "params.yaml", *(ROOT / "studies").rglob("dvc.yaml")]:
+        place = tmp_path / path.relative_to(ROOT)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, place)
+    monkeypatch.chdir(tmp_path)
+    subprocess.run(["dvc", "init", "-q", "--no-scm"], check=True)
+    words = ["dvc", "repro", "--dry", "--force", "--allow-missing", "studies/arms/dvc.yaml"]
+    printed = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    order = re.findall(r"Running stage '(?:studies/)?([^']+)'", printed)
+    assert len(order) == len(set(order))
+    policies = load(ROOT / "params.yaml").arms.policies
+    entries = [f"{arm}-{n}" for n in policies for arm in ("tuned", *ARMS["train_policy"]["matrix"]["arm"])]
+    for number in policies:
+        chain = [f"arms/base/dvc.yaml:sample@{number}", f"arms/base/dvc.yaml:encode@{number}"]
+        chain += [f"arms/dvc.yaml:{stage}@{number}" for stage in ("train_reward", "score", "pair", "train_dpo")]
+        tuned = [name for name in entries if name.endswith(f"-{number}")]
+        for name in tuned:
+            made = [f"arms/dvc.yaml:{stage}@{name}" for stage in ("train_policy", "sample", "encode")]
+            own = [*chain, *(made[1:] if name.startswith("tuned") else made), f"arms/dvc.yaml:arm@{number}"]
+            places = [order.index(stage) for stage in own]
+            assert places == sorted(places)
+    assert {stage.partition("@")[2] for stage in order if stage.startswith("arms/dvc.yaml:sample")} == set(entries)
+    assert order[-1] == "arms/dvc.yaml:evaluate_arms"
+
+
 def test_every_kind_of_the_study_is_trained_under_every_protocol():
     control, params = CONTROLS["control"], load(ROOT / "params.yaml")
     assert control["foreach"] == "${controls}"

@@ -10,6 +10,7 @@ from test_dpo import PAIRS, SETTINGS, tuned
 
 from rlrf4rec.alignment import module
 from rlrf4rec.alignment.loss import LogProbs
+from rlrf4rec.errors import RLRFError
 from rlrf4rec.methods import movement, rules
 from rlrf4rec.methods.matched import Matched
 from rlrf4rec.methods.method import Given
@@ -63,6 +64,13 @@ def test_a_rule_takes_the_round_s_users_and_no_label():
     found = rules.length(Given(one, texts(), 0))
     assert found["user"].to_list() == ["v"]
     assert found.equals(rules.length(Given(other, texts(), 5)))
+
+
+def test_a_rule_that_tells_no_texts_apart_is_named():
+    with pytest.raises(RLRFError, match=r"no two texts of any of 1 users differ by this rule; raise sample\.n, or"):
+        rules.length(Given(of_round(["w"]), texts(), 0))
+    with pytest.raises(RLRFError, match="no two texts of any of 1 users"):
+        rules.years(Given(of_round(["v"]), texts(), 0))
 
 
 def test_movement_by_hand(monkeypatch):

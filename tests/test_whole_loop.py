@@ -22,6 +22,7 @@ from rlrf4rec.prompting.template import own_part, read
 from rlrf4rec.tables.rewards import PAIRS
 from rlrf4rec.tables.texts import PROMPTS
 from rlrf4rec.tables.vectors import load_tensors
+from studies import run_arms, run_study
 
 ROOT = Path(__file__).parent.parent
 TEMPLATES = ROOT / "src" / "rlrf4rec" / "templates"
@@ -293,6 +294,8 @@ def test_the_log_of_a_shop_goes_to_the_report_by_the_recipe_smoke_with_another_a
     """No years, no genres but categories, no ratings; `smoke` but for how many orders a customer has to have."""
     monkeypatch.setattr(recipes, "FOLDER", ROOT / "recipes")
     products = "src/rlrf4rec/templates/products.txt"
+    known = load(ROOT / "params.yaml").arms.kinds
+    kinds = "base", "base_labels", "tuned", "matched", "sft", "template_shown", "profile_shown", "tuned_template"
     changes = {
         "interactions": {
             "format": "table",
@@ -303,7 +306,10 @@ def test_the_log_of_a_shop_goes_to_the_report_by_the_recipe_smoke_with_another_a
         "split": {"positive_rating": 1.0},
         "knowledge": {"template": products},
         "prompt": {"template": products, "max_tokens": 1500},
+        "arms": {"policies": [1], "protocols": ["retrieved"]},
+        "train_policy": {"matched_epochs": 3, "moved_users": 3},
     }
+    changes["arms"]["kinds"] = {name: known[name].model_dump() for name in kinds}
     write_params(place, changes, recipes.read("smoke"))
     run_loop()
     run_stage("report", [])
@@ -327,21 +333,4 @@ def test_the_log_of_a_shop_goes_to_the_report_by_the_recipe_smoke_with_another_a
         assert re.search(rf"{name}\s+{counts[name]:,}\s".replace(",", "."), page)
     assert counts["read"]["orders-2.csv"] in page
     assert re.search(r"Good \d+", page)
-
-
-def run_study():
-    """What studies/controls and studies/learning_curve list, but for `probe`, which asks an LLM that can read."""
-    params = load()
-    for protocol in params.protocols:
-        run_stage("protocol", [protocol])
-    for kind in {told.text for told in params.controls.values()} | {told.items for told in params.controls.values()}:
-        if kind.startswith("controls/encode/") and not kind.endswith("/shuffled"):
-            run_stage("source", [kind.rsplit("/", 1)[1]])
-    run_stage("train_policy", ["shuffled"])
-    run_stage("sample", ["shuffled", "shuffled", "evaluated"])
-    run_stage("encode", ["shuffled"])
-    for knowledge, inputs in params.controls.items():
-        run_stage("control", [knowledge, inputs.text, inputs.beside, inputs.items])
-    for stage in ("evaluate_controls", "reliability"):
-        run_stage(stage, [])
-    run_stage("learning_curve", ["round1"])
+    run_arms()

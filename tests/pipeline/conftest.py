@@ -212,8 +212,13 @@ def fetch_assets(folder):
 def tiny_repository(folder, assets, root=ROOT):
     """A clone of the working tree `root` with tiny params and local assets, committed."""
     listed = run(root, "git", "ls-files", "-co", "--exclude-standard").stdout.splitlines()
+    made = (
+        "metrics/",
+        "studies/controls/metrics/",
+        *(f"studies/arms/{part}/" for part in ("metrics", "texts", "score")),
+    )
     for name in listed:
-        if (root / name).is_file() and not name.startswith(("metrics/", "studies/controls/metrics/", "dvc.lock")):
+        if (root / name).is_file() and not name.startswith((*made, "dvc.lock")):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(root / name, folder / name)
     local = {"source": "folder", "path": "", "sha256": None}
@@ -235,7 +240,7 @@ def tiny_repository(folder, assets, root=ROOT):
     set_params(folder, {block: values for block, values in changes.items() if block in known})
     recipe = folder / "recipes" / "smoke.yaml"
     recipe.write_text(recipe.read_text().replace("min_interactions: 250", "min_interactions: 20"))
-    for study in ("bench", "controls", "final"):  # none has run
+    for study in ("arms", "arms/base", "bench", "controls", "final"):  # none has run
         (folder / "studies" / study / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
     run(folder, "git", "init", "-q")
     run(folder, "dvc", "config", "--local", "core.check_update", "false")

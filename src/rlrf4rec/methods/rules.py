@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import polars as pl
 
+from rlrf4rec.errors import RLRFError
 from rlrf4rec.methods.method import Given, Method
 from rlrf4rec.texts import statistics
 
@@ -15,6 +16,7 @@ def by_rule(given: Given, measure: Callable[[pl.DataFrame], pl.Series]) -> pl.Da
 
     measure: of the table of texts a number each. The lower sample number comes first among equals; a user whose texts
     are all equal in it, or whose two texts are the same tokens, is left out. Columns: user, prompt_tokens, and sides.
+    RLRFError when nobody is left.
     """
     users = given.pairs.select("user", "prompt_tokens")
     own = given.texts.join(users, on="user", how="semi", maintain_order="left")
@@ -28,6 +30,11 @@ def by_rule(given: Given, measure: Callable[[pl.DataFrame], pl.Series]) -> pl.Da
     ]
     both = ends[0].join(ends[1], on="user", suffix="_rejected", maintain_order="left")
     kept = both.filter((pl.col("value") > pl.col("value_rejected")) & (pl.col("tokens") != pl.col("tokens_rejected")))
+    if not kept.height:
+        raise RLRFError(
+            f"train_policy: no two texts of any of {users.height} users differ by this rule; raise sample.n, or leave "
+            "the rule out"
+        )
     sides = [
         pl.col(f"{name}{end}").alias(side if name == "text" else f"{side}_{name}")
         for side, end in (("chosen", ""), ("rejected", "_rejected"))

@@ -9,7 +9,7 @@ from rlrf4rec import paths
 from rlrf4rec.evaluation import arms as study
 from rlrf4rec.evaluation.blocks import HEADLINE
 from rlrf4rec.evaluation.lists import by_ranker, by_user, read_scores
-from rlrf4rec.files import write_csv, write_json
+from rlrf4rec.files import read_json, write_csv, write_json
 from rlrf4rec.inputs import Tables, read_tables
 from rlrf4rec.params import Arms, Evaluate, TrainRanker
 from rlrf4rec.seeds import derive
@@ -25,16 +25,20 @@ def run(seed: int, backbones: list[str], train_ranker: TrainRanker, arms: Arms, 
     for protocol in arms.protocols:
         tables = Tables(read.users, read.items, read.popularity, paths.protocol(protocol))
         lists = tables.lists(tables.list_frame("test"))
-        per_policy = []
+        per_policy, short = [], []
         for policy in arms.policies:
             files = {kind: paths.arm(policy, kind, protocol) for kind in arms.kinds}
             scores = read_scores(files, backbones, train_ranker.seeds, ("own",), lists)["own"]
             own = by_user(by_ranker(scores, lists, tables.users["user"], evaluate.ks), names)
             per_policy.append(study.pooled(own, names))
+            for kind, path in files.items():
+                verdicts = read_json(path.with_name("curves.json"))
+                short += [f"{b}-{kind}-{policy}" for b, verdict in verdicts.items() if not verdict["trained_out"]]
         users = per_policy[0]["user"].unique().sort().to_list()
         values = study.stacked(per_policy, list(arms.kinds), names)
         found = study.report(values, evaluate.bootstrap, own_seed)
-        report[protocol] = {"test_users": len(users), "test_lists": len(lists), **found, "shown": study.shown(found)}
+        about = {"test_users": len(users), "test_lists": len(lists), "not_trained_out": short}
+        report[protocol] = {**about, **found, "shown": study.shown(found)}
         rows += [{"protocol": protocol, **row} for row in study.rows(values, arms.policies, users)]
     write_json(paths.ARMS, report)
     write_csv(paths.ARMS_HEADLINE, rows)

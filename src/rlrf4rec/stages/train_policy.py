@@ -17,7 +17,7 @@ from rlrf4rec.alignment.pairs import token_pairs
 from rlrf4rec.alignment.policy import load_policy_for_training, new_policy, save_adapter
 from rlrf4rec.alignment.reference import reference
 from rlrf4rec.alignment.tune import DEFAULTS, settings_of, tune
-from rlrf4rec.errors import RLRFError
+from rlrf4rec.errors import ParamsError
 from rlrf4rec.files import fingerprint, read_json, write_csv, write_json
 from rlrf4rec.llm.models import DTYPES, Place, context, load_llm
 from rlrf4rec.llm.tokenizer import load_tokenizer
@@ -46,6 +46,8 @@ def run(
     method, number = replicates.parts(name)
     round_name, wrote = replicates.beside(name, "tuned", "round1"), replicates.beside(name, "base", "base")
     changed = methods.method(method)
+    if changed.loss is Matched and not number:
+        raise ParamsError(f"train_policy: {name} moves as far as a policy of the study of arms; name one: {name}-1")
     values, _ = study.join(train_dpo.model_dump(), read_json(paths.TUNE_DPO), DEFAULTS)
     users, texts = FOLD_USERS.read(paths.FOLD_USERS), TEXTS.read(paths.texts(wrote))
     of_round = PAIRS.read(paths.pairs(round_name))
@@ -60,8 +62,6 @@ def run(
     # The same seed as the round's own policy: adapter and order of the pairs are equal, the preferences differ.
     own_seed = derive(seed, "train_dpo", round_name)
     frame = changed.pairs(Given(of_round, texts, derive(seed, name)))
-    if not frame.height:
-        raise RLRFError(f"train_policy {name}: no user of {paths.pairs(round_name)} has texts that differ by its rule")
     pairs = token_pairs(frame, context(base))
     tuned = new_policy(base, dpo.lora_rank, dpo.lora_alpha, dpo.lora_dropout, own_seed, dpo.lora_target)
     identity = fingerprint([where.identity(paths.LLM), store.code("stages.train_policy")])
@@ -70,7 +70,7 @@ def run(
     before = reference(tuned, frame, pairs, same, dpo.batch, dpo.precision, f"{what} reference", identity)
     settings = changed.settings(settings_of(dpo, values, own_seed, where.device), train_policy)
     work = changed.loss(tuned, pairs, before, settings)
-    if number and isinstance(work, Matched):
+    if isinstance(work, Matched):
         work.far_enough = lambda: measured[1].kl(tuned) >= target["kl"]
     steps = tune(work, dpo.engine, tokenizer, what, identity)
     save_adapter(tuned, paths.LLM, paths.policy(name))

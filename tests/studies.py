@@ -1,0 +1,79 @@
+"""The stages of the studies, one after the other, in the process that has run the loop."""
+
+import json
+
+import polars as pl
+
+from rlrf4rec import paths
+from rlrf4rec.cli import run_stage
+from rlrf4rec.params import load
+
+
+def run_study():
+    """What studies/controls and studies/learning_curve list, but for `probe`, which asks an LLM that can read."""
+    params = load()
+    for protocol in params.protocols:
+        run_stage("protocol", [protocol])
+    for kind in {told.text for told in params.controls.values()} | {told.items for told in params.controls.values()}:
+        if kind.startswith("controls/encode/") and not kind.endswith("/shuffled"):
+            run_stage("source", [kind.rsplit("/", 1)[1]])
+    run_stage("train_policy", ["shuffled"])
+    run_stage("sample", ["shuffled", "shuffled", "evaluated"])
+    run_stage("encode", ["shuffled"])
+    for knowledge, inputs in params.controls.items():
+        run_stage("control", [knowledge, inputs.text, inputs.beside, inputs.items])
+    for stage in ("evaluate_controls", "reliability"):
+        run_stage(stage, [])
+    run_stage("learning_curve", ["round1"])
+
+
+def run_arms():
+    """What studies/arms lists, but for the rules: whether texts of a random LLM differ by them is chance."""
+    arms = load().arms
+    for protocol in arms.protocols:
+        run_stage("protocol", [protocol])
+    for name in ("profile", "profile_shown"):
+        run_stage("source", [name])
+    run_stage("shown", [])
+    run_stage("encode", ["template_shown"])
+    for number in arms.policies:
+        base, tuned = f"base-{number}", f"tuned-{number}"
+        run_stage("sample", [base, "base", "all"])
+        run_stage("encode", [base])
+        for stage in ("train_reward", "score", "pair"):
+            run_stage(stage, [tuned, base])
+        run_stage("train_dpo", [tuned, "base"])
+        others = [f"{arm}-{number}" for arm in ("matched", "sft")]
+        for name in others:
+            run_stage("train_policy", [name])
+        for name in (tuned, *others):
+            run_stage("sample", [name, name, "evaluated"])
+            run_stage("encode", [name])
+        run_stage("arm", [str(number)])
+    run_stage("evaluate_arms", [])
+    as_the_arms_were_told(arms)
+
+
+def as_the_arms_were_told(arms):
+    """Each policy has texts of its own; what was tuned has moved; all kinds are compared over the policies."""
+    told = json.loads(paths.ARMS.read_text())
+    assert list(told) == arms.protocols
+    for found in told.values():
+        assert set(found["kinds"]) == set(arms.kinds)
+        assert found["differences"]["tuned - base"]["ndcg@5"]["policies"] == len(arms.policies)
+    texts = [pl.read_parquet(paths.texts(name)) for name in ("base", *(f"base-{n}" for n in arms.policies))]
+    assert len({tuple(frame["text"]) for frame in texts}) == len(texts)
+    assert len({tuple(frame["user"]) for frame in texts}) == 1
+    for number in arms.policies:
+        moved = {
+            name: json.loads(paths.metrics("train_policy", f"{name}-{number}").read_text())
+            for name in ("matched", "sft")
+        }
+        assert len({found["moved_tuned"]["kl"] for found in moved.values()}) == 1
+        assert all(found["moved"]["shift"] > 0 for found in moved.values())
+        matched = moved["matched"]
+        assert matched["all_steps"] or matched["moved"]["kl"] >= matched["moved_tuned"]["kl"]
+        assert matched["pairs"] == moved["sft"]["pairs"]
+    shown = pl.read_parquet(paths.texts("template_shown"))["text"]
+    assert shown.n_unique() > 1
+    assert not shown.equals(pl.read_parquet(paths.texts("template"))["text"])
