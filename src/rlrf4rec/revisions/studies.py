@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from rlrf4rec.files import locked
 from rlrf4rec.revisions import git, hashes
 from rlrf4rec.revisions.git import Revision
-
-STUDIES = ("controls", "learning_curve", "final", "bench")
+from rlrf4rec.revisions.locks import STUDIES
 
 
 def older(revision: Revision, written: Mapping[str, str]) -> list[str]:
