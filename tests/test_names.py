@@ -2,18 +2,15 @@
 
 import re
 from pathlib import Path
-from types import SimpleNamespace
 from typing import get_args
 
 import pytest
-import torch
 from ruamel.yaml import YAML
 
 from rlrf4rec import params, paths
 from rlrf4rec.alignment.tune import ENGINES, tune
 from rlrf4rec.datasets.readers import READERS, read
 from rlrf4rec.errors import ParamsError
-from rlrf4rec.evaluation.controls import without_ranker
 from rlrf4rec.lists.protocols import PROTOCOLS, build
 from rlrf4rec.methods.methods import METHODS, method
 from rlrf4rec.params.known import GIVEN, KNOWN
@@ -67,7 +64,6 @@ def test_the_studies_tune_by_methods_that_there_are():
     assert {*STUDY["train_policy"]["foreach"], *ARMS["train_policy"]["matrix"]["arm"]} == set(METHODS)
 
 
-LISTS = SimpleNamespace(item=torch.zeros(1, 2, dtype=torch.int64))
 INTERACTIONS = params.load(ROOT / "params.yaml").interactions.model_copy(update={"format": "x"})
 
 
@@ -77,17 +73,13 @@ INTERACTIONS = params.load(ROOT / "params.yaml").interactions.model_copy(update=
         (lambda: nets.build("x", None, None, 5, 0.0, 1, 1, 8), "net 'x' is unknown; one of match, dlcm, prm, setrank"),
         (lambda: read(Path(), INTERACTIONS), "interactions.format 'x' is unknown; one of atomic, ml-100k"),
         (lambda: UserRewards(0, None, None, None, None).reward("x"), "reward.kind 'x' is unknown; one of ndcg, map"),
-        (lambda: build("x", *[None] * 7), "protocol 'x' is unknown; one of uniform, popularity, retrieved"),
+        (lambda: build("x", *[None] * 7), "protocol 'x' is unknown; one of uniform, popularity, retrieved, rated"),
         (lambda: source("x"), "source 'x' is unknown; one of no_items, activity"),
         (lambda: models.text_bank(None, None, "x"), "reward_model.texts 'x' is unknown; one of llm, template, both"),
         (lambda: tune(None, "x", None, "", None), "dpo.engine 'x' is unknown; one of lightning, trl"),
         (lambda: method("x"), "train_policy 'x' is unknown; one of shuffled, sft, matched"),
-        (
-            lambda: without_ranker("x", LISTS, torch.zeros(1)),
-            "protocol 'x' is unknown; one of uniform, popularity, retrieved",
-        ),
     ],
-    ids=["net", "format", "kind", "protocol", "source", "texts", "engine", "method", "order"],
+    ids=["net", "format", "kind", "protocol", "source", "texts", "engine", "method"],
 )
 def test_an_unknown_name_is_an_error_that_names_the_known_ones(call, known):
     with pytest.raises(ParamsError, match=re.escape(known)):

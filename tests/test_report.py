@@ -9,7 +9,7 @@ from made_up_run import BACKBONES, HOSTILE, REACHED, benchmarked, effect, evalua
 from rlrf4rec import paths
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.files import contents, dvc_hash
-from rlrf4rec.report import costs, learning, numbers, page, people, provenance, results
+from rlrf4rec.report import costs, learning, numbers, orders, page, people, provenance, results
 from rlrf4rec.report.blocks import Note, Section, TableBlock
 from rlrf4rec.stages import report
 
@@ -167,15 +167,28 @@ def test_re_rankers_that_are_not_trained_out_are_named():
 
 def test_the_study_fills_the_protocols():
     assert "make study" in results.protocols(evaluated(), None).blocks[0].text
-    study = {"uniform": evaluated() | {"development_lists": 3100}, "retrieved": evaluated()}
+    study = {"uniform": evaluated() | {"development_lists": 3100}, "retrieved": evaluated() | {"orders": {}}}
     section = results.protocols(evaluated(), study)
     reached = section.blocks[1]
     assert reached.columns[1:] == ("this run (popularity)", "uniform", "retrieved")
     assert dict(zip(reached.columns, reached.rows[1], strict=True))["uniform"] == "3\u202f100"
     assert reached.rows[2] == ("constant", "0.5480", "0.5480", "0.5480")  # 0.545, 0.548 and 0.551 by backbone
     assert any(row[0] == "base, KAR's MAP@5" for row in reached.rows)
+    assert ("no re-ranker: order by popularity", "0.2900", "0.2900", numbers.DASH) in reached.rows
     assert len(section.blocks[2].figures) == 2
     assert len(section.blocks[3].rows) == 6
+
+
+def test_orders_without_a_re_ranker_stand_below_what_re_rankers_reached():
+    found = evaluated()
+    captions = [b.caption for b in results.variants(found).blocks if isinstance(b, TableBlock)]
+    at = captions.index("What every re-ranker reached on the test users")
+    assert captions[at + 1] == "What orders without a re-ranker reach on the test users: a scale for the table above"
+    (table,) = orders.table(found)
+    assert [row[1] for row in table.rows] == ["0.3100", "0.2900", "0.8700", "1.0000"]
+    assert table.rows[2][0] == "what the user rated before what they didn't, else random"
+    del found["orders"]
+    assert orders.table(found) == []
 
 
 def test_variants_are_compared_with_base_profile_and_none():

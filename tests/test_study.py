@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import replace
-from types import SimpleNamespace
 
 import good_tables
 import polars as pl
@@ -14,7 +13,6 @@ from rlrf4rec import paths
 from rlrf4rec.alignment import module
 from rlrf4rec.alignment.tune import tune
 from rlrf4rec.errors import RLRFError
-from rlrf4rec.evaluation.controls import without_ranker
 from rlrf4rec.inputs import read_tables
 from rlrf4rec.methods.method import Given
 from rlrf4rec.methods.methods import METHODS
@@ -121,16 +119,6 @@ def test_a_method_changes_what_it_names_and_nothing_else():
         assert METHODS[name].pairs(given).equals(shuffled(good_tables.PAIRS, 3))
     assert METHODS["matched"].settings(SETTINGS, p) == replace(SETTINGS, epochs=9)
     assert (METHODS["shuffled"].loss, METHODS["sft"].loss) == (module.DpoModule, Sft)
-
-
-@pytest.mark.parametrize(("protocol", "ranked"), [("uniform", False), ("popularity", False), ("retrieved", True)])
-def test_a_protocol_with_a_first_stage_has_the_order_of_that_stage(protocol, ranked):
-    lists = SimpleNamespace(item=torch.tensor([[2, 0, 1], [1, 2, 0]]))
-    orders = without_ranker(protocol, lists, torch.tensor([0.5, 1.5, 2.5]))
-    assert orders.pop("popularity").tolist() == [[2.5, 0.5, 1.5], [1.5, 2.5, 0.5]]
-    assert {name: order.tolist() for name, order in orders.items()} == (
-        {"first_stage": [[0, -1, -2], [0, -1, -2]]} if ranked else {}
-    )
 
 
 def test_sft_by_an_engine_that_has_only_dpo_is_refused(llama):

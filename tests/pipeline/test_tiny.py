@@ -223,7 +223,7 @@ def test_the_study_runs_on_the_outputs_of_the_default_run(clones):
     assert "NDCG@5 of round1 - base: retrieved" in log
     found = json.loads((folder / "studies" / "controls" / "metrics" / "evaluate_controls.json").read_text())
     assert set(found) == {"retrieved"}
-    assert set(found["retrieved"]["orders"]) == {"popularity", "first_stage"}
+    assert set(found["retrieved"]["orders"]) == {"random", "popularity", "first_stage", "rated_first", "oracle"}
     assert set(found["retrieved"]["personal"]) == set(told)
     assert "wrote data/report/index.html" in log
     assert "retrieved" in (folder / "data" / "report" / "index.html").read_text()

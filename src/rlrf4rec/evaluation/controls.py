@@ -4,22 +4,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
-import torch
 from torch import Tensor
 
-from rlrf4rec.errors import entry
 from rlrf4rec.evaluation import blocks
-from rlrf4rec.evaluation.lists import RankerKey, by_list, by_ranker, by_user, counted
+from rlrf4rec.evaluation.lists import RankerKey, by_ranker, by_user, counted
 from rlrf4rec.ranking.lists import Lists
 from rlrf4rec.tables.results import metric_names
-from rlrf4rec.tables.split import PROTOCOLS
 
 TUNED = "round1"
 
 
 def report(
     scores: Mapping[str, Mapping[RankerKey, Tensor]],
-    orders: Mapping[str, Tensor],
+    orders: Mapping[str, Any],
     lists: Lists,
     users: pl.Series,
     backbones: Sequence[str],
@@ -30,7 +27,7 @@ def report(
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Metrics, differences and claims, and the rows of the headline table, but for the protocol's name.
 
-    scores: own and permuted of every re-ranker on development users' lists; orders: scores [L, C] of no re-ranker.
+    scores: own and permuted of every re-ranker on development users' lists; orders: of `orders.report`.
     """
     names = metric_names(ks)
     per_list = by_ranker(scores["own"], lists, users, ks)
@@ -51,7 +48,7 @@ def report(
         "over_lists": {
             f"{row['backbone']}-{row['knowledge']}": {n: row[n] for n in names} for row in over_lists.to_dicts()
         },
-        "orders": _orders(orders, lists, users, ks, names),
+        "orders": orders,
         "differences": found,
         "personal": blocks.personal(pooled, pooled_others, ["all"], knowledge, headline, resamples, seed),
         "family": blocks.family(found, claims, headline[0], {}, by_lists),
@@ -70,29 +67,6 @@ def _feedback(knowledge: Sequence[str]) -> list[tuple[str, str]]:
     against = [("round1", "shuffled"), ("round1", "sft"), ("round1", "best_of_n"), ("template", "profile")]
     against += [(f"round1_{b}", f"{k}_{b}") for b in ("template",) for k in ("base", "shuffled", "sft")]
     return [(a, b) for a, b in against if a in knowledge and b in knowledge]
-
-
-def _orders(
-    orders: Mapping[str, Tensor], lists: Lists, users: pl.Series, ks: list[int], names: list[str]
-) -> dict[str, Any]:
-    """Metrics of orders that no re-ranker made, as means over users and over lists."""
-    found = {}
-    for name, values in orders.items():
-        frame = by_list(values, lists, users, ks)
-        means = frame.group_by("user").agg(pl.col(names).mean()).select(names).mean()
-        found[name] = {
-            "over_users": dict(zip(names, means.row(0), strict=True)),
-            "over_lists": dict(zip(names, frame.select(names).mean().row(0), strict=True)),
-        }
-    return found
-
-
-def without_ranker(protocol: str, lists: Lists, log_popularity: Tensor) -> dict[str, Tensor]:
-    """Scores [L, C] by popularity [I], and where a first stage ranked the lists those of its own order."""
-    orders = {"popularity": log_popularity[lists.item]}
-    if entry(PROTOCOLS, protocol, "protocol").ranked:
-        orders["first_stage"] = -torch.arange(lists.item.shape[1]).expand(lists.item.shape).float()
-    return orders
 
 
 def _rows(

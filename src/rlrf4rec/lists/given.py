@@ -77,11 +77,15 @@ class Draw:
 
 @dataclass(frozen=True)
 class Made:
-    """Lists of some users, steps that had no positive, and the first stage's recall where there is one."""
+    """Lists of some users, steps that had no positive, and what only some protocols have.
+
+    recall: the first stage's; without_negative: steps with nothing but positives, where such give no list.
+    """
 
     lists: pl.DataFrame
     without: int
     recall: float | None = None
+    without_negative: int | None = None
 
 
 Make = Callable[[pl.DataFrame], Made]  # of users, those of a fold

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from rlrf4rec.errors import RLRFError, entry
-from rlrf4rec.lists import popular, retrieved, uniform
+from rlrf4rec.lists import popular, rated, retrieved, uniform
 from rlrf4rec.lists.given import ListSettings, Protocol, ProtocolInputs
 from rlrf4rec.tables.split import FOLDS
 
@@ -17,6 +17,7 @@ PROTOCOLS: dict[str, Protocol] = {
     "uniform": uniform.protocol,
     "popularity": popular.protocol,
     "retrieved": retrieved.protocol,
+    "rated": rated.protocol,
 }
 
 
@@ -55,6 +56,7 @@ def build(
             "users_without_list": members.height - with_lists,
             "lists": number,
             "steps_without_positive": found.without,
+            **({} if found.without_negative is None else {"steps_without_negative": found.without_negative}),
             "positives_per_list": float(made["label"].sum()) / number,
         }
         take(fold, made)

@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from rlrf4rec.report import numbers, plots
+from rlrf4rec.report import numbers, orders, plots
 from rlrf4rec.report.blocks import Figure, Figures, Heading, Note, PageBlock, Section, TableBlock
 
 Json = Mapping[str, Any]
@@ -15,7 +15,6 @@ BY_LIST = "as a mean over lists"
 KNOWLEDGE = {
     "none": "no text",
     "constant": "the same vector for every user",
-    "popularity": "order by popularity, no re-ranker",
     "activity": "activity numbers",
     "years": "release years as numbers",
     "items_mean": "mean of the history's item vectors",
@@ -126,7 +125,7 @@ def variants(found: Json) -> Section:
             blocks.append(TableBlock(f"{what}, pooled over backbones", ("variant", *numbers.COLUMNS), pooled))
             single = tuple((k, *_by_backbone(by, backbones)) for k, by in compared.items())
             blocks.append(TableBlock(f"{what}, by backbone", ("variant", *backbones), single))
-    blocks.append(_reached(found, backbones))
+    blocks += [_reached(found, backbones), *orders.table(found)]
     if trained := found.get("trained_out"):
         blocks.extend(_trained_out(trained))
     return Section("variants", "Variants", tuple(blocks))
@@ -144,6 +143,7 @@ def protocols(found: Json, study: Json | None, other_users: bool = False) -> Sec
         ("development users", *(numbers.plain(r.get("development_users")) for r in runs.values())),
         ("candidate lists", *(numbers.plain(r.get("development_lists")) for r in runs.values())),
         *((k, *(numbers.plain(_mean(r, k, METRIC)) for r in runs.values())) for k in names),
+        *orders.rows(list(runs.values()), METRIC),
         *((f"{k}, KAR's MAP@5", *(numbers.plain(_mean(r, k, "kar_map@5")) for r in runs.values())) for k in names),
     ]
     caption = f"{METRIC.upper()} by protocol, mean over backbones and seeds; KAR's MAP for comparison with papers only"

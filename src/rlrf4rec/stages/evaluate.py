@@ -9,7 +9,7 @@ Two headline numbers, never mixed:
 import polars as pl
 
 from rlrf4rec import machine, paths
-from rlrf4rec.evaluation import blocks, findings, frozen
+from rlrf4rec.evaluation import blocks, findings, frozen, orders
 from rlrf4rec.evaluation.examples import examples
 from rlrf4rec.evaluation.lists import by_ranker, by_user, counted, of_seeds, read_scores
 from rlrf4rec.files import read_json, write_csv, write_json
@@ -55,6 +55,7 @@ def run(
         "arithmetic": machine.arithmetic(threads=1),
         "development_users": own["user"].n_unique(),
         "development_lists": len(lists),
+        "orders": orders.report(frame, lists, tables.users["user"], tables.item_features().log_popularity, evaluate.ks),
         **found,
         "trained_out": {f"{backbone}-{name}": verdicts[name][backbone] for backbone in backbones for name in knowledge},
     }

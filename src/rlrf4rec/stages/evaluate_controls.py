@@ -1,13 +1,14 @@
 """Stage evaluate_controls (study): metrics and paired differences of all controls, protocol by protocol.
 
-The only reader of development users' labels in the protocols. `popularity` and `first_stage` are orders without a
-re-ranker: by the items' counts, and as a first stage ranked them (where the protocol has one).
+The only reader of development users' labels in the protocols. `orders` has what no re-ranker made, see
+`evaluation.orders`.
 """
 
 from typing import Any
 
 from rlrf4rec import paths
 from rlrf4rec.evaluation import controls as study
+from rlrf4rec.evaluation import orders
 from rlrf4rec.evaluation.lists import read_scores
 from rlrf4rec.files import read_json, write_csv, write_json
 from rlrf4rec.inputs import Tables, read_tables
@@ -29,12 +30,14 @@ def run(
     rows: list[dict[str, Any]] = []
     for protocol in protocols:
         tables = Tables(read.users, read.items, read.popularity, paths.protocol(protocol))
-        lists = tables.lists(tables.list_frame("development"))
+        frame = tables.list_frame("development")
+        lists = tables.lists(frame)
         files = {name: paths.control(protocol, name) for name in controls}
         scores = read_scores(files, backbones, train_ranker.seeds, ("own", "permuted"), lists)
-        orders = study.without_ranker(protocol, lists, tables.item_features().log_popularity)
+        users, popularity = tables.users["user"], tables.item_features().log_popularity
+        made = orders.report(frame, lists, users, popularity, evaluate.ks)
         found, own_rows = study.report(
-            scores, orders, lists, tables.users["user"], backbones, list(controls), evaluate.ks, resamples, own_seed
+            scores, made, lists, users, backbones, list(controls), evaluate.ks, resamples, own_seed
         )
         verdicts = {name: read_json(path.with_name("curves.json")) for name, path in files.items()}
         trained = {f"{backbone}-{name}": v for name, of in verdicts.items() for backbone, v in of.items()}

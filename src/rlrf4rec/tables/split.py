@@ -28,20 +28,23 @@ class ListRules:
     """What the lists of a protocol keep to.
 
     checked: each has a positive, no item twice, and no drawn item that the user had before; ranked: their order is that
-    of a first stage.
+    of a first stage; rated: nothing was drawn, and each has something besides positives.
     """
 
     checked: bool = True
     ranked: bool = False
+    rated: bool = False
 
 
 PROTOCOLS = {  # by name; `lists.protocols` makes them
     "uniform": ListRules(checked=False),
     "popularity": ListRules(),
     "retrieved": ListRules(ranked=True),
+    "rated": ListRules(rated=True),
 }
 UNCHECKED = [name for name, rules in PROTOCOLS.items() if not rules.checked]
 IS_CHECKED = ~pl.col("protocol").is_in(UNCHECKED)
+RATED = [name for name, rules in PROTOCOLS.items() if rules.rated]
 
 
 class FoldUser(pa.DataFrameModel):
@@ -141,8 +144,13 @@ def _checked(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.filter(IS_CHECKED)
 
 
-def _lists_without(frame: pl.DataFrame) -> pl.DataFrame:
-    return frame.group_by("user", "list", maintain_order=True).agg(pl.col("label").sum()).filter(pl.col("label") == 0)
+def _rated(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.filter(pl.col("protocol").is_in(RATED))
+
+
+def _lists_without(frame: pl.DataFrame, label: int = 1) -> pl.DataFrame:
+    having = frame.group_by("user", "list", maintain_order=True).agg((pl.col("label") == label).sum().alias("having"))
+    return having.filter(pl.col("having") == 0).select("user", "list")
 
 
 def _twice(frame: pl.DataFrame) -> pl.DataFrame:
@@ -176,6 +184,12 @@ LISTS = table(
     Rule("label", f"every list has a positive, but for {_OTHERS}", _SPLIT, lambda f: _lists_without(_checked(f))),
     Rule("item", f"no item is twice in a list, but for {_OTHERS}", _SPLIT, lambda f: _twice(_checked(f))),
     Rule("label", "a positive is real", _SPLIT, lambda f: f.filter((pl.col("label") == 1) & ~pl.col("real"))),
+    Rule(
+        "label", f"a list of {', '.join(RATED)} has more than positives", _SPLIT, lambda f: _lists_without(_rated(f), 0)
+    ),
+    Rule(
+        "real", f"the user rated every item of {', '.join(RATED)}", _SPLIT, lambda f: _rated(f).filter(~pl.col("real"))
+    ),
 )
 CANDIDATES = table(Unlabelled, "split")
 POPULARITY = table(Popularity, "split")
