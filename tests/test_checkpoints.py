@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_ranking import HOW, LENGTH, NETS, OTHERS, RERANKERS, material, world
+from test_ranking import HOW, NETS, OTHERS, RERANKERS, material, world
 
 from rlrf4rec import store
 from rlrf4rec.ranking.module import Ranker
@@ -82,7 +82,7 @@ def test_a_killed_reward_model_goes_on(training, monkeypatch, name, kill):
     item_features, texts, lists = world()
 
     def train():
-        net = models.new(name, item_features, texts, LENGTH, 0.3, 16, 1)
+        net = models.new(name, item_features, texts, lists, 0.3, 16, 1)
         job = models.Job(net, name, lists, texts, Hyperparameters(0.01, 0.1, 16, EPOCHS), 80, 5)
         return net, models.train_all([job], lists, "test")[0]
 

@@ -250,7 +250,7 @@ def test_items_of_equal_features_get_equal_scores_whatever_else_is_in_the_batch(
 
 def test_features_hold_popularity_activity_and_their_product():
     item_features, texts, lists = world()
-    features = CandidateFeatures(item_features, texts, 2, 3, 0.0)(lists, texts[lists.user, 0])
+    features = CandidateFeatures(item_features, texts, 2, 3, 0.0, first_stage=False)(lists, texts[lists.user, 0])
     popularity, activity = item_features.log_popularity[lists.item[0, 1]], lists.activity[0] - 4.0
     assert features[0, 1, 96:99].tolist() == pytest.approx(
         [float(popularity), float(activity), float(popularity * activity)]

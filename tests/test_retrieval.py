@@ -41,7 +41,8 @@ def rows(user, items, times, ratings=None):
 def test_top_leaves_the_query_out_and_breaks_ties_by_the_catalogue():
     popular = MostPopular(np.array([9.0, 5.0, 7.0, 5.0, 5.0]))
     best = retrieval.top(popular, places([0], [2, 1]), 3)
-    assert best.tolist() == [[2, 1, 3], [0, 3, 4]]
+    assert best.places.tolist() == [[2, 1, 3], [0, 3, 4]]
+    assert best.scores.tolist() == [[7, 5, 5], [9, 5, 5]]
 
 
 def test_top_is_the_same_in_batches(monkeypatch):
@@ -49,14 +50,16 @@ def test_top_is_the_same_in_batches(monkeypatch):
     queries = places(*[[k, k + 1] for k in range(25)])
     whole = retrieval.top(near, queries, 6)
     monkeypatch.setattr(retrieval, "BATCH", 7)
-    assert retrieval.top(near, queries, 6).tolist() == whole.tolist()
+    again = retrieval.top(near, queries, 6)
+    assert again.places.tolist() == whole.places.tolist()
+    assert again.scores.tolist() == whole.scores.tolist()
 
 
 @settings(deadline=None)
 @given(st.lists(st.sampled_from([-np.inf, -1.0, 0.0, 0.5, 3.0]), min_size=1, max_size=12), st.integers(1, 15))
 def test_top_is_the_begin_of_a_stable_sort(scores, length):
     wanted = np.argsort(-np.array(scores), kind="stable")[:length].tolist()
-    assert retrieval.top(MostPopular(np.array(scores)), [np.array([], dtype=int)], length).tolist() == [wanted]
+    assert retrieval.top(MostPopular(np.array(scores)), [np.array([], dtype=int)], length).places.tolist() == [wanted]
 
 
 def test_recall_by_hand():
@@ -117,15 +120,15 @@ def test_lists_are_the_top_of_the_first_stage():
     lists, report = retrieval.build_retrieved(later, history, ITEMS, first, 4, 2, 9, 4.0)
     assert lists.rows() == [
         # first window, items 2 and 3: only 3 is retrieved at first, rated 2; item 2 comes last and is the positive
-        ("u", 0, 0, "i5", 0, False, 3, 2, "retrieved"),
-        ("u", 0, 1, "i3", 0, True, 3, 2, "retrieved"),
-        ("u", 0, 2, "i4", 0, False, 3, 2, "retrieved"),
-        ("u", 0, 3, "i2", 1, True, 3, 2, "retrieved"),
+        ("u", 0, 0, "i5", 0, False, 3, 2, "retrieved", 7.0),
+        ("u", 0, 1, "i3", 0, True, 3, 2, "retrieved", 6.0),
+        ("u", 0, 2, "i4", 0, False, 3, 2, "retrieved", 5.0),
+        ("u", 0, 3, "i2", 1, True, 3, 2, "retrieved", 1.0),
         # second window, item 4: items 2 and 3 are known by now
-        ("u", 1, 0, "i5", 0, False, 5, 4, "retrieved"),
-        ("u", 1, 1, "i4", 1, True, 5, 4, "retrieved"),
-        ("u", 1, 2, "i6", 0, False, 5, 4, "retrieved"),
-        ("u", 1, 3, "i7", 0, False, 5, 4, "retrieved"),
+        ("u", 1, 0, "i5", 0, False, 5, 4, "retrieved", 7.0),
+        ("u", 1, 1, "i4", 1, True, 5, 4, "retrieved", 5.0),
+        ("u", 1, 2, "i6", 0, False, 5, 4, "retrieved", 0.0),
+        ("u", 1, 3, "i7", 0, False, 5, 4, "retrieved", 0.0),
     ]
     assert report == {"lists": 2, "without_positive": 0, "recall4": 1.0}
 
@@ -311,7 +314,8 @@ def test_the_scorer_apart_makes_the_lists_of_its_user():
     down, up = MostPopular(-np.arange(8.0)), MostPopular(np.arange(8.0))
     first = FirstStage(down, {"a": 3}, {3: up}.__getitem__)
     best = first.top([window([0], [1], "a"), window([0], [1], "b"), window([7], [1], "a")], 2)
-    assert best.tolist() == [[7, 6], [1, 2], [6, 5]]
+    assert best.places.tolist() == [[7, 6], [1, 2], [6, 5]]
+    assert best.scores.tolist() == [[7, 6], [-1, -2], [6, 5]]
 
 
 def test_one_part_is_retrieved_for_after_the_other():

@@ -285,13 +285,13 @@ def test_every_net_can_be_the_reward_model(name, tmp_path):
     """One step moves the weights, and what is saved scores as what was trained."""
     item_features, texts, of = world()
     h = models.Hyperparameters(learning_rate=0.01, weight_decay=0.0, width=8, epochs=1)
-    net = models.new(name, item_features, texts, LENGTH, 0.0, h.width, 3)
+    net = models.new(name, item_features, texts, of, 0.0, h.width, 3)
     before = {key: value.detach().clone() for key, value in net.named_parameters()}
     (losses,), _ = models.train_all([models.Job(net, name, of, texts, h, len(of), 3)], of, "test")
     assert len(losses) == 1
     assert np.isfinite(losses[0])
     assert [key for key, value in net.named_parameters() if torch.equal(before[key], value)] == []
-    models.save(tmp_path / "models.safetensors", {"A-0": net.eval()}, name, h.width)
+    models.save(tmp_path / "models.safetensors", {"A-0": net.eval()}, name, h.width, ranked=False)
     read = models.load(tmp_path / "models.safetensors", item_features, LENGTH)["A-0"]
     text = texts[of.user, 0]
     assert type(read) is type(net)
@@ -304,7 +304,7 @@ def test_all_models_are_trained_as_each_would_be_alone(threads, monkeypatch):
     h = models.Hyperparameters(learning_rate=0.01, weight_decay=0.0, width=8, epochs=2)
 
     def jobs():
-        of_seed = {s: models.new("match", item_features, texts, LENGTH, 0.0, h.width, s) for s in (3, 4)}
+        of_seed = {s: models.new("match", item_features, texts, of, 0.0, h.width, s) for s in (3, 4)}
         return [models.Job(net, "match", of, texts, h, len(of), seed) for seed, net in of_seed.items()]
 
     together, apart = jobs(), jobs()

@@ -48,9 +48,9 @@ def encode(llama, folder):
 def train_reward(llama, folder):
     """Weights, as trained and as read again, and losses."""
     item_features, texts, lists = world()
-    net = models.new("match", item_features, texts, 5, 0.3, 16, 1)
+    net = models.new("match", item_features, texts, lists, 0.3, 16, 1)
     losses = models.train_anew(net, "match", lists, texts, Hyperparameters(0.01, 0.1, 16, 3), 32, 5)
-    models.save(folder / "models", {"A-0": net}, "match", 16)
+    models.save(folder / "models", {"A-0": net}, "match", 16, ranked=False)
     read = models.load(folder / "models", item_features, 5)["A-0"]
     return [[value.tolist() for value in (*each.parameters(), *each.buffers())] for each in (net, read)], losses
 

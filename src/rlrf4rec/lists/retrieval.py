@@ -22,6 +22,7 @@ from rlrf4rec.seeds import derive
 
 Scores = NDArray[np.float64]
 
+RETRIEVED = {**SCHEMA, "first_stage": pl.Float64}  # of the lists
 PARTS = 4  # of the train users, to retrieve for each with a retriever trained on the others
 WIDE = 50  # the second cut-off of recall
 BATCH = 512  # queries scored at once
@@ -61,6 +62,14 @@ class Window:
 
 
 @dataclass(frozen=True)
+class Top:
+    """The best items of each query [Q, K], best first: their places in the catalogue, and the retriever's scores."""
+
+    places: Places
+    scores: Scores
+
+
+@dataclass(frozen=True)
 class FirstStage:
     """A retriever trained on all train users, and for each part of them one trained without it.
 
@@ -72,13 +81,14 @@ class FirstStage:
     part: Mapping[str, int]
     without: Callable[[int], Retriever]
 
-    def top(self, asked: list[Window], length: int) -> Places:
-        """The `length` best new items of each window [W, length]."""
+    def top(self, asked: list[Window], length: int) -> Top:
+        """The `length` best new items of each window."""
         parts = [self.part.get(w.user) for w in asked]
-        best = np.zeros((len(asked), length), dtype=np.int64)
+        best = Top(np.zeros((len(asked), length), dtype=np.int64), np.zeros((len(asked), length)))
         for part in dict.fromkeys(parts):
             rows = [i for i, one in enumerate(parts) if one == part]
-            best[rows] = top(self._of(part), [asked[i].query for i in rows], length)
+            found = top(self._of(part), [asked[i].query for i in rows], length)
+            best.places[rows], best.scores[rows] = found.places, found.scores
         return best
 
     def _of(self, part: int | None) -> Retriever:
@@ -128,19 +138,22 @@ def windows(
     return found
 
 
-def top(retriever: Retriever, queries: list[Places], length: int) -> Places:
-    """The `length` best items outside the query [Q, length], best first; ties in the order of the catalogue.
+def top(retriever: Retriever, queries: list[Places], length: int) -> Top:
+    """The `length` best items outside the query; ties in the order of the catalogue.
 
     Where fewer are left, the query's own items come last.
     """
-    found = []
+    found, values = [], []
     for begin in range(0, len(queries), BATCH):
         batch = queries[begin : begin + BATCH]
         scores = retriever.score(batch)
         for row, query in zip(scores, batch, strict=True):
             row[query] = -np.inf
             found.append(_best(row, length))
-    return np.stack(found) if found else np.zeros((0, length), dtype=np.int64)
+            values.append(row[found[-1]])
+    if not found:
+        return Top(np.zeros((0, length), dtype=np.int64), np.zeros((0, length)))
+    return Top(np.stack(found), np.stack(values))
 
 
 def _best(scores: Scores, length: int) -> Places:
@@ -193,7 +206,7 @@ def choose(
     found: dict[str, dict[str, float]] = {f"validation_recall{k}": {} for k in cuts}
     retrievers = {name: fit(name, list(train.values()), len(items), seed) for name in ("popularity", "knn", "sasrec")}
     for name, retriever in retrievers.items():
-        best = top(retriever, [w.query for w in asked], cuts[-1])
+        best = top(retriever, [w.query for w in asked], cuts[-1]).places
         for k in cuts:
             found[f"validation_recall{k}"][name] = recall(asked, best[:, :k])
     at_length = found[f"validation_recall{length}"]
@@ -228,9 +241,9 @@ def build_retrieved(
     """Make a list of each window of each user of `later`: the first stage's `length` best new items, in its order.
 
     position: rank in the first stage, 0 is its best; real: the user interacts with the item within the window;
-    label 1: real and rated at least `positive_rating`. Returns the lists (at most the first `max_lists` with a
-    positive per user) and a report: lists, windows left out as none of their positives was retrieved, and
-    recall@length over all windows. RLRFError when a user has fewer than `length` new items.
+    label 1: real and rated at least `positive_rating`; first_stage: its score. Returns the lists (at most the first
+    `max_lists` with a positive per user) and a report: lists, windows left out as none of their positives was
+    retrieved, and recall@length over all windows. RLRFError when a user has fewer than `length` new items.
     """
     asked = windows(later, history, items, window, positive_rating)
     for w in asked:
@@ -239,7 +252,7 @@ def build_retrieved(
     best = first_stage.top(asked, length)
     lists, without = _lists(asked, best, items, length, max_lists)
     made = lists.height // length
-    return lists, {"lists": made, "without_positive": without, f"recall{length}": recall(asked, best)}
+    return lists, {"lists": made, "without_positive": without, f"recall{length}": recall(asked, best.places)}
 
 
 def _of(frame: pl.DataFrame, users: pl.DataFrame, fold: str) -> pl.DataFrame:
@@ -247,19 +260,19 @@ def _of(frame: pl.DataFrame, users: pl.DataFrame, fold: str) -> pl.DataFrame:
     return frame.join(members, on="user", how="semi", maintain_order="left")
 
 
-def _lists(
-    asked: list[Window], best: Places, items: pl.Series, length: int, max_lists: int
-) -> tuple[pl.DataFrame, int]:
+def _lists(asked: list[Window], best: Top, items: pl.Series, length: int, max_lists: int) -> tuple[pl.DataFrame, int]:
     kept: Counter[str] = Counter()
     made: list[tuple[Window, int, Places]] = []
+    scores: list[Scores] = []
     without = 0
-    for w, places in zip(asked, best, strict=True):
+    for w, places, values in zip(asked, best.places, best.scores, strict=True):
         if kept[w.user] == max_lists:
             continue
         if not np.isin(places, w.positive).any():
             without += 1
             continue
         made.append((w, kept[w.user], places))
+        scores.append(values)
         kept[w.user] += 1
     columns = {
         "user": [w.user for w, _, _ in made for _ in range(length)],
@@ -271,5 +284,6 @@ def _lists(
         "begins": [w.begins for w, _, _ in made for _ in range(length)],
         "activity": [w.activity for w, _, _ in made for _ in range(length)],
         "protocol": ["retrieved"] * (len(made) * length),
+        "first_stage": np.concatenate([np.zeros(0), *scores]),
     }
-    return pl.DataFrame(columns, schema=SCHEMA), without
+    return pl.DataFrame(columns, schema=RETRIEVED), without

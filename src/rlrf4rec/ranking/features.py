@@ -11,15 +11,22 @@ from rlrf4rec.ranking.adaptor import OUT, HybridExpertAdaptor
 from rlrf4rec.ranking.lists import ItemFeatures, Lists
 
 ID_WIDTH = GENRE_WIDTH = 32
-NUMBERS = 3
+NUMBERS, RANKED = 3, 2  # of a candidate; of one that a first stage ranked so many more
 ACTIVITY_CENTRE = 4.0  # log(1 + 54): near the middle of log activity, so that the product below is centred
 
 
-def numbers(catalogue_popularity: Tensor, lists: Lists) -> Tensor:
-    """Popularity, activity and their product, [B, C, 3]."""
+def numbers(catalogue_popularity: Tensor, lists: Lists, first_stage: bool) -> Tensor:
+    """Popularity, activity and their product, [B, C, 3]; with `first_stage` its score and rank too, [B, C, 5].
+
+    To candidates that no first stage ranked (lists made of a history, say) it gives 0, the mean of a list.
+    """
     popularity = catalogue_popularity[lists.item]
     activity = (lists.activity - ACTIVITY_CENTRE)[:, None].expand_as(popularity)
-    return torch.stack([popularity, activity, popularity * activity], dim=-1)
+    known = torch.stack([popularity, activity, popularity * activity], dim=-1)
+    if not first_stage:
+        return known
+    ranked = known.new_zeros(*known.shape[:2], RANKED) if lists.first_stage is None else lists.first_stage
+    return torch.cat([known, ranked], dim=-1)
 
 
 class Standardise(nn.Module):
@@ -49,7 +56,13 @@ class CandidateFeatures(nn.Module):
     vectors: Tensor
 
     def __init__(
-        self, item_features: ItemFeatures, user_vectors: Tensor, shared: int, private: int, dropout: float
+        self,
+        item_features: ItemFeatures,
+        user_vectors: Tensor,
+        shared: int,
+        private: int,
+        dropout: float,
+        first_stage: bool,
     ) -> None:
         super().__init__()
         width = item_features.vectors.shape[1]
@@ -63,7 +76,8 @@ class CandidateFeatures(nn.Module):
         self.genre = nn.Linear(item_features.genres.shape[1], GENRE_WIDTH)
         parts = user_vectors.shape[-1] // width
         self.adaptor = HybridExpertAdaptor(width, parts, shared, private, dropout)
-        self.width = ID_WIDTH + GENRE_WIDTH + NUMBERS + (1 + parts) * OUT
+        self.first_stage = first_stage
+        self.width = ID_WIDTH + GENRE_WIDTH + NUMBERS + RANKED * first_stage + (1 + parts) * OUT
 
     def forward(self, lists: Lists, user_text: Tensor) -> Tensor:
         """user_text: [B, parts * W], raw encoder vectors."""
@@ -73,4 +87,4 @@ class CandidateFeatures(nn.Module):
         )
         user = self.adaptor.user(self.standardise_user(user_text))
         per_user = user[:, None].expand(-1, lists.item.shape[1], -1)
-        return torch.cat([per_item[place], numbers(self.popularity, lists), per_user], dim=-1)
+        return torch.cat([per_item[place], numbers(self.popularity, lists, self.first_stage), per_user], dim=-1)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from rlrf4rec.files import fingerprint
@@ -41,12 +42,19 @@ class Lists:
     item: Tensor  # int64 [L, C]
     label: Tensor  # int64 [L, C], 0 or 1
     activity: Tensor  # float32 [L], log(1 + interactions of the user before the list)
+    first_stage: Tensor | None = None  # float32 [L, C, 2], see `_first_stage`; None: no first stage ranked them
 
     def __len__(self) -> int:
         return len(self.user)
 
     def __getitem__(self, rows: Tensor) -> "Lists":
-        return Lists(self.user[rows], self.number[rows], self.item[rows], self.label[rows], self.activity[rows])
+        ranked = None if self.first_stage is None else self.first_stage[rows]
+        return Lists(self.user[rows], self.number[rows], self.item[rows], self.label[rows], self.activity[rows], ranked)
+
+    @property
+    def ranked(self) -> bool:
+        """Whether a first stage ranked them."""
+        return self.first_stage is not None
 
     def identity(self) -> str:
         """Names users, numbers and candidates of the lists, in their order, whatever the labels."""
@@ -69,4 +77,16 @@ class Lists:
                 shape
             ),
             torch.log1p(torch.tensor(heads["activity"].to_numpy(), dtype=torch.float32)),
+            _first_stage(frame["first_stage"].to_numpy().reshape(shape)) if "first_stage" in frame.columns else None,
         )
+
+
+def _first_stage(scores: NDArray[np.float64]) -> Tensor:
+    """A first stage's scores [L, C] and the discount of its ranks (position 0 is its best), [L, C, 2].
+
+    Both centred and scaled within the list: sums of similarities grow with what the user did before.
+    """
+    discount = np.broadcast_to(1 / np.log2(np.arange(scores.shape[1]) + 2), scores.shape)
+    both = np.stack([scores, discount], axis=-1)
+    centred = both - both.mean(axis=1, keepdims=True)
+    return torch.from_numpy(centred / both.std(axis=1, keepdims=True).clip(min=1e-9)).float()

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from rlrf4rec.ranking.dropout import Dropout
-from rlrf4rec.ranking.features import NUMBERS, Standardise, numbers
+from rlrf4rec.ranking.features import NUMBERS, RANKED, Standardise, numbers
 from rlrf4rec.ranking.lists import Lists
 from rlrf4rec.ranking.setup import Setup
 
@@ -12,8 +12,8 @@ from rlrf4rec.ranking.setup import Setup
 class Match(nn.Module):
     """Matches the user's text with each item's: score = base + w . (P u * Q i) + s <P u, Q i>.
 
-    The base (popularity, activity, genres, description) knows nothing of the user's text. Simpler than a
-    re-ranker that takes both side by side, and a more reliable judge of texts.
+    The base (popularity, activity, what a first stage gave, genres, description) knows nothing of the user's text.
+    Simpler than a re-ranker that takes both side by side, and a more reliable judge of texts.
     """
 
     vectors: Tensor
@@ -28,7 +28,10 @@ class Match(nn.Module):
         self.register_buffer("vectors", Standardise(item_features.vectors)(item_features.vectors), persistent=False)
         self.register_buffer("genres", item_features.genres, persistent=False)
         self.register_buffer("popularity", item_features.log_popularity, persistent=False)
-        self.base_numbers = nn.Sequential(nn.Linear(NUMBERS, 16), nn.ReLU(), nn.Linear(16, 1))
+        self.first_stage = setup.first_stage
+        self.base_numbers = nn.Sequential(
+            nn.Linear(NUMBERS + RANKED * setup.first_stage, 16), nn.ReLU(), nn.Linear(16, 1)
+        )
         self.base_item = nn.Linear(wide + item_features.genres.shape[1], 1, bias=False)
         self.user = nn.Linear(wide, width, bias=False)
         self.item = nn.Linear(wide, width, bias=False)
@@ -41,7 +44,7 @@ class Match(nn.Module):
         items, place = torch.unique(lists.item, return_inverse=True)
         vectors = self.dropout(self.vectors[items])
         base = self.base_item(torch.cat([vectors, self.genres[items]], -1))[place][..., 0]
-        base = base + self.base_numbers(numbers(self.popularity, lists))[..., 0]
+        base = base + self.base_numbers(numbers(self.popularity, lists, self.first_stage))[..., 0]
         user = self.user(self.dropout(self.standardise_user(user_text)))
         match = user[:, None] * self.item(vectors)[place]
         return base + (match * (self.weight + self.scale)).sum(-1)

@@ -53,6 +53,7 @@ def build(
     shared: int,
     private: int,
     width: int,
+    first_stage: bool = False,
 ) -> nn.Module:
     """An untrained net; see `Setup` for what it is built from, ParamsError for an unknown name."""
-    return net(name).new(Setup(item_features, user_vectors, length, dropout, shared, private, width))
+    return net(name).new(Setup(item_features, user_vectors, length, dropout, shared, private, width, first_stage))

@@ -19,7 +19,10 @@ class Setup:
     shared: int  # experts of the adaptor that user and items share, and private ones of each
     private: int
     width: int  # of a match between user and item
+    first_stage: bool  # whether a first stage ranks the lists, so that its score and rank are features
 
     def features(self) -> CandidateFeatures:
         """The candidates' features with weights of their own."""
-        return CandidateFeatures(self.item_features, self.user_vectors, self.shared, self.private, self.dropout)
+        return CandidateFeatures(
+            self.item_features, self.user_vectors, self.shared, self.private, self.dropout, self.first_stage
+        )

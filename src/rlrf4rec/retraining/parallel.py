@@ -75,7 +75,9 @@ def train(job: Job, key: str | None = None) -> Trained:
     s, m = job.settings, job.material
     length, texts = m.lists.item.shape[1], m.texts[:, None]
     with seeded(job.seed):
-        net = nets.build(job.backbone, m.item_features, texts[m.seen], length, s.dropout, s.shared, s.private, 0)
+        net = nets.build(
+            job.backbone, m.item_features, texts[m.seen], length, s.dropout, s.shared, s.private, 0, m.lists.ranked
+        )
         steps = -(-len(m.lists) // s.batch) * s.epochs
         ranker = Ranker(net, job.backbone, m.lists, texts, s.learning_rate, s.weight_decay, job.seed, steps)
 

@@ -64,11 +64,11 @@ def text_bank(llm: Tensor, template: Tensor, which: str) -> Tensor:
 
 @one_thread()
 def new(
-    net: str, item_features: ItemFeatures, seen: Tensor, length: int, dropout: float, width: int, seed: int
+    net: str, item_features: ItemFeatures, seen: Tensor, lists: Lists, dropout: float, width: int, seed: int
 ) -> nn.Module:
-    """An untrained reward model; `seen` are the text vectors that it may take its statistics from."""
+    """An untrained reward model of such lists; `seen` are the text vectors that it may take its statistics from."""
     with seeded(seed):
-        return nets.build(net, item_features, seen, length, dropout, *EXPERTS, width)
+        return nets.build(net, item_features, seen, lists.item.shape[1], dropout, *EXPERTS, width, lists.ranked)
 
 
 @dataclass(frozen=True)
@@ -145,10 +145,14 @@ def train_anew(
         return fit(ranker, h.epochs, batch, derive(seed, "shuffle"), each_epoch, checkpoint)
 
 
-def save(path: Path, models: dict[str, nn.Module], net: str, width: int) -> None:
-    """Write the reward models of a round and a duty into one file; keys are `half-seed`."""
+def save(path: Path, models: dict[str, nn.Module], net: str, width: int, ranked: bool) -> None:
+    """Write the reward models of a round and a duty into one file; keys are `half-seed`.
+
+    ranked: whether a first stage ranked the lists that they learned from.
+    """
     tensors = {f"{name}/{key}": value for name, model in models.items() for key, value in model.state_dict().items()}
-    save_tensors(path, tensors, {"net": net, "width": str(width), "models": ",".join(models)})
+    about = {"net": net, "width": str(width), "models": ",".join(models)}
+    save_tensors(path, tensors, about | ({"first_stage": "known"} if ranked else {}))
 
 
 @one_thread()
@@ -166,6 +170,7 @@ def load(path: Path, item_features: ItemFeatures, length: int) -> dict[str, nn.M
             0.0,
             *EXPERTS,
             int(metadata["width"]),
+            "first_stage" in metadata,
         )
         try:
             model.load_state_dict(state)

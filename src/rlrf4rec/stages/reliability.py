@@ -59,7 +59,7 @@ def _rewards(
         seen = bank[tables.rows(TUNING & (pl.col("half") == half))]
         for number in range(SEEDS):
             own = derive(seed, "reliability", net, half, number)
-            model = models.new(net, item_features, seen, lists.item.shape[1], p.dropout, h.width, own)
+            model = models.new(net, item_features, seen, lists, p.dropout, h.width, own)
             jobs[f"{half}-{number}"] = models.Job(model, net, lists, bank, h, p.batch, own)
     models.train_all(list(jobs.values()), validation, f"reliability {net}")
     trained = {key: job.net.requires_grad_(False) for key, job in jobs.items()}

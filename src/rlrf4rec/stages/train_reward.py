@@ -42,8 +42,7 @@ def run(seed: int, reward_model: RewardModel, train_reward: TrainReward, round_n
             for number in range(seeds):
                 key = f"{half}-{number}"
                 own_seed = derive(seed, "train_reward", round_name, duty, key)
-                length = lists.item.shape[1]
-                net = models.new(name, item_features, seen, length, reward_model.dropout, h.width, own_seed)
+                net = models.new(name, item_features, seen, lists, reward_model.dropout, h.width, own_seed)
                 jobs[duty, key] = models.Job(net, name, lists, bank, h, reward_model.batch, own_seed)
     losses, reached = models.train_all(list(jobs.values()), validation, f"train_reward {round_name}")
     report: dict[paths.Duty, dict[str, Any]] = {duty: {} for duty in duties}
@@ -52,7 +51,7 @@ def run(seed: int, reward_model: RewardModel, train_reward: TrainReward, round_n
     TRAINED_LISTS.write(pl.concat(trained), paths.trained_lists(round_name))
     for duty, (name, _) in duties.items():
         nets = {key: job.net for (of, key), job in jobs.items() if of == duty}
-        models.save(paths.reward_models(round_name, duty), nets, name, h.width)
+        models.save(paths.reward_models(round_name, duty), nets, name, h.width, validation.ranked)
     computed = machine.arithmetic(threads=1)
     about = {"hyperparameters": values, "models": report, "arithmetic": computed}
     write_json(paths.metrics("train_reward", round_name), about)

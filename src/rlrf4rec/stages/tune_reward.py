@@ -63,7 +63,7 @@ class Objective:
     def _curve(self, trial: optuna.Trial, h: Hyperparameters, lists: Lists, seen: Tensor, half: str) -> list[float]:
         """Personal part after each epoch of one half's model; the first half's may prune the trial."""
         p, own = self.reward_model, derive(self.seed, half)
-        net = models.new(p.net, self.item_features, seen, lists.item.shape[1], p.dropout, h.width, own)
+        net = models.new(p.net, self.item_features, seen, lists, p.dropout, h.width, own)
         values: list[float] = []
 
         def look(epoch: int) -> bool:

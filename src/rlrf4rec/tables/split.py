@@ -44,6 +44,7 @@ PROTOCOLS = {  # by name; `lists.protocols` makes them
 }
 UNCHECKED = [name for name, rules in PROTOCOLS.items() if not rules.checked]
 IS_CHECKED = ~pl.col("protocol").is_in(UNCHECKED)
+RANKED = [name for name, rules in PROTOCOLS.items() if rules.ranked]
 RATED = [name for name, rules in PROTOCOLS.items() if rules.rated]
 
 
@@ -89,6 +90,7 @@ class Candidate(pa.DataFrameModel):
 
     `real`: the user interacted with the item (else it was drawn or retrieved); `label` 1: real and rated as
     positive. `begins`: time of the list's first real interaction; `activity`: interactions of the user before it.
+    `first_stage`: the score of the first stage, only where one ranks the lists.
     """
 
     user: str
@@ -100,6 +102,7 @@ class Candidate(pa.DataFrameModel):
     begins: int = pa.Field(ge=0)
     activity: int = pa.Field(ge=0)
     protocol: str = pa.Field(isin=[*PROTOCOLS])
+    first_stage: float | None = pa.Field(in_range={"min_value": -1e300, "max_value": 1e300})
 
     class Config:
         strict = True
@@ -116,6 +119,7 @@ class Unlabelled(pa.DataFrameModel):
     begins: int = pa.Field(ge=0)
     activity: int = pa.Field(ge=0)
     protocol: str = pa.Field(isin=[*PROTOCOLS])
+    first_stage: float | None = pa.Field(in_range={"min_value": -1e300, "max_value": 1e300})
 
     class Config:
         strict = True
@@ -148,6 +152,18 @@ def _rated(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.filter(pl.col("protocol").is_in(RATED))
 
 
+def _ranked_or_not(frame: pl.DataFrame) -> pl.DataFrame:
+    ranked = pl.col("protocol").is_in(RANKED)
+    return frame.filter(~ranked if "first_stage" in frame.columns else ranked).select("user", "list", "protocol")
+
+
+def _rising(frame: pl.DataFrame) -> pl.DataFrame:
+    if "first_stage" not in frame.columns:
+        return frame.clear()
+    rises = pl.col("first_stage").diff().over("user", "list", order_by="position") > 0
+    return frame.filter(rises).select("user", "list", "position", "first_stage")
+
+
 def _lists_without(frame: pl.DataFrame, label: int = 1) -> pl.DataFrame:
     having = frame.group_by("user", "list", maintain_order=True).agg((pl.col("label") == label).sum().alias("having"))
     return having.filter(pl.col("having") == 0).select("user", "list")
@@ -177,6 +193,15 @@ FOLD_USERS = table(
 FINAL_USERS = table(FinalUser, "final_split")
 HISTORY = table(History, "split")
 _OTHERS = f"those of {', '.join(UNCHECKED)}"
+_OF_A_FIRST_STAGE = (
+    Rule(
+        "first_stage",
+        f"lists of {', '.join(RANKED)}, and no others, have scores of a first stage",
+        _SPLIT,
+        _ranked_or_not,
+    ),
+    Rule("first_stage", "the first stage's scores fall with the position", _SPLIT, _rising),
+)
 LISTS = table(
     Candidate,
     "split",
@@ -190,8 +215,9 @@ LISTS = table(
     Rule(
         "real", f"the user rated every item of {', '.join(RATED)}", _SPLIT, lambda f: _rated(f).filter(~pl.col("real"))
     ),
+    *_OF_A_FIRST_STAGE,
 )
-CANDIDATES = table(Unlabelled, "split")
+CANDIDATES = table(Unlabelled, "split", *_OF_A_FIRST_STAGE)
 POPULARITY = table(Popularity, "split")
 
 
