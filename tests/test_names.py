@@ -73,7 +73,10 @@ INTERACTIONS = params.load(ROOT / "params.yaml").interactions.model_copy(update=
         (lambda: nets.build("x", None, None, 5, 0.0, 1, 1, 8), "net 'x' is unknown; one of match, dlcm, prm, setrank"),
         (lambda: read(Path(), INTERACTIONS), "interactions.format 'x' is unknown; one of atomic, ml-100k"),
         (lambda: UserRewards(0, None, None, None, None).reward("x"), "reward.kind 'x' is unknown; one of ndcg, map"),
-        (lambda: build("x", *[None] * 7), "protocol 'x' is unknown; one of uniform, popularity, retrieved, rated"),
+        (
+            lambda: build("x", *[None] * 7),
+            "protocol 'x' is unknown; one of uniform, popularity, matched",
+        ),
         (lambda: source("x"), "source 'x' is unknown; one of no_items, activity"),
         (lambda: models.text_bank(None, None, "x"), "reward_model.texts 'x' is unknown; one of llm, template, both"),
         (lambda: tune(None, "x", None, "", None), "dpo.engine 'x' is unknown; one of lightning, trl"),

@@ -76,6 +76,6 @@ def test_where_all_is_rated_knowing_what_was_rated_is_chance():
 
 
 def test_an_unknown_protocol_is_named():
-    known = re.escape("protocol 'x' is unknown; one of uniform, popularity, retrieved, rated")
+    known = re.escape("protocol 'x' is unknown; one of uniform, popularity, matched, retrieved, rated")
     with pytest.raises(ParamsError, match=known):
         found(frame("x"))

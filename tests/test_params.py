@@ -29,7 +29,11 @@ def test_the_committed_params_are_valid():
         ("  beta: null", "  betta: 0.1", ["train_dpo.betta", "unknown key", "train_dpo.beta", "> 0, <= 10"]),
         ("  top_p: 0.95", "  top_p: 1.5", ["sample.top_p", "1.5", "a number, > 0, <= 1"]),
         ("  learning_rate: 0.002", "  learning_rate: '2e-3'", ["train_ranker.learning_rate", "without quotes"]),
-        ("protocol: popularity", "protocol: popular", ["split.protocol", "uniform | popularity | retrieved | rated"]),
+        (
+            "protocol: popularity",
+            "protocol: popular",
+            ["split.protocol", "popularity | matched | retrieved"],
+        ),
         ("  genre_separator: null", "  genre_separator: ''", ["interactions.genre_separator", "''"]),
         ("  genre_separator: null", "  genre_separators: '|'", ["unknown key", "interactions.genre_separator"]),
         ("  final_fold: 3", "  final_fold: 4", ["interactions", "final_fold: 4 is not below final_folds, 4"]),

@@ -26,14 +26,14 @@ SCHEMA = {
 USERS = 1000  # drawn for at once, where there are more than that
 
 
-def drawn(given: ProtocolInputs, draw: Draw) -> Make:
-    """Makes the lists of some users by a draw."""
-    p, pool = given.settings, CandidatePool.of(given.popularity)
+def drawn(given: ProtocolInputs, after: pl.DataFrame, draw: Draw) -> Make:
+    """Makes the lists of some users by a draw, of the later interactions `after`."""
+    p, pool, seen = given.settings, CandidatePool.of(given.popularity), given.seen
 
     def make(members: pl.DataFrame) -> Made:
         """The lists of these users."""
-        later = given.later.join(members, on="user", how="semi", maintain_order="left")
-        made = build(later, given.seen, pool, draw, p.step, p.list_length, p.max_lists, p.positive_rating, given.seed)
+        later = after.join(members, on="user", how="semi", maintain_order="left")
+        made = build(later, seen, pool, draw, p.step, p.list_length, p.max_lists, p.positive_rating, given.seed)
         return Made(*made)
 
     return make
@@ -72,13 +72,15 @@ def build(
     lists = np.bincount(user, minlength=len(rows))
 
     own, own_ends = _own(seen, users, catalogue)
-    people = People(users["user"].to_list(), own, own_ends, length - real, np.cumsum(lists))
+    at = np.repeat(begin, real) + _within(real)
+    chosen = _places(later["item"], catalogue)[at]
+    names, ends = users["user"].to_list(), (np.cumsum(real), np.cumsum(lists))
+    people = People(names, own, own_ends, chosen, ends[0], length - real, ends[1])
     negatives, order = _drawn(people, pool, draw, length, seed)
 
     first = np.arange(length) < real[:, None]  # the real ones come first, before a list is shuffled
-    at = np.repeat(begin, real) + _within(real)
     items, labels = np.empty(first.shape, dtype=np.int64), np.zeros(first.shape, dtype=np.int64)
-    items[first], labels[first] = _places(later["item"], catalogue)[at], positive[at]
+    items[first], labels[first] = chosen, positive[at]
     items[~first] = negatives
     items, labels, first = (np.take_along_axis(some, order, axis=1).ravel() for some in (items, labels, first))
     columns = {

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -56,22 +57,35 @@ class CandidatePool:
     items: pl.Series
     counts: NDArray[np.int64]
 
+    @cached_property
+    def by_count(self) -> Places:
+        """All places, the least popular first."""
+        return np.argsort(self.counts, kind="stable")
+
+    @cached_property
+    def rank(self) -> Places:
+        """Of each place where it stands in `by_count`."""
+        return np.argsort(self.by_count, kind="stable")
+
     @staticmethod
     def of(popularity: pl.DataFrame) -> "CandidatePool":
         """From a popularity table."""
         return CandidatePool(popularity["item"], popularity["count"].to_numpy())
 
 
+Sampler = Callable[[np.random.Generator, Places, int], Places]  # negatives of a list: for which real items, how many
+
+
 @dataclass(frozen=True)
 class Draw:
     """How a protocol of this name draws negatives.
 
-    weights: of the pool's items, from the pool, the places in it of the user's own items, the length of a list and the
-    user's name. positives_only: steps without a positive give no list, and a user at most `max_lists`.
+    sampler: of a user, from the pool, the places in it of the user's own items, the length of a list and the user's
+    name. positives_only: steps without a positive give no list, and a user at most `max_lists`.
     """
 
     name: str
-    weights: Callable[[CandidatePool, Places, int, str], NDArray[np.float64]]
+    sampler: Callable[[CandidatePool, Places, int, str], Sampler]
     positives_only: bool
 
 

@@ -8,23 +8,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rlrf4rec.errors import RLRFError
 from rlrf4rec.lists.candidates import drawn
+from rlrf4rec.lists.draws import by_weight, enough
 from rlrf4rec.lists.given import CandidatePool, Draw, Make, Places, ProtocolInputs
 
 
 def _weights(pool: CandidatePool, own: Places, length: int, user: str) -> NDArray[np.float64]:
     weights = pool.counts + 1.0
     weights[own] = 0.0
-    left = np.count_nonzero(weights)
-    if left < length - 1:
-        raise RLRFError(f"split: user {user} has only {left} items left for negatives; lower list_length")
+    enough(weights, length, user)
     return weights / weights.sum()
 
 
-POPULAR = Draw("popularity", _weights, positives_only=True)
+POPULAR = Draw("popularity", by_weight(_weights), positives_only=True)
 
 
 def protocol(given: ProtocolInputs) -> tuple[Make, dict[str, Any]]:
     """See `lists.given.Protocol`."""
-    return drawn(given, POPULAR), {}
+    return drawn(given, given.later, POPULAR), {}

@@ -9,13 +9,14 @@ from typing import Any
 import polars as pl
 
 from rlrf4rec.errors import RLRFError, entry
-from rlrf4rec.lists import popular, rated, retrieved, uniform
+from rlrf4rec.lists import matched, popular, rated, retrieved, uniform
 from rlrf4rec.lists.given import ListSettings, Protocol, ProtocolInputs
 from rlrf4rec.tables.split import FOLDS
 
 PROTOCOLS: dict[str, Protocol] = {
     "uniform": uniform.protocol,
     "popularity": popular.protocol,
+    "matched": matched.protocol,
     "retrieved": retrieved.protocol,
     "rated": rated.protocol,
 }

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlrf4rec.lists.candidates import drawn
+from rlrf4rec.lists.draws import by_weight
 from rlrf4rec.lists.given import CandidatePool, Draw, Make, Places, ProtocolInputs
 
 
@@ -17,9 +18,9 @@ def _weights(pool: CandidatePool, own: Places, length: int, user: str) -> NDArra
     return np.full(len(pool.items), 1 / len(pool.items))
 
 
-UNIFORM = Draw("uniform", _weights, positives_only=False)
+UNIFORM = Draw("uniform", by_weight(_weights), positives_only=False)
 
 
 def protocol(given: ProtocolInputs) -> tuple[Make, dict[str, Any]]:
     """See `lists.given.Protocol`."""
-    return drawn(given, UNIFORM), {}
+    return drawn(given, given.later, UNIFORM), {}

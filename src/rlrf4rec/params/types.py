@@ -20,7 +20,7 @@ RewardNet = Literal["match", Backbone]
 Format = Literal["atomic", "ml-100k", "ml-1m", "ml-10m", "ml-csv", "amazon-2014", "amazon-2018", "amazon-2023", "table"]
 DataSet = Literal["given", "ml-100k", "ml-1m"]  # given: as the blocks say; others in `known`
 Arithmetic = Literal["auto", "float32", "bfloat16"]  # auto: as `machine` decides
-Protocol = Literal["uniform", "popularity", "retrieved", "rated"]
+Protocol = Literal["uniform", "popularity", "matched", "retrieved", "rated"]
 
 
 class Block(BaseModel):

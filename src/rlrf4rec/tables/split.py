@@ -39,6 +39,7 @@ class ListRules:
 PROTOCOLS = {  # by name; `lists.protocols` makes them
     "uniform": ListRules(checked=False),
     "popularity": ListRules(),
+    "matched": ListRules(),
     "retrieved": ListRules(ranked=True),
     "rated": ListRules(rated=True),
 }
