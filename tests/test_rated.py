@@ -1,4 +1,4 @@
-"""Lists of what a user rated later: nothing but taste tells their items apart."""
+"""Lists of what a user rated later: how it is liked tells their items apart, and nothing was drawn."""
 
 from pathlib import Path
 

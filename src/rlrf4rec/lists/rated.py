@@ -1,4 +1,4 @@
-"""Protocol rated: candidates are what the user rated later and nothing else, so that only taste tells them apart.
+"""Protocol rated: candidates are what the user rated later and nothing else; how they are liked tells them apart.
 
 A list is a stretch of `list_length` later interactions, one after the other in time. It needs ratings that differ.
 """
