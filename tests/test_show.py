@@ -136,7 +136,7 @@ def test_a_title_that_holds_a_control_token_is_made_plain_and_counted(params, mo
     ITEMS.write(items, paths.ITEMS)
     p = load()
     told = stage.run(p.prompt, p.llm)
-    assert told.endswith(", 1 items with control tokens of the LLM in their title or genres made plain")
+    assert told.endswith(", 1 items with control tokens of the LLM in what is told of them made plain")
     assert json.loads(paths.metrics("prompt").read_text())["items_with_control_tokens"] == 1
     shown = show.look_up("a", p)
     assert shown.prompt.endswith("\nLiked: A< s>B< s>; T1\nTaste:")

@@ -30,7 +30,7 @@ USERS, ITEMS = 36, 60
 GENRES = "Action", "Comedy", "Drama", "War"
 KINDS = "Tea > Green", "Tea > Black", "Cups", "Jam & Honey > Honey"
 KIND = "|".join(KINDS)
-GOOD = rf"Good \d+ \(({KIND})\)"
+GOOD = rf"Good \d+ \(({KIND}); price: \d+,50\)"
 
 
 def write_models(folder, kind="llama"):
@@ -99,7 +99,8 @@ def write_orders(folder):
 SMALL = {
     "interactions": {
         "format": "table",
-        "columns": {name: name for name in ("user", "item", "rating", "timestamp", "title", "year", "genres")},
+        "columns": {name: name for name in ("user", "item", "rating", "timestamp", "title", "year", "genres")}
+        | {"texts": []},
         "min_interactions": 20,
     },
     "split": {"folds": 3, "validation_share": 0.3, "max_lists": 3},
@@ -286,6 +287,7 @@ ORDERS = {
     "title": "name",
     "year": None,
     "genres": "category",
+    "texts": ["price"],
 }
 
 

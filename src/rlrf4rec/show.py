@@ -25,7 +25,7 @@ from rlrf4rec.prompting.fitting import fitting
 from rlrf4rec.prompting.plain import control_words, plain
 from rlrf4rec.prompting.prompts import Rating, by_liking, masked, named, telling
 from rlrf4rec.prompting.template import read
-from rlrf4rec.tables.interactions import ITEMS, USERS
+from rlrf4rec.tables.interactions import ITEMS, USERS, text_names
 from rlrf4rec.tables.split import HISTORY
 from rlrf4rec.tables.texts import PROMPTS
 
@@ -80,10 +80,11 @@ def look_up(user: str, p: Params) -> Shown:
         near = get_close_matches(user, prompts["user"].to_list(), 3, 0.0)
         raise ParamsError(f"show-prompt: no user {user!r} among {prompts.height}; the nearest are {', '.join(near)}")
     row = found[0]
-    template = read(Path(p.prompt.template), p.prompt.titles)
+    items = ITEMS.read(paths.ITEMS)
+    template = read(Path(p.prompt.template), p.prompt.titles, text_names(items))
     tokenizer = load_tokenizer(paths.LLM, p.llm.trust_remote_code is not None)
     own = HISTORY.read(paths.HISTORY).filter(pl.col("user") == user)
-    items, _ = plain(ITEMS.read(paths.ITEMS), control_words(tokenizer))
+    items, _ = plain(items, control_words(tokenizer))
     history = own.join(items, on="item", how="left", maintain_order="left").to_dicts()
     now, _ = fitting(user, template, history, p.prompt, tokenizer)
     stale = now["prompt"] != row["prompt"]

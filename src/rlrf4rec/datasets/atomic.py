@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from rlrf4rec.datasets import texts
 from rlrf4rec.datasets.found import INTERACTIONS, ITEMS, Found, one, pick
 from rlrf4rec.datasets.separated import scan
 from rlrf4rec.params import Interactions
@@ -14,6 +15,8 @@ def read(folder: Path, p: Interactions) -> Found:
     """
     columns = p.columns.model_dump()
     inter, item = one(folder, "*.inter"), one(folder, "*.item")
-    catalogue = pick(scan(item, "\t"), item, {name: columns[name] for name in ITEMS})
+    items = scan(item, "\t")
+    told = texts.together(items, item, p.columns.texts)
+    catalogue = pick(items, item, {name: columns[name] for name in ITEMS}, told)
     ratings = pick(scan(inter, "\t"), inter, {name: columns[name] for name in INTERACTIONS})
     return Found(ratings, catalogue, inter, item, genres="words")

@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from rlrf4rec import parts
+from rlrf4rec.datasets import texts
 from rlrf4rec.datasets.found import CONTROL, YEAR, Found, plain, reading, refuse, refuse_more
 from rlrf4rec.datasets.genres import guessed, told_apart
 from rlrf4rec.datasets.times import timed
@@ -128,7 +129,8 @@ def _items(found: Found, p: Interactions) -> tuple[pl.DataFrame, dict[str, int],
     number = pl.col("year").str.strip_chars().cast(pl.Float64, strict=False).fill_nan(None)
     possible = number.is_between(*YEAR_RANGE) & (number == number.floor())
     year = pl.when(possible).then(number).cast(pl.Int64).alias("year")
-    read = catalogue.select("item", plain(pl.col("title").fill_null("")), year, pl.col("genres").fill_null(""))
+    told, untold = texts.cleaned(catalogue)
+    read = catalogue.select("item", plain(pl.col("title").fill_null("")), year, pl.col("genres").fill_null(""), *told)
     bare = pl.col("title").str.replace(YEAR, "")
     doubled = (pl.col("title").str.extract(YEAR).cast(pl.Int64) == pl.col("year")).fill_null(False) & (bare != "")
     words = found.genres == "words"
@@ -136,6 +138,7 @@ def _items(found: Found, p: Interactions) -> tuple[pl.DataFrame, dict[str, int],
     genres = told_apart(pl.col("genres"), separator, words)
     items = read.with_columns(title=pl.when(doubled).then(bare).otherwise("title"), genres=genres)
     counts = {"items_read": catalogue.height + found.items_repeated, "items_without_year": items["year"].null_count()}
+    counts |= untold
     mended = {
         "items_repeated": found.items_repeated,
         "items_with_impossible_year": catalogue.filter(number.is_not_null() & ~possible).height,

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
@@ -25,7 +26,8 @@ YEAR = r"\s*\((\d{4})\)\s*$"  # at the end of a title
 class Found:
     """A data set as its files have it, nothing left out or mended yet; every value is text.
 
-    interactions: user, item, rating, timestamp and `line`; items: item, title, year, genres and `line`. A rating is
+    interactions: user, item, rating, timestamp and `line`; items: item, title, year, genres, `line`, and `texts` (the
+    names and values of `tables.interactions.TEXTS`) where the params name such columns. A rating is
     null where the data set has none for anybody. `more_interactions` and `more_items` go on where the two files leave
     off; rows have `FILE` then, and `MORE` where parts are separated. `items_repeated` rows of items are left out, since
     an earlier one tells the same item. genres: apart, joined by "|"; or one text, of words or of phrases, see
@@ -110,12 +112,18 @@ def plain(text: pl.Expr) -> pl.Expr:
     return text.str.replace_all(CONTROL, " ").str.strip_chars()
 
 
-def pick(frame: pl.LazyFrame, path: Path, names: Mapping[str, str | None]) -> pl.LazyFrame:
-    """The columns `names` (new name: column of the file, dotted inside of a nested one), as text; null for None."""
+def pick(
+    frame: pl.LazyFrame, path: Path, names: Mapping[str, str | None], more: Sequence[pl.Expr] = ()
+) -> pl.LazyFrame:
+    """The columns `names` (new name: column of the file, dotted inside of a nested one), as text; null for None.
+
+    more: columns as they are to be.
+    """
     columns = [
         pl.lit(None, pl.String) if name is None else _text(*column(frame, path, name)) for name in names.values()
     ]
-    return frame.select(*places(frame), *(made.alias(alias) for made, alias in zip(columns, names, strict=True)))
+    picked = [made.alias(alias) for made, alias in zip(columns, names, strict=True)]
+    return frame.select(*places(frame), *picked, *more)
 
 
 def column(frame: pl.LazyFrame, path: Path, name: str) -> tuple[pl.Expr, pl.DataType]:
@@ -124,15 +132,21 @@ def column(frame: pl.LazyFrame, path: Path, name: str) -> tuple[pl.Expr, pl.Data
     top, *inner = name.split(".") if name not in schema else [name]
     found = [whole for whole in schema.names() if whole.split(":")[0] == top]
     if len(found) != 1:
-        times = f"column {top!r} is there {len(found)} times" if found else f"no column {top!r}"
-        listed = ", ".join(whole for whole in schema.names() if whole not in places(frame))
-        raise InputError(f"{path}: {times}; its columns are {listed}")
+        there = [whole for whole in schema.names() if whole not in places(frame)]
+        times = f"column {top!r} is there {len(found)} times" if found else f"no column {top!r}{_nearest(top, there)}"
+        raise InputError(f"{path}: {times}; its columns are {', '.join(there)}")
     values, kind = pl.col(found[0]), schema[found[0]]
     for part in inner:
-        if not isinstance(kind, pl.Struct) or part not in [field.name for field in kind.fields]:
-            raise InputError(f"{path}: column {top!r} has no part {part!r} ({name})")
-        values, kind = values.struct.field(part), {f.name: f.dtype for f in kind.fields}[part]  # type: ignore[assignment]
+        parts = {field.name: field.dtype for field in kind.fields} if isinstance(kind, pl.Struct) else {}
+        if part not in parts:
+            raise InputError(f"{path}: column {top!r} has no part {part!r} ({name}){_nearest(part, list(parts))}")
+        values, kind = values.struct.field(part), parts[part]  # type: ignore[assignment]
     return values, kind
+
+
+def _nearest(name: str, names: Sequence[str]) -> str:
+    near = get_close_matches(name, [whole.split(":")[0] for whole in names], 1)
+    return f", the nearest is {near[0]!r}" if near else ""
 
 
 def _text(column: pl.Expr, kind: pl.DataType) -> pl.Expr:

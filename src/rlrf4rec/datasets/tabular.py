@@ -4,6 +4,7 @@ from pathlib import Path
 
 import polars as pl
 
+from rlrf4rec.datasets import texts
 from rlrf4rec.datasets.found import FILE, INTERACTIONS, ITEMS, Found, column, pick, places, reading
 from rlrf4rec.datasets.separated import scan
 from rlrf4rec.errors import InputError, explain
@@ -21,7 +22,8 @@ def read(folder: Path, p: Interactions) -> Found:
     rated, rated_at = _scan(folder, p.files.interactions, "interactions", p.separator)
     known, known_at = _scan(folder, p.files.items, "items", p.separator)
     interactions = pick(rated, rated_at[0], {name: columns[name] for name in INTERACTIONS})
-    items = pick(known, known_at[0], {name: columns[name] for name in ITEMS})
+    told = texts.together(known, known_at[0], p.columns.texts)
+    items = pick(known, known_at[0], {name: columns[name] for name in ITEMS}, told)
     name = columns["genres"]
     listed = name is not None and isinstance(column(known, known_at[0], name)[1], pl.List)
     paths = rated_at[0], known_at[0], tuple(rated_at[1:]), tuple(known_at[1:])

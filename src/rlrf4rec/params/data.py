@@ -34,8 +34,15 @@ class FetchDataset(Block):
         return self
 
 
+MAPPED = "atomic", "table"  # formats whose columns the params name
+NAMES = {"item", "title", "year", "genres", "texts"}  # placeholders of templates that are there already
+
+
 class Columns(Block):
-    """What the files of format atomic or table call each column; null for what they lack."""
+    """What the files of format atomic or table call each column; null for what they lack.
+
+    texts: columns of items that templates may show, each under what stands behind the last dot of its name.
+    """
 
     user: Text
     item: Text
@@ -44,6 +51,29 @@ class Columns(Block):
     title: Text
     year: Text | None
     genres: Text | None
+    texts: list[Text]
+
+    @model_validator(mode="after")
+    def _named(self) -> "Columns":
+        names = [shown(column) for column in self.texts]
+        for column, name in zip(self.texts, names, strict=True):
+            if re.search(r"[][{}!:]", name) or not name.strip() or name in NAMES:
+                raise ValueError(
+                    f"texts has {column!r}, which templates would call {{{name}}}: a name has none of []{{}}!: and is "
+                    f"none of {', '.join(sorted(NAMES))}; rename the column"
+                )
+            if names.count(name) > 1:
+                raise ValueError(f"texts has several columns that templates would call {{{name}}}; rename one")
+        return self
+
+
+def shown(column: str) -> str:
+    """What templates and the items table call a column of texts: without what it is nested in.
+
+    >>> shown("details.brand")
+    'brand'
+    """
+    return column.rsplit(".", 1)[-1]
 
 
 class Files(Block):
@@ -73,4 +103,6 @@ class Interactions(Block):
     def _within(self) -> "Interactions":
         if self.final_folds is not None and self.final_fold >= self.final_folds:
             raise ValueError(f"final_fold: {self.final_fold} is not below final_folds, {self.final_folds}")
+        if self.columns.texts and self.format not in MAPPED:
+            raise ValueError(f"columns.texts is of formats {' and '.join(MAPPED)}; with {self.format} set it to []")
         return self

@@ -5,7 +5,7 @@ from typing import Any
 GIVEN = "given"  # as the blocks themselves say
 # What params.yaml comes with, which may stand in the blocks whatever `dataset` is.
 DEFAULT = "ml-100k"
-COLUMNS = {
+COLUMNS: dict[str, Any] = {
     "user": "user_id",
     "item": "item_id",
     "rating": "rating",
@@ -13,6 +13,7 @@ COLUMNS = {
     "title": "movie_title",
     "year": "release_year",
     "genres": "class",
+    "texts": [],
 }
 KNOWN: dict[str, dict[str, dict[str, Any]]] = {
     "ml-100k": {

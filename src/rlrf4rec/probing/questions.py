@@ -27,7 +27,7 @@ class Asker:
 
     def line(self, row: Row) -> str:
         """An item as prompts show it."""
-        return self.domain.rated(row["title"], row["year"], row["genres"])
+        return self.domain.rated(row["title"], row["year"], row["genres"], row.get("texts"))
 
     def right(self, prompts: list[str], *answers: list[str]) -> list[list[bool]]:
         """Whether each greedy completion begins with its answer, for one or more lists of answers."""

@@ -5,7 +5,7 @@
     factors: genres, years
     item: Movie
     rating: {title} ({year}; {genres})
-    description: {title} ({year}). {genres}
+    description: {title} ({year}). {genres}. {texts}
     own words: film, films, movie, movies
     no plural: war, action
     genre sci-fi: science fiction, scifi
@@ -16,12 +16,14 @@
     --- question
     what the LLM is asked about an item, `{item}`
 
-The first three lines and the prompt must be there.
+The first three lines and the prompt must be there. `{texts}` are the columns of `interactions.columns.texts`, as
+`price: 4, brand: Acme`; one of them alone is `{price}`.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from string import Formatter
@@ -33,7 +35,9 @@ MORE = "item", "rating", "description", "own words", "no plural"
 BODY = "\n---\n"
 GENRE = "genre "
 SECTIONS = "masked", "question"
-FACTS = {"title", "year", "genres"}
+TEXTS = "texts"  # all of them
+FACTS = "title", "year", "genres", TEXTS
+Texts = Sequence[Mapping[str, str | None]]  # of an item, each with its name and its value, null where there is none
 ARTICLES = ("The", "A", "An", "Le", "La", "Les", "Il", "Das", "Der", "Die", "El", "L'")
 
 
@@ -56,17 +60,17 @@ class Domain:
     no_plural: frozenset[str] = frozenset()
     genre_words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def rated(self, title: str, year: int | None, genres: str) -> str:
+    def rated(self, title: str, year: int | None, genres: str, texts: Texts | None = None) -> str:
         """An item as prompts show it; what is unknown is left out.
 
         >>> Domain("films").rated("Heat", 1995, "Action|Crime"), Domain("films").rated("Heat", None, "")
         ('Heat (1995; Action, Crime)', 'Heat')
         """
-        return _filled(self.rating, title, year, genres)
+        return _filled(self.rating, title, year, genres, texts)
 
-    def described(self, title: str, year: int | None, genres: str) -> str:
+    def described(self, title: str, year: int | None, genres: str, texts: Texts | None = None) -> str:
         """An item's text for the encoder; what is unknown is left out."""
-        return _filled(self.description, title, year, genres)
+        return _filled(self.description, title, year, genres, texts)
 
 
 def natural_title(title: str) -> str:
@@ -77,8 +81,10 @@ def natural_title(title: str) -> str:
     return title
 
 
-def _filled(form: str, title: str, year: int | None, genres: str) -> str:
+def _filled(form: str, title: str, year: int | None, genres: str, texts: Texts | None) -> str:
     facts = {"title": natural_title(title), "year": str(year or ""), "genres": genres.replace("|", ", ")}
+    told = {str(text["name"]): text["value"] or "" for text in texts or ()}
+    facts |= told | {TEXTS: ", ".join(f"{name}: {value}" for name, value in told.items() if value)}
     return _without(form, frozenset(name for name, fact in facts.items() if not fact)).format(**facts)
 
 
@@ -88,6 +94,7 @@ def _without(form: str, unknown: frozenset[str]) -> str:
     if not unknown:
         return form
     for name in unknown:
+        form = re.sub(rf"(?<=[)}}])([^\w{{}}()]*){{{re.escape(name)}}}[^\w{{}}()]*(?={{)", r"\1", form)
         form = form.replace(f"{{{name}}}", "")
     form = re.sub(r" *\([^\w{]*\)", "", form)
     form = re.sub(r"\([^\w{(]+", "(", form)
@@ -106,13 +113,16 @@ class File:
     question: str
 
 
-def read(path: Path, param: str) -> File:
-    """Read a domain's file, which `param` names; ParamsError with line or section when it can't be one."""
+def read(path: Path, param: str, texts: Iterable[str] = ()) -> File:
+    """Read a domain's file, which `param` names; ParamsError with line or section when it can't be one.
+
+    texts: names of the items' texts, which it may show.
+    """
     text = read_text(path, param)
     head, mark, body = text.partition(BODY)
     if not mark:
         raise ParamsError(f"{param}: {path}: no line '---' between {', '.join(FIELDS)} and the prompt")
-    fields, genre_words = _fields(head, f"{param}: {path}")
+    fields, genre_words = _fields(head, f"{param}: {path}", list(texts))
     prompt, *rest = re.split(r"^--- *(\w*)$", body, flags=re.MULTILINE)
     sections = dict(zip(rest[::2], (section.strip() for section in rest[1::2]), strict=True))
     for name in sections:
@@ -139,7 +149,7 @@ def read_text(path: Path, param: str) -> str:
         raise ParamsError(f"{param}: {path}: {error}") from None
 
 
-def _fields(head: str, place: str) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
+def _fields(head: str, place: str, texts: list[str]) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
     """The lines `name: value` before the prompt, and those of genres."""
     found: dict[str, str] = {}
     genres: dict[str, tuple[str, ...]] = {}
@@ -151,10 +161,8 @@ def _fields(head: str, place: str) -> tuple[dict[str, str], dict[str, tuple[str,
         if not mark or name not in (*FIELDS, *MORE) or not value:
             known = ", ".join((*FIELDS, *MORE, f"{GENRE}NAME"))
             raise ParamsError(f"{place}: line {number}: {line!r} is none of {known}: value")
-        if name in ("rating", "description") and not _is_form(value):
-            raise ParamsError(
-                f"{place}: line {number}: {line!r} must hold {{title}}, and may hold {{year}} and {{genres}}"
-            )
+        if name in ("rating", "description") and (wrong := _no_form(value, texts)):
+            raise ParamsError(f"{place}: line {number}: {line!r} {wrong}")
         found[name] = value
     if missing := [name for name in FIELDS if name not in found]:
         raise ParamsError(f"{place}: no {missing[0]} before '---'")
@@ -163,12 +171,19 @@ def _fields(head: str, place: str) -> tuple[dict[str, str], dict[str, tuple[str,
     return found, genres
 
 
-def _is_form(value: str) -> bool:
+def _no_form(value: str, texts: list[str]) -> str:
+    """Why an item can't be shown so; empty where it can."""
     try:
-        names = {name for _, name, _, _ in Formatter().parse(value) if name is not None}
+        names = [name for _, name, _, _ in Formatter().parse(value) if name is not None]
     except ValueError:  # a brace that stands alone
-        return False
-    return "title" in names and names <= FACTS
+        names = []
+    strange = [name for name in names if name not in (*FACTS, *texts)]
+    if "title" in names and not strange:
+        return ""
+    columns = f"interactions.columns.texts ({', '.join(texts) or 'none'})"
+    rule = f"must hold {{title}}, and may hold {{year}} and {{genres}}, {{{TEXTS}}} and the names of {columns}"
+    near = [(name, get_close_matches(name, [*FACTS, *texts], 1, 0.0)[0]) for name in strange[:1]]
+    return rule + "".join(f"; {{{name}}} is none of these, the nearest is {{{nearest}}}" for name, nearest in near)
 
 
 def _listed(value: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import polars as pl
 from rlrf4rec.liking import at_or_above_mean
 from rlrf4rec.prompting.domain import Domain
 
-Rating = dict[str, Any]  # a row of the history with its item: position, rating, title, year, genres
+Rating = dict[str, Any]  # a row of the history with its item: position, rating, title, year, genres, texts if any
 
 
 def telling(history: list[Rating], liked: int, disliked: int) -> tuple[list[Rating], list[Rating]]:
@@ -30,14 +30,14 @@ def _in_time(rows: list[Rating]) -> list[Rating]:
 def masked(history: list[Rating], domain: Domain) -> list[Rating]:
     """The same ratings with titles that say nothing: `Movie 1` for the user's earliest, and so on.
 
-    What the LLM knows of an item by its title can't help it then; year and genres stay.
+    What the LLM knows of an item by its title can't help it then; year, genres and texts stay.
     """
     return [{**row, "title": f"{domain.item} {int(row['position']) + 1}"} for row in history]
 
 
 def named(rows: list[Rating], domain: Domain) -> str:
     """Ratings as a prompt has them, parted by semicolons."""
-    return "; ".join(domain.rated(str(r["title"]), r["year"], str(r["genres"])) for r in rows)
+    return "; ".join(domain.rated(str(r["title"]), r["year"], str(r["genres"]), r.get("texts")) for r in rows)
 
 
 def template_text(history: list[Rating], genre_share: dict[str, float], domain: Domain) -> str:

@@ -13,6 +13,7 @@ answer goes on from there, and it is no part of the text.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -21,7 +22,8 @@ from rlrf4rec.errors import ParamsError
 from rlrf4rec.prompting import domain
 from rlrf4rec.prompting.domain import Domain
 
-OWN = "\n\nDisliked: {disliked}\nLiked: {liked}\nTaste:"
+BEFORE, BEHIND = "\n\nDisliked: ", "\nTaste:"  # of the ratings in it
+OWN = f"{BEFORE}{{disliked}}\nLiked: {{liked}}{BEHIND}"
 PLACEHOLDER = re.compile(r"\{([^{}\n]*)\}")
 KNOWN = ["disliked", "liked"]
 LABELS = {"candidate", "future", "item", "label", "later", "list", "next", "target", "test"}
@@ -43,24 +45,24 @@ class Template:
 
 def own_part(liked: str, disliked: str) -> str:
     """What a prompt says of its user, up to where the answer begins."""
-    return f"\n\nDisliked: {own_ratings(liked, disliked)}\nTaste:"  # no title is taken for a placeholder
+    return f"{BEFORE}{disliked or '-'}\nLiked: {liked}{BEHIND}"  # no title is taken for a placeholder
 
 
-def own_ratings(liked: str, disliked: str) -> str:
-    """The ratings in it, without the words around them.
+def ratings_of(own: str) -> str:
+    """The ratings in an own part, without the words around them.
 
-    >>> own_ratings("Heat; Hours", "")
+    >>> ratings_of(own_part("Heat; Hours", ""))
     '-\\nLiked: Heat; Hours'
     """
-    return f"{disliked or '-'}\nLiked: {liked}"
+    return own.removeprefix(BEFORE).removesuffix(BEHIND)
 
 
-def read(path: Path, titles: str = "shown") -> Template:
+def read(path: Path, titles: str = "shown", texts: Iterable[str] = ()) -> Template:
     """Read and check a template; ParamsError with line or placeholder when it can't be one.
 
-    With `titles` masked its examples are those of the file's section `masked`.
+    With `titles` masked its examples are those of the file's section `masked`. texts: names of the items' texts.
     """
-    file = domain.read(path, "prompt.template")
+    file = domain.read(path, "prompt.template", texts)
     for name in PLACEHOLDER.findall(file.prompt):
         if name not in KNOWN:
             raise ParamsError(f"prompt.template: {path}: {_stranger(name)}")

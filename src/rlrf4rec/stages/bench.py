@@ -18,7 +18,7 @@ from rlrf4rec.files import write_json
 from rlrf4rec.llm.tokenizer import load_tokenizer
 from rlrf4rec.params import Bench, Dpo, Prompt, Sample
 from rlrf4rec.prompting import template
-from rlrf4rec.tables.interactions import ITEMS
+from rlrf4rec.tables.interactions import ITEMS, text_names
 from rlrf4rec.tables.rewards import PAIRS
 from rlrf4rec.tables.split import HISTORY
 from rlrf4rec.tables.texts import PROMPTS
@@ -34,12 +34,13 @@ def run(prompt: Prompt, sample: Sample, dpo: Dpo, bench: Bench) -> str:
     pairs = PAIRS.read(paths.pairs("round1")).select(PAIR).head(bench.pairs).to_dicts()
     items, ratings = ITEMS.read(paths.ITEMS), HISTORY.read(paths.HISTORY)
     history = ratings.join(items, on="item", how="left", maintain_order="left")
+    shown = template.read(Path(prompt.template), texts=text_names(items))
     kinds = [kind for kind in ("float32", "bfloat16") if kind == "float32" or machine.bfloat16_in_hardware("cpu")]
     sampling, tuning = arms.sampling_spec(sample, prompts, bench.batch_users), arms.dpo_spec(dpo, pairs)
     with tempfile.TemporaryDirectory() as folder:
         before = arms.last_commit(Path(folder))
         found = {kind: arms.in_arithmetic(kind, sampling, tuning, bench.turns, before) for kind in kinds}
-    longer = partial(prompts_of, history, template.read(Path(prompt.template)), load_tokenizer(paths.LLM))
+    longer = partial(prompts_of, history, shown, load_tokenizer(paths.LLM))
     interactions, split = large_data(paths.DATA, bench.interactions, bench.interacting_users, INTERACTIONS, SPLIT)
     report = {
         "machine": {

@@ -7,7 +7,7 @@ number of looks that these users have had (`metrics/looks.csv`).
 import polars as pl
 
 from rlrf4rec import machine, paths
-from rlrf4rec.evaluation import blocks, findings, frozen
+from rlrf4rec.evaluation import blocks, findings, frozen, orders
 from rlrf4rec.evaluation.lists import by_ranker, by_user, counted, read_scores
 from rlrf4rec.files import write_csv, write_json
 from rlrf4rec.inputs import Tables, read_tables
@@ -53,6 +53,7 @@ def run(
         "arithmetic": machine.arithmetic(threads=1),
         "final_users": own["user"].n_unique(),
         "final_lists": len(lists),
+        "orders": orders.report(frame, lists, users["user"], tables.item_features().log_popularity, evaluate.ks),
         "look": look.look,
         "commit": look.commit,
         "users": look.users,

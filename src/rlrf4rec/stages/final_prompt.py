@@ -14,16 +14,17 @@ from rlrf4rec.params import Llm, Prompt
 from rlrf4rec.prompting.plain import control_words, plain
 from rlrf4rec.prompting.template import read
 from rlrf4rec.prompting.written import NOBODY, write
-from rlrf4rec.tables.interactions import ITEMS
+from rlrf4rec.tables.interactions import ITEMS, text_names
 from rlrf4rec.tables.split import FINAL_USERS, FOLD_USERS, HISTORY
 from rlrf4rec.tables.texts import PROMPTS, TEMPLATES
 
 
 def run(prompt: Prompt, llm: Llm) -> str:
     """Write prompts and template texts; returns the closing line."""
-    users, template = FINAL_USERS.read(paths.FINAL_USERS), read(Path(prompt.template), prompt.titles)
+    users, items = FINAL_USERS.read(paths.FINAL_USERS), ITEMS.read(paths.ITEMS)
+    template = read(Path(prompt.template), prompt.titles, text_names(items))
     tokenizer = load_tokenizer(paths.LLM, llm.trust_remote_code is not None)
-    items, _ = plain(ITEMS.read(paths.ITEMS), control_words(tokenizer))
+    items, _ = plain(items, control_words(tokenizer))
     own, others = (
         HISTORY.read(path).join(items, on="item", how="left", maintain_order="left")
         for path in (paths.FINAL_HISTORY, paths.HISTORY)

@@ -12,7 +12,7 @@ from rlrf4rec.params import Knowledge, Llm
 from rlrf4rec.prompting import domain
 from rlrf4rec.prompting.plain import control_words, plain
 from rlrf4rec.seeds import derive
-from rlrf4rec.tables.interactions import ITEMS
+from rlrf4rec.tables.interactions import ITEMS, text_names
 from rlrf4rec.tables.texts import ITEM_TEXTS
 
 ITEM = "{item}"
@@ -39,8 +39,8 @@ def _nothing(items: pl.DataFrame, p: Knowledge, llm: Llm, seed: int) -> list[str
 
 
 def _description(items: pl.DataFrame, p: Knowledge, llm: Llm, seed: int) -> list[str]:
-    words = domain.read(Path(p.template), "knowledge.template").domain
-    return [words.described(r["title"], r["year"], r["genres"]) for r in items.iter_rows(named=True)]
+    words = domain.read(Path(p.template), "knowledge.template", text_names(items)).domain
+    return [words.described(r["title"], r["year"], r["genres"], r.get("texts")) for r in items.iter_rows(named=True)]
 
 
 def _with_facts(items: pl.DataFrame, p: Knowledge, llm: Llm, seed: int) -> list[str]:
@@ -71,7 +71,7 @@ def _facts(items: pl.DataFrame, p: Knowledge, llm: Llm, seed: int) -> list[str]:
     )
     from rlrf4rec.sampling.shared_attention import NAME
 
-    file = domain.read(Path(p.template), "knowledge.template")
+    file = domain.read(Path(p.template), "knowledge.template", text_names(items))
     words, asked = file.domain, file.question
     if asked.count(ITEM) != 1:
         raise ParamsError(
@@ -82,7 +82,7 @@ def _facts(items: pl.DataFrame, p: Knowledge, llm: Llm, seed: int) -> list[str]:
     tokenizer = load_tokenizer(paths.LLM, where.trusted)
     texts = token_texts(tokenizer)
     mended, _ = plain(items, control_words(tokenizer))
-    named = [words.rated(r["title"], r["year"], r["genres"]) for r in mended.iter_rows(named=True)]
+    named = [words.rated(r["title"], r["year"], r["genres"], r.get("texts")) for r in mended.iter_rows(named=True)]
     stop = stop_tokens(tokenizer, texts, ["\n"])
     settings = SamplingSettings(p.temperature, p.top_k, p.top_p, p.max_tokens, stop, len(texts))
     model = load_policy(paths.LLM, paths.policy("base"), DTYPES[p.dtype], NAME, where)

@@ -13,7 +13,7 @@ from rlrf4rec.probing.memory import raw_lines
 from rlrf4rec.probing.questions import Asker, ask
 from rlrf4rec.prompting import domain
 from rlrf4rec.seeds import derive
-from rlrf4rec.tables.interactions import ITEMS
+from rlrf4rec.tables.interactions import ITEMS, text_names
 
 
 def run(seed: int, llm: Llm, prompt: Prompt, probe: Probe) -> str:
@@ -25,7 +25,7 @@ def run(seed: int, llm: Llm, prompt: Prompt, probe: Probe) -> str:
     lines = raw_lines(files[0])
     where = Place.of(llm.device, llm.quantization, llm.trust_remote_code)
     model = load_llm(paths.LLM, DTYPES[probe.dtype], place=where)
-    words = domain.read(Path(prompt.template), "prompt.template").domain
+    words = domain.read(Path(prompt.template), "prompt.template", text_names(items)).domain
     asker = Asker(model, load_tokenizer(paths.LLM, where.trusted), probe, words)
     found = ask(asker, items, lines, random.Random(derive(seed, "probe")))
     computed = machine.arithmetic(probe.dtype, where.device)

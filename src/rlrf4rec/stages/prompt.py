@@ -12,16 +12,17 @@ from rlrf4rec.params import Llm, Prompt
 from rlrf4rec.prompting.plain import control_words, plain
 from rlrf4rec.prompting.template import read
 from rlrf4rec.prompting.written import NOBODY, write
-from rlrf4rec.tables.interactions import ITEMS
+from rlrf4rec.tables.interactions import ITEMS, text_names
 from rlrf4rec.tables.split import FOLD_USERS, HISTORY
 from rlrf4rec.tables.texts import PROMPTS, TEMPLATES
 
 
 def run(prompt: Prompt, llm: Llm) -> str:
     """Write prompts and template texts; a prompt beyond max_tokens loses its least telling ratings, counted."""
-    users, template = FOLD_USERS.read(paths.FOLD_USERS), read(Path(prompt.template), prompt.titles)
+    users, items = FOLD_USERS.read(paths.FOLD_USERS), ITEMS.read(paths.ITEMS)
+    template = read(Path(prompt.template), prompt.titles, text_names(items))
     tokenizer = load_tokenizer(paths.LLM, llm.trust_remote_code is not None)
-    items, mended = plain(ITEMS.read(paths.ITEMS), control_words(tokenizer))
+    items, mended = plain(items, control_words(tokenizer))
     history = HISTORY.read(paths.HISTORY).join(items, on="item", how="left", maintain_order="left")
     train = users.filter(pl.col("fold") == "train").select("user")
     usual = history.join(train, on="user", how="semi")
@@ -46,6 +47,6 @@ def run(prompt: Prompt, llm: Llm) -> str:
     report |= {"template_version": template.version, "domain": domain.items, "factors": list(domain.factors)}
     report |= {"items_with_control_tokens": mended} if mended else {}
     write_json(paths.metrics("prompt"), report)
-    told = f", {mended} items with control tokens of the LLM in their title or genres made plain" if mended else ""
+    told = f", {mended} items with control tokens of the LLM in what is told of them made plain" if mended else ""
     written = f"{prompts.height} prompts of at most {tokens.max()} tokens, {made.shortened} shortened"
     return f"wrote {paths.PROMPTS}, {written}{told}"

@@ -22,11 +22,11 @@ from rlrf4rec.metrics.statistics import Array, paired_interval
 from rlrf4rec.params import Llm, Loop, Prompt, Watch
 from rlrf4rec.prompting import domain
 from rlrf4rec.prompting.domain import Domain
-from rlrf4rec.prompting.prompts import by_liking, genre_shares, named, top_genres
-from rlrf4rec.prompting.template import own_ratings
+from rlrf4rec.prompting.prompts import by_liking, genre_shares, top_genres
+from rlrf4rec.prompting.template import ratings_of
 from rlrf4rec.seeds import derive
 from rlrf4rec.tables import vectors
-from rlrf4rec.tables.interactions import ITEMS
+from rlrf4rec.tables.interactions import ITEMS, text_names
 from rlrf4rec.tables.split import FOLD_USERS, HISTORY, USERS
 from rlrf4rec.tables.texts import PROMPTS, TEXTS
 from rlrf4rec.texts.measures import Reader, corpus_measures
@@ -38,8 +38,9 @@ def run(seed: int, loop: Loop, llm: Llm, prompt: Prompt, watch: Watch) -> str:
     measured = everyone.filter(USERS["evaluated"])
     users = measured["user"]
     rows = torch.tensor(everyone.with_row_index("row").filter(USERS["evaluated"])["row"].to_list())
-    words = domain.read(Path(prompt.template), "prompt.template").domain
-    reader = read_users(prompts, words, watch.top_genres)
+    items = ITEMS.read(paths.ITEMS)
+    words = domain.read(Path(prompt.template), "prompt.template", text_names(items)).domain
+    reader = read_users(prompts, items, words, watch.top_genres)
     own_seed = derive(seed, "watch")
     kl_users = sorted(users.sample(min(watch.kl_users, len(users)), seed=own_seed, shuffle=True).to_list())
     where = Place.of(llm.device, llm.quantization, llm.trust_remote_code)
@@ -71,9 +72,8 @@ def run(seed: int, loop: Loop, llm: Llm, prompt: Prompt, watch: Watch) -> str:
     return f"wrote {paths.metrics('watch')}, {len(loop.policies)} policies; base to {last}: {told}; {computed}"
 
 
-def read_users(prompts: pl.DataFrame, words: Domain, top: int) -> Reader:
+def read_users(prompts: pl.DataFrame, items: pl.DataFrame, words: Domain, top: int) -> Reader:
     """What is known of each user apart from the texts: the prompt and the genres liked most in the history."""
-    items = ITEMS.read(paths.ITEMS)
     history = HISTORY.read(paths.HISTORY).join(items, on="item", how="left", maintain_order="left")
     train = FOLD_USERS.read(paths.FOLD_USERS).filter(pl.col("fold") == "train").select("user")
     usual = genre_shares(history.join(train, on="user", how="semi"))
@@ -81,21 +81,18 @@ def read_users(prompts: pl.DataFrame, words: Domain, top: int) -> Reader:
         str(user): top_genres(by_liking(frame.to_dicts())[0], usual, top)
         for (user,), frame in history.group_by("user", maintain_order=True)
     }
-    shown = {row["user"]: (_before(row), _own(row, words)) for row in prompts.iter_rows(named=True)}
+    shown = {
+        row["user"]: (_part(row, "form", "examples"), ratings_of(_part(row, "own")))
+        for row in prompts.iter_rows(named=True)
+    }
     genres = sorted({g for row in items["genres"] for g in row.split("|") if g})
     counts = Counter(g for found in liked.values() for g in found)
     return Reader(words, shown, liked, counts, genres, items["title"].to_list())
 
 
-def _before(prompt: dict[str, Any]) -> str:
-    """What a prompt holds before its user's own part: few-shot examples, and the form of a chat."""
-    return "".join(part["text"] for part in prompt["parts"] if part["part"] in ("form", "examples"))
-
-
-def _own(prompt: dict[str, Any], words: Domain) -> str:
-    """The ratings that a prompt shows, as its own part has them."""
-    liked, disliked = ([r for r in prompt["ratings"] if r["liked"] == side] for side in (True, False))
-    return own_ratings(named(liked, words), named(disliked, words))
+def _part(prompt: dict[str, Any], *names: str) -> str:
+    """What these parts of a prompt hold."""
+    return "".join(part["text"] for part in prompt["parts"] if part["part"] in names)
 
 
 def divergence(
