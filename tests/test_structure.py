@@ -241,7 +241,7 @@ def test_of_several_parquet_files_the_one_with_the_bad_value_is_named(tmp_path):
         rows.write_parquet(tmp_path / f"log{number}.parquet")
     pl.DataFrame({"sku": ["01"], "name": ["Tea"], "tags": [""]}).write_parquet(tmp_path / "items.parquet")
     patterns = files(interactions="log*.parquet", items="items.parquet")
-    with pytest.raises(InputError, match=r"log1.parquet: line 2, column timestamp: '-4' is before 1970"):
+    with pytest.raises(InputError, match=r"log1.parquet: row 2, column timestamp: '-4' is before 1970"):
         tables(tmp_path, **shop(files=patterns))
 
 

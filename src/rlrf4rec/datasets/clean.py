@@ -16,7 +16,7 @@ import polars as pl
 
 from rlrf4rec import parts
 from rlrf4rec.datasets import texts
-from rlrf4rec.datasets.found import CONTROL, YEAR, Found, plain, reading, refuse, refuse_more
+from rlrf4rec.datasets.found import CONTROL, ITEMS, PART, SHOWN, YEAR, Found, plain, reading, refuse, refuse_more
 from rlrf4rec.datasets.genres import guessed, told_apart
 from rlrf4rec.datasets.times import timed
 from rlrf4rec.errors import InputError
@@ -25,7 +25,6 @@ from rlrf4rec.seeds import derive
 from rlrf4rec.tables.interactions import RATING_RANGE
 
 YEAR_RANGE = (1800, 2200)  # as the contract of items has it
-SHOWN = r"[^\p{Cc}\p{Cf}\p{Z}\s]"  # a character that can be seen
 IMPLICIT = 1.0  # the rating of every interaction where the data set has none
 
 
@@ -120,9 +119,10 @@ def _core(frame: pl.DataFrame, user_core: int, item_core: int) -> pl.DataFrame:
 def _items(found: Found, p: Interactions) -> tuple[pl.DataFrame, dict[str, int], dict[str, int]]:
     """Items, counts of what was read and mended, and how often genres were told apart by which guess."""
     files = found.items_file, *found.more_items
-    with reading(files[0], "a file of items that can be read", *files[1:]):
+    with reading(files[0], "a file of items that can be read", *files[1:], single=found.single):
         catalogue = found.items.collect()
     refuse_more(catalogue, files)
+    read_rows, catalogue = catalogue.height, catalogue.filter(~_is_blank(catalogue))
     titled = catalogue.filter(pl.col("title").str.contains(SHOWN))  # others are left out: they may hold anything
     refuse(titled, files, "item", pl.col("item").is_null())
     refuse(titled, files, "item", pl.col("item").is_duplicated(), "is there more than once")
@@ -134,21 +134,32 @@ def _items(found: Found, p: Interactions) -> tuple[pl.DataFrame, dict[str, int],
     bare = pl.col("title").str.replace(YEAR, "")
     doubled = (pl.col("title").str.extract(YEAR).cast(pl.Int64) == pl.col("year")).fill_null(False) & (bare != "")
     words = found.genres == "words"
-    separator = "|" if found.genres == "apart" else p.genre_separator
+    separator = {"apart": "|", "listed": PART}.get(found.genres, p.genre_separator)
     genres = told_apart(pl.col("genres"), separator, words)
+    whole = pl.col("genres").str.replace_all(PART, " ") if separator == PART else pl.col("genres")
+    barred = pl.lit(separator not in (None, "|")) & pl.col("genres").str.contains("|", literal=True)
     items = read.with_columns(title=pl.when(doubled).then(bare).otherwise("title"), genres=genres)
     counts = {"items_read": catalogue.height + found.items_repeated, "items_without_year": items["year"].null_count()}
     counts |= untold
     mended = {
         "items_repeated": found.items_repeated,
+        "blank_rows_of_items": read_rows - catalogue.height,
         "items_with_impossible_year": catalogue.filter(number.is_not_null() & ~possible).height,
         "items_without_genre": items.filter(pl.col("genres") == "").height,
         "titles_with_year": read.filter(doubled).height,
         "titles_with_control_characters": _controlled(catalogue, "title"),
-        "genres_with_control_characters": _controlled(catalogue, "genres"),
+        "genres_with_control_characters": _controlled(catalogue.with_columns(whole), "genres"),
+        "genres_with_bar": catalogue.filter(barred).height,
     }
     guesses = guessed(read["genres"], words) if separator is None else {}
     return items, counts | {name: count for name, count in mended.items() if count}, guesses
+
+
+def _is_blank(catalogue: pl.DataFrame) -> pl.Expr:
+    """Rows that hold nothing, as blank lines are read."""
+    told = [pl.col("texts").list.eval(pl.element().struct.field("value")).list.drop_nulls().list.len() == 0]
+    nothing = [pl.col(name).fill_null("").str.strip_chars() == "" for name in ITEMS]
+    return pl.all_horizontal(*nothing, *(told if "texts" in catalogue.columns else []))
 
 
 def _controlled(catalogue: pl.DataFrame, column: str) -> int:
@@ -160,7 +171,7 @@ def _typed(found: Found) -> tuple[pl.DataFrame, dict[str, int]]:
     """Interactions with numbers in place of text, and counts of what was read and mended."""
     files = found.interactions_file, *found.more_interactions
     rating = pl.col("rating").cast(pl.Float64, strict=False)
-    with reading(files[0], "a file of interactions that can be read", *files[1:]):
+    with reading(files[0], "a file of interactions that can be read", *files[1:], single=found.single):
         typed = found.interactions.with_columns(number=rating, time=pl.col("timestamp").cast(pl.Int64, strict=False))
         frame = typed.collect(engine="streaming")
     refuse_more(frame, files)

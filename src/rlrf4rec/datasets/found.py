@@ -3,22 +3,26 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
 import polars as pl
 
+from rlrf4rec.datasets import lines as rows_in
 from rlrf4rec.datasets import utf8
 from rlrf4rec.errors import InputError, explain
 
 INTERACTIONS = "user", "item", "rating", "timestamp"
 ITEMS = "item", "title", "year", "genres"
 MORE = "more than the header"  # column: whether a row has more parts than there are columns
+LINE, ROW = "line", "row"  # column: where a row stands, by its line or, where rows are no lines, by its number
 FILE = "number of the file"  # column: which of the files a row is of, where there are several
 CONTROL = r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+"
 DIGITS = {"ms": 3, "us": 6, "ns": 9}  # of a fraction of a second
+SHOWN = r"[^\p{Cc}\p{Cf}\p{Z}\s]"  # a character that can be seen
+PART = "\x1f"  # between the genres of a list
 YEAR = r"\s*\((\d{4})\)\s*$"  # at the end of a title
 
 
@@ -26,12 +30,12 @@ YEAR = r"\s*\((\d{4})\)\s*$"  # at the end of a title
 class Found:
     """A data set as its files have it, nothing left out or mended yet; every value is text.
 
-    interactions: user, item, rating, timestamp and `line`; items: item, title, year, genres, `line`, and `texts` (the
-    names and values of `tables.interactions.TEXTS`) where the params name such columns. A rating is
-    null where the data set has none for anybody. `more_interactions` and `more_items` go on where the two files leave
-    off; rows have `FILE` then, and `MORE` where parts are separated. `items_repeated` rows of items are left out, since
-    an earlier one tells the same item. genres: apart, joined by "|"; or one text, of words or of phrases, see
-    `genres.told_apart`.
+    interactions: user, item, rating, timestamp; items: item, title, year, genres, and `texts` (the names and values of
+    `tables.interactions.TEXTS`) where the params name such columns; both with `LINE` or `ROW`. A rating is null where
+    the data set has none for anybody. `more_interactions` and `more_items` go on where the two files leave off; rows
+    have `FILE` then, and `MORE` where parts are separated. single: of several files each by its path alone, which tells
+    the one that can't be read. `items_repeated` rows of items are left out, since another one tells the same item.
+    genres: apart, joined by "|"; listed, joined by `PART`; or one text, words or phrases, see `genres.told_apart`.
     """
 
     interactions: pl.LazyFrame
@@ -41,7 +45,8 @@ class Found:
     more_interactions: tuple[Path, ...] = ()
     more_items: tuple[Path, ...] = ()
     items_repeated: int = 0
-    genres: Literal["apart", "words", "phrases"] = "apart"
+    genres: Literal["apart", "listed", "words", "phrases"] = "apart"
+    single: Mapping[Path, pl.LazyFrame] = field(default_factory=dict)
 
 
 def one(folder: Path, pattern: str) -> Path:
@@ -54,10 +59,10 @@ def one(folder: Path, pattern: str) -> Path:
 
 
 @contextmanager
-def reading(path: Path, kind: str, *more: Path) -> Iterator[None]:
+def reading(path: Path, kind: str, *more: Path, single: Mapping[Path, pl.LazyFrame] | None = None) -> Iterator[None]:
     """Name the file in whatever goes wrong while it is read, and the place of a byte that is no UTF-8.
 
-    `more`: files that are read along with it.
+    `more`: files that are read along with it; `single`: each of them alone.
     """
     try:
         yield
@@ -65,12 +70,23 @@ def reading(path: Path, kind: str, *more: Path) -> Iterator[None]:
         why = str(error).splitlines()[0]  # further lines are about options of the reader
         if re.search("utf-?8", why, re.IGNORECASE):
             _refuse_bytes((path, *more))
-        raise InputError(f"{path}: not {kind}: {why}") from None
+        bad = next((file for file in (path, *more) if _is_broken((single or {}).get(file))), path)
+        raise InputError(f"{bad}: not {kind}: {why}") from None
     except UnicodeError as error:
         _refuse_bytes((path, *more))
         raise InputError(f"{path}: not {kind}: {error}") from None
     except OSError as error:
         raise explain(error, path) or InputError(f"{path}: not readable: {error}") from None
+
+
+def _is_broken(frame: pl.LazyFrame | None) -> bool:
+    """Whether a file can't be read to its end."""
+    try:
+        if frame is not None:
+            frame.collect(engine="streaming")
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        return True
+    return False
 
 
 def _refuse_bytes(paths: tuple[Path, ...]) -> None:
@@ -81,7 +97,7 @@ def _refuse_bytes(paths: tuple[Path, ...]) -> None:
 
 def places(frame: pl.LazyFrame) -> list[str]:
     """Those of the columns that say where a row stands."""
-    return [name for name in ("line", FILE, MORE) if name in frame.collect_schema()]
+    return [name for name in (LINE, ROW, FILE, MORE) if name in frame.collect_schema()]
 
 
 def refuse(frame: pl.DataFrame, files: Sequence[Path], column: str, bad: pl.Expr, why: str = "is not valid") -> None:
@@ -104,7 +120,8 @@ def refuse_more(frame: pl.DataFrame, files: Sequence[Path]) -> None:
 
 def place(lines: pl.DataFrame, files: Sequence[Path]) -> str:
     """File and line of the first of these rows."""
-    return f"{files[lines[FILE][0] if FILE in lines.columns else 0]}: line {lines['line'][0]}"
+    file = files[lines[FILE][0] if FILE in lines.columns else 0]
+    return f"{file}: " + (f"line {lines[LINE][0]}" if LINE in lines.columns else rows_in.place(file, lines[ROW][0]))
 
 
 def plain(text: pl.Expr) -> pl.Expr:

@@ -1,11 +1,25 @@
-"""How genres in one text are told apart: "Action|War", "Action, War", "Action War"."""
+"""How genres in one text are told apart: "Action|War", "Action, War", "Action War".
+
+In the items table "|" stands between two genres: one inside of a genre becomes "/".
+"""
+
+from pathlib import Path
 
 import polars as pl
 
-from rlrf4rec.datasets.found import plain
+from rlrf4rec.datasets.found import PART, column, plain
 
 NO_GENRE = "(no genres listed)"  # newer MovieLens files have it where an item has no genre
 SPACE = " "
+
+
+def listed(frame: pl.LazyFrame, path: Path, name: str | None) -> list[pl.Expr]:
+    """The column `genres` of a file whose column `name` has lists, joined by `PART`; none where it has none."""
+    values, kind = column(frame, path, name) if name else (pl.lit(None), pl.Null())
+    if not isinstance(kind, pl.List):
+        return []
+    flat = values.list.eval(pl.element().list.join(PART)) if isinstance(kind.inner, pl.List) else values
+    return [flat.cast(pl.List(pl.String)).list.join(PART).alias("genres")]
 
 
 def told_apart(text: pl.Expr, separator: str | None, words: bool) -> pl.Expr:
@@ -41,5 +55,7 @@ def _separator(bare: pl.Expr, words: bool) -> pl.Expr:
 
 def _joined(parts: pl.Expr) -> pl.Expr:
     """Each part once, none empty."""
-    named = parts.list.eval(plain(pl.element()).filter(plain(pl.element()) != ""))
+    named = parts.list.eval(
+        plain(pl.element()).filter(plain(pl.element()) != "").str.replace_all("|", "/", literal=True)
+    )
     return named.list.unique(maintain_order=True).list.join("|")

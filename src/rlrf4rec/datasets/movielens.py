@@ -61,10 +61,10 @@ def read_csv(folder: Path, _: Interactions) -> Found:
     catalogue = films.rename({"movieId": "item"})
     names = {"userId": "user", "movieId": "item"}
     with reading(movies, "a movies.csv"):
-        catalogue.select("line", "item", "title", "genres").collect_schema()
+        catalogue.select("item", "title", "genres").collect_schema()
     rated = scan(ratings, ",").rename(names)
     with reading(ratings, "a ratings.csv"):
-        rated.select("line", *INTERACTIONS).collect_schema()
+        rated.select(INTERACTIONS).collect_schema()
     return Found(rated.select(*places(rated), *INTERACTIONS), _titled(catalogue), ratings, movies)
 
 

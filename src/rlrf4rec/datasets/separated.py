@@ -8,12 +8,13 @@ from typing import Any
 import polars as pl
 
 from rlrf4rec.datasets import utf8
-from rlrf4rec.datasets.found import MORE, reading
+from rlrf4rec.datasets.found import LINE, MORE, ROW, reading
 from rlrf4rec.errors import InputError
 
 
 def scan(path: Path, separator: str, names: tuple[str, ...] | None = None, quote: str | None = None) -> pl.LazyFrame:
-    """Columns of a separated UTF-8 file as text, with `line` and `MORE` of each row; `names` where it has no header.
+    """Columns of a separated UTF-8 file as text, with `MORE` of each row and its `LINE`, or its `ROW` where quoted
+    parts may hold line breaks; `names` where it has no header.
 
     InputError when it has another encoding, or a column that stands twice.
     """
@@ -29,7 +30,7 @@ def scan(path: Path, separator: str, names: tuple[str, ...] | None = None, quote
             schema=dict.fromkeys([*columns, MORE], pl.String) if columns else None,
             missing_columns="insert",  # as no header names the last
             truncate_ragged_lines=True,  # else polars tells no line
-            row_index_name="line",
+            row_index_name=ROW if quote else LINE,
             row_index_offset=1 if names else 2,
         )
         frame.collect_schema()

@@ -14,7 +14,7 @@ class SourceInputs:
     """Inputs of the sources, each takes what it needs.
 
     history: what the LLM may see; prompts: what it is shown; interactions: all; reward_models: the file of the first
-    round's.
+    round's; per_second: what part of a second times are counted in.
     """
 
     tables: Tables
@@ -25,3 +25,4 @@ class SourceInputs:
     split: Split
     reward: Reward
     seed: int
+    per_second: int

@@ -3,7 +3,7 @@
 from functools import partial
 
 from rlrf4rec import paths
-from rlrf4rec.files import write_json
+from rlrf4rec.files import atomic_folder, write_json
 from rlrf4rec.lists import protocols
 from rlrf4rec.lists.given import ListSettings
 from rlrf4rec.lists.histories import histories
@@ -17,7 +17,8 @@ def run(seed: int, split: Split, name: str) -> str:
     users, counts = FOLD_USERS.read(paths.FOLD_USERS), POPULARITY.read(paths.POPULARITY)
     history, later, _ = histories(INTERACTIONS.read(paths.INTERACTIONS), split.history_length)
     folder = paths.protocol(name)
-    take = partial(write_lists, users=users, history=history, folder=folder)
-    report = protocols.build(name, history, later, users, counts, ListSettings.of(split), seed, take)
+    with atomic_folder(folder) as made:
+        take = partial(write_lists, users=users, history=history, folder=made)
+        report = protocols.build(name, history, later, users, counts, ListSettings.of(split), seed, take)
     write_json(paths.metrics("protocol", name), report)
     return f"wrote {folder}, {sum(report[fold]['lists'] for fold in FOLDS)} lists"

@@ -5,7 +5,7 @@ from functools import partial
 import polars as pl
 
 from rlrf4rec import paths
-from rlrf4rec.files import write_json
+from rlrf4rec.files import atomic_folder, write_json
 from rlrf4rec.lists import folds, protocols
 from rlrf4rec.lists.given import ListSettings
 from rlrf4rec.lists.histories import histories, popularity
@@ -22,11 +22,12 @@ def run(seed: int, split: Split) -> str:
         users, split.folds, split.fold, split.validation_share, split.tuning_users, split.tuning_share, seed
     )
     counts = popularity(ITEMS.read(paths.ITEMS), history, assigned.filter(pl.col("fold") == "train").select("user"))
-    FOLD_USERS.write(assigned, paths.FOLD_USERS)
-    HISTORY.write(history, paths.HISTORY)
-    POPULARITY.write(counts, paths.POPULARITY)
-    take = partial(write_lists, users=assigned, history=history, folder=paths.SPLIT)
-    report = protocols.build(split.protocol, history, later, assigned, counts, ListSettings.of(split), seed, take)
+    with atomic_folder(paths.SPLIT) as made:  # all of it or nothing: lists belong to their users and histories
+        tables = (FOLD_USERS, assigned, paths.FOLD_USERS), (HISTORY, history, paths.HISTORY)
+        for table, frame, path in (*tables, (POPULARITY, counts, paths.POPULARITY)):
+            table.write(frame, made / path.relative_to(paths.SPLIT))
+        take = partial(write_lists, users=assigned, history=history, folder=made)
+        report = protocols.build(split.protocol, history, later, assigned, counts, ListSettings.of(split), seed, take)
     about = {"folds": split.folds, "fold": split.fold, "users_without_history_cut": len(uncut)}
     roles = dict(sorted(assigned["role"].value_counts().iter_rows()))
     write_json(paths.metrics("split"), {**about, **report, "roles": roles})
