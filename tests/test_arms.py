@@ -102,7 +102,7 @@ def place(tmp_path, monkeypatch):
     with (tmp_path / "params.yaml").open("w") as file:
         yaml.dump(content, file)
     users = [f"u{number:02}" for number in range(USERS)]
-    FOLD_USERS.write(pl.DataFrame({"user": users, "fold": "test", "role": "none", "half": "-"}), paths.FOLD_USERS)
+    FOLD_USERS.write(pl.DataFrame({"user": users, "fold": "development", "role": "none", "half": "-"}), paths.FOLD_USERS)
     names = [str(i) for i in range(6)]
     ITEMS.write(pl.DataFrame({"item": names, "title": names, "year": [1990] * 6, "genres": [""] * 6}), paths.ITEMS)
     POPULARITY.write(pl.DataFrame({"item": names, "count": [1] * 6}), paths.POPULARITY)
@@ -117,7 +117,7 @@ def place(tmp_path, monkeypatch):
     ]
     frame = pl.DataFrame(rows)
     folder = paths.protocol("popularity")
-    LISTS.write(frame, paths.lists("test", folder))
+    LISTS.write(frame, paths.lists("development", folder))
     CANDIDATES.write(frame.select(pl.exclude("label", "real")), paths.candidates(folder))
     read = read_tables()
     return Tables(read.users, read.items, read.popularity, folder)
@@ -125,7 +125,7 @@ def place(tmp_path, monkeypatch):
 
 def write_scores(tables, strength, lacking=()):
     """Scores of re-rankers that know the label as well as `strength` of kind and policy says, noise besides."""
-    lists = tables.lists(tables.list_frame("test"))
+    lists = tables.lists(tables.list_frame("development"))
     generator = torch.Generator().manual_seed(3)
     taste = torch.randn(USERS, generator=generator)[lists.user][:, None]  # a user is easy or hard for all
     for kind in KINDS:
@@ -156,7 +156,7 @@ def test_a_planted_effect_is_found_and_a_planted_null_is_not(place, capsys):
     helped = {"tuned": 1.0, "base_labels": 1.0, "template": 0.8, "base_template": 0.8, "tuned_template": 0.8}
     write_scores(place, lambda kind, policy: helped.get(kind, 0.0))
     found = evaluated()
-    assert (found["test_users"], found["test_lists"], found["not_trained_out"]) == (USERS, 2 * USERS, ["prm-sft-3"])
+    assert (found["development_users"], found["development_lists"], found["not_trained_out"]) == (USERS, 2 * USERS, ["prm-sft-3"])
     for control in arms.CONTROLS:
         claim = found["family"][f"tuned - {control}"]
         assert claim["low"] > 0.05

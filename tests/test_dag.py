@@ -28,7 +28,15 @@ FINAL = YAML(typ="safe").load((ROOT / "studies" / "final" / "dvc.yaml").read_tex
 BENCH = YAML(typ="safe").load((ROOT / "studies" / "bench" / "dvc.yaml").read_text())["stages"]
 ARMS = YAML(typ="safe").load((ROOT / "studies" / "arms" / "dvc.yaml").read_text())["stages"]
 BEGIN = YAML(typ="safe").load((ROOT / "studies" / "arms" / "base" / "dvc.yaml").read_text())["stages"]
-PREFIXES = {"": DAG, "study-": CONTROLS, "curve-": CURVE, "bench-": BENCH, "final-": FINAL, "arms-": ARMS, "arms-base-": BEGIN}
+PREFIXES = {
+    "": DAG,
+    "study-": CONTROLS,
+    "curve-": CURVE,
+    "bench-": BENCH,
+    "final-": FINAL,
+    "arms-": ARMS,
+    "arms-base-": BEGIN,
+}
 ALL = [(dag, stage) for dag in PREFIXES.values() for stage in dag]
 NAMES = [f"{prefix}{stage}" for prefix, dag in PREFIXES.items() for stage in dag]
 

@@ -21,7 +21,7 @@ def table(found: Json) -> list[TableBlock]:
     """What every order reached, as means over users; none where the run has no orders."""
     made = names([found])
     rows = tuple((ORDERS[name], *(reached(found, name, metric) for metric in METRICS)) for name in made)
-    caption = "What orders without a re-ranker reach on the test users: a scale for the table above"
+    caption = "What orders without a re-ranker reach on the development users: a scale for the table above"
     return [TableBlock(caption, ("order", *METRICS.values()), rows)] if rows else []
 
 

@@ -24,7 +24,7 @@ def run(seed: int, backbones: list[str], train_ranker: TrainRanker, arms: Arms, 
     rows: list[dict[str, Any]] = []
     for protocol in arms.protocols:
         tables = Tables(read.users, read.items, read.popularity, paths.protocol(protocol))
-        lists = tables.lists(tables.list_frame("test"))
+        lists = tables.lists(tables.list_frame("development"))
         per_policy, short = [], []
         for policy in arms.policies:
             files = {kind: paths.arm(policy, kind, protocol) for kind in arms.kinds}
@@ -37,7 +37,7 @@ def run(seed: int, backbones: list[str], train_ranker: TrainRanker, arms: Arms, 
         users = per_policy[0]["user"].unique().sort().to_list()
         values = study.stacked(per_policy, list(arms.kinds), names)
         found = study.report(values, evaluate.bootstrap, own_seed)
-        about = {"test_users": len(users), "test_lists": len(lists), "not_trained_out": short}
+        about = {"development_users": len(users), "development_lists": len(lists), "not_trained_out": short}
         report[protocol] = {**about, **found, "shown": study.shown(found)}
         rows += [{"protocol": protocol, **row} for row in study.rows(values, arms.policies, users)]
     write_json(paths.ARMS, report)
