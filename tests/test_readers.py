@@ -106,6 +106,23 @@ def test_amazon_2014_as_published(tmp_path):
     assert raw.counts["items_without_title"] == 1
 
 
+@pytest.mark.parametrize(
+    ("product", "why"),
+    [
+        ("{'asin': ['1'], 'title': 'Tea'}", r"its item is no text: \['1'\]"),
+        ("{'asin': '1', 'title': {'en': 'Tea'}}", r"its title is no text: \{'en': 'Tea'\}"),
+        ("{'asin': '1', 'title': b'Tea'}", "its title is no text: b'Tea'"),
+        (r"{'asin': '1', 'title': 'Tea \ud83d'}", "surrogates not allowed"),
+        ("{'title': 'Tea'}", "'asin'"),
+    ],
+)
+def test_a_product_of_amazon_2014_that_is_no_text_is_named_by_its_line(tmp_path, product, why):
+    meta = f"{{'asin': '2', 'title': 'Hat'}}\n{product}\n"
+    write(tmp_path, {"reviews_Sports_5.json": json_lines(REVIEW_2014), "meta_Sports.json": meta})
+    with pytest.raises(InputError, match=rf"meta_Sports.json: line 2: not a product with an asin \(.*{why}"):
+        tables(tmp_path, format="amazon-2014")
+
+
 def test_amazon_2018_as_published(tmp_path):
     review = {
         "overall": 5.0,

@@ -14,9 +14,12 @@ from rlrf4rec import files, params
 from rlrf4rec.datasets.clean import Raw, clean
 from rlrf4rec.datasets.readers import read
 from rlrf4rec.fetching import assets
+from rlrf4rec.params import Interactions
 from rlrf4rec.tables import vectors
 from rlrf4rec.tables.interactions import INTERACTIONS, ITEMS, USERS
 from rlrf4rec.tables.texts import TEXTS
+
+from .published import PUBLISHED
 
 ROOT = Path(__file__).parent.parent.parent
 DEFAULT = params.load(ROOT / "params.yaml").interactions.model_copy(update={"min_interactions": 1})
@@ -92,8 +95,8 @@ def readers(folder: Path) -> dict[str, Reader]:
 
         return run
 
-    def raw(path: Path) -> Raw:
-        found = clean(read(path.parent, DEFAULT), DEFAULT, seed=1)
+    def raw(path: Path, p: Interactions = DEFAULT) -> Raw:
+        found = clean(read(path.parent, p), p, seed=1)
         INTERACTIONS.check(found.interactions, path)
         USERS.check(found.users, path)
         ITEMS.check(found.items, path)
@@ -115,6 +118,15 @@ def readers(folder: Path) -> dict[str, Reader]:
     for kind, other in (("inter", "x.item"), ("item", "x.inter")):
         (folder / kind).mkdir()
         (folder / kind / other).write_bytes(ITEM if other == "x.item" else INTER)
+
+    def published(kind: str, name: str) -> Reader:
+        """A file of a data set in a format that others publish, beside a good one of the other kind."""
+        for other, content in PUBLISHED[kind].items():
+            (folder / kind / name).mkdir(parents=True, exist_ok=True)
+            (folder / kind / name / other).write_bytes(content)
+        p = DEFAULT.model_copy(update={"format": kind})
+        return Reader(PUBLISHED[kind][name], at(f"{kind}/{name}/{name}", lambda path: raw(path, p)))
+
     return {
         "inter": Reader(INTER, at("inter/x.inter", raw)),
         "item": Reader(ITEM, at("item/x.item", raw)),
@@ -129,6 +141,7 @@ def readers(folder: Path) -> dict[str, Reader]:
         "wheel": Reader(
             _wheel(), at("x.whl", lambda path: assets.unpack(path, "thing/data", folder / "unpacked", "k"))
         ),
+        **{f"{kind} {name}": published(kind, name) for kind, files in PUBLISHED.items() for name in files},
     }
 
 

@@ -33,7 +33,12 @@ def _product(line: str, number: int, path: Path) -> dict[str, Any]:
         product = ast.literal_eval(line)
         groups = product.get("categories") or []
         genres = PART.join(dict.fromkeys(str(name) for group in groups for name in group))
-        return {"item": product["asin"], "title": product.get("title"), "year": None, "genres": genres}
+        told = {"item": product["asin"], "title": product.get("title"), "genres": genres}
+        for name, value in told.items():
+            if not isinstance(value, str | None):
+                raise TypeError(f"its {name} is no text: {value!r:.40}")
+            (value or "").encode()  # half of a pair of surrogates is no text either
+        return {**told, "year": None}
     except (SyntaxError, ValueError, KeyError, TypeError, AttributeError, MemoryError, RecursionError) as error:
         raise InputError(f"{path}: line {number}: not a product with an asin ({error})") from None
 
