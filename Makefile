@@ -73,6 +73,7 @@ same: setup
 	cd tests && PATH="$(BIN):$$PATH" python -m pipeline.same "$(BASE)"
 
 test-faults: setup
+	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,s3]'
 	PATH="$(BIN):$$PATH" pytest -m faults
 
 # Asks a service of known vulnerabilities about every pinned version; the tests hold the floors that need no network.
