@@ -43,6 +43,7 @@ def test_a_reader_of_broken_bytes_raises_nothing_but_our_own_error(tmp_path, nam
     seconds = float(os.environ.get("FUZZ_SECONDS", "120")) / len(NAMES)
     seed = int(os.environ.get("FUZZ_SEED") or random.SystemRandom().randrange(2**32))
     reader = readers(tmp_path)[name]
+    reader.read(reader.good)  # so that what is imported for it takes none of its time
     rng, counts, end = random.Random(f"{seed} {name}"), Counter(), time.process_time() + seconds
     while time.process_time() < end:
         content = edited(reader.good, edits(rng))
@@ -63,9 +64,6 @@ def test_a_reader_of_broken_bytes_raises_nothing_but_our_own_error(tmp_path, nam
     assert counts["refused"] > counts["read"]
 
 
-def test_every_reader_is_tried_and_takes_what_is_good(tmp_path):
-    found = readers(tmp_path)
-    assert list(found) == NAMES
-    assert {*PUBLISHED, "atomic", "table"} == set(READERS)  # those two have readers of their own above
-    for reader in found.values():
-        reader.read(reader.good)
+def test_every_reader_is_tried(tmp_path):
+    assert list(readers(tmp_path)) == NAMES
+    assert {*PUBLISHED, "atomic", "table"} == set(READERS)  # those two are `inter`, `item` and `mapped table`
