@@ -102,7 +102,9 @@ def place(tmp_path, monkeypatch):
     with (tmp_path / "params.yaml").open("w") as file:
         yaml.dump(content, file)
     users = [f"u{number:02}" for number in range(USERS)]
-    FOLD_USERS.write(pl.DataFrame({"user": users, "fold": "development", "role": "none", "half": "-"}), paths.FOLD_USERS)
+    FOLD_USERS.write(
+        pl.DataFrame({"user": users, "fold": "development", "role": "none", "half": "-"}), paths.FOLD_USERS
+    )
     names = [str(i) for i in range(6)]
     ITEMS.write(pl.DataFrame({"item": names, "title": names, "year": [1990] * 6, "genres": [""] * 6}), paths.ITEMS)
     POPULARITY.write(pl.DataFrame({"item": names, "count": [1] * 6}), paths.POPULARITY)
@@ -156,7 +158,11 @@ def test_a_planted_effect_is_found_and_a_planted_null_is_not(place, capsys):
     helped = {"tuned": 1.0, "base_labels": 1.0, "template": 0.8, "base_template": 0.8, "tuned_template": 0.8}
     write_scores(place, lambda kind, policy: helped.get(kind, 0.0))
     found = evaluated()
-    assert (found["development_users"], found["development_lists"], found["not_trained_out"]) == (USERS, 2 * USERS, ["prm-sft-3"])
+    assert (found["development_users"], found["development_lists"], found["not_trained_out"]) == (
+        USERS,
+        2 * USERS,
+        ["prm-sft-3"],
+    )
     for control in arms.CONTROLS:
         claim = found["family"][f"tuned - {control}"]
         assert claim["low"] > 0.05

@@ -10,7 +10,6 @@ from rlrf4rec import cost, paths
 from rlrf4rec.report import arms, numbers, searches, worth
 from rlrf4rec.report.blocks import Figures, Note, TableBlock
 from rlrf4rec.revisions.dag import Stage
-from rlrf4rec.stages import report
 
 
 def figures(section):
@@ -48,7 +47,7 @@ def test_the_page_has_the_arms_of_both_studies(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_run(tmp_path)
     write_json(paths.CONTROLS, {"uniform": evaluated()})
-    write_json(report.ARMS, {"rated": {"differences": {"tuned - base": {"ndcg@5": effect(0.0, 0.01, policies=4)}}}})
+    write_json(paths.ARMS, {"rated": {"differences": {"tuned - base": {"ndcg@5": effect(0.0, 0.01, policies=4)}}}})
     for stage, content in SEARCHED.items():
         write_json(paths.metrics(stage), content)
     run_stage()

@@ -34,10 +34,10 @@ def left(loop: Loop) -> list[Path]:
 
 
 def gone(loop: Loop, stages: Collection[str], folder: Path) -> list[Path]:
-    """Cost files of stages that there are no more, and of entries that the params no longer have."""
+    """Cost files of stages that there are no more, and of entries that neither the params nor a study have."""
     of, found = entries(loop), []
     for path in sorted(folder.glob("*.json")):
         stage, _, entry = path.stem.partition("-")
-        if stage not in stages or (entry and entry not in [*of.get(stage, [entry]), *paths.APART_POLICIES]):
+        if stage not in stages or (entry and entry not in of.get(stage, [entry]) and not paths.study(entry)):
             found.append(path)
     return found

@@ -70,7 +70,7 @@ def candidates(folder: Path = SPLIT) -> Path:
     return folder / "lists" / "candidates.parquet"
 
 
-def _study(name: str) -> str | None:
+def study(name: str) -> str | None:
     """The study that makes what is called so; None: the run."""
     if replicates.parts(name)[1]:
         return "arms"
@@ -80,18 +80,18 @@ def _study(name: str) -> str | None:
 
 
 def _below(top: Path, name: str) -> Path:
-    study = _study(name)
-    return top / study if study else top
+    made_by = study(name)
+    return top / made_by if made_by else top
 
 
 def _in_git(name: str) -> Path:
     """The folder of what is small and holds no ratings: a study of several policies has it in Git."""
-    return ARMS_STUDY if _study(name) == "arms" else _below(DATA, name)
+    return ARMS_STUDY if study(name) == "arms" else _below(DATA, name)
 
 
 def _measured(name: str) -> Path:
-    study = _study(name)
-    return STUDIES / study / "metrics" if study else METRICS
+    made_by = study(name)
+    return STUDIES / made_by / "metrics" if made_by else METRICS
 
 
 def texts(name: str) -> Path:

@@ -39,7 +39,6 @@ FOOTER = (
     "out of five."
 )
 STUDY_LOCK = Path("studies") / "controls" / "dvc.lock"
-ARMS = Path("studies") / "arms" / "metrics" / "evaluate_arms.json"
 COUNTED = ("interactions", "split", "prompt")
 SEARCHES = {
     "Search of the reward model: validation NDCG": "tune_reward",
@@ -143,7 +142,7 @@ def _found(inputs: Inputs, last: str, kind: str, split: Split) -> list[Section]:
         results.headline(found, per_user, last, kind),
         results.variants(found),
         results.protocols(found, study, study is not None and _other_users(inputs)),
-        arms.arms(study, inputs.optional(ARMS)),
+        arms.arms(study, inputs.optional(paths.ARMS)),
     ]
 
 
