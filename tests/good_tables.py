@@ -73,6 +73,7 @@ GOOD = [
             {"user": "v", "fold": "development", "role": "none", "half": "-"},
         ),
     ),
+    (split.FINAL_USERS, rows({"user": "u"}, {"user": "v"}, fold="final", role="none", half="-")),
     (
         split.HISTORY,
         rows({"position": 0, "item": "1"}, {"position": 1, "item": "2"}, user="u", rating=4.0, timestamp=3),

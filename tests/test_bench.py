@@ -130,7 +130,7 @@ def test_every_arithmetic_of_the_machine_is_measured(monkeypatch, tmp_path):
     empty = pl.DataFrame(schema=dict.fromkeys(("tokens", "item", *bench.PAIR), pl.String))
     for name in ("PROMPTS", "PAIRS", "ITEMS", "HISTORY"):
         monkeypatch.setattr(bench, name, SimpleNamespace(read=lambda path: empty))
-    monkeypatch.setattr(bench.template, "read", lambda path: None)
+    monkeypatch.setattr(bench.template, "read", lambda path, texts: None)
     monkeypatch.setattr(bench, "load_tokenizer", lambda folder: None)
     monkeypatch.setattr(arms, "last_commit", lambda folder: None)
     monkeypatch.setattr(bench, "scaling", lambda prompts, spec, users: spec["dtype"])

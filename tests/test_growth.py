@@ -22,7 +22,7 @@ class Shop:
         self.folder, self.capsys = folder, capsys
         self.params = {
             "sample": {"n": 4, "batch_users": 8},
-            "interactions": {"users": 30},
+            "interactions": {"users": 30, "final_folds": None},
             "prompt": {"liked": 3, "disliked": 2, "template": "template.txt"},
         }
         write_models(folder / "source")

@@ -103,7 +103,7 @@ def world(ratings):
     """Nine users of fourteen interactions each; three of them in each fold."""
     made = [later(f"u{k}", ratings).with_columns(item=pl.format("i{}", pl.int_range(14) + k)) for k in range(9)]
     history, after, _ = histories(pl.concat(made).drop("activity"), 4)
-    users = pl.DataFrame({"user": [f"u{k}" for k in range(9)], "fold": ["train", "validation", "test"] * 3})
+    users = pl.DataFrame({"user": [f"u{k}" for k in range(9)], "fold": ["train", "validation", "development"] * 3})
     items = pl.DataFrame({"item": [f"i{k}" for k in range(22)], "count": [1] * 22})
     return history, after, users, items
 
@@ -114,7 +114,7 @@ def test_the_protocol_gives_every_fold_its_lists_and_counts_what_it_left_out():
     report = protocols.build(
         "rated", history, after, users, items, ListSettings(2, 5, 9, 20, 4.0), 7, taken.__setitem__
     )
-    assert report["test"] == {
+    assert report["development"] == {
         "users": 3,
         "users_without_list": 0,
         "lists": 6,

@@ -182,8 +182,11 @@ def test_the_study_fills_the_protocols():
 def test_orders_without_a_re_ranker_stand_below_what_re_rankers_reached():
     found = evaluated()
     captions = [b.caption for b in results.variants(found).blocks if isinstance(b, TableBlock)]
-    at = captions.index("What every re-ranker reached on the test users")
-    assert captions[at + 1] == "What orders without a re-ranker reach on the test users: a scale for the table above"
+    at = captions.index("What every re-ranker reached on the development users")
+    assert (
+        captions[at + 1]
+        == "What orders without a re-ranker reach on the development users: a scale for the table above"
+    )
     (table,) = orders.table(found)
     assert [row[1] for row in table.rows] == ["0.3100", "0.2900", "0.8700", "1.0000"]
     assert table.rows[2][0] == "what the user rated before what they didn't, else random"
@@ -219,7 +222,7 @@ def test_everything_on_the_page_is_escaped():
 
 def test_the_page_of_a_run(small_run):
     closing = run_stage()
-    assert closing == "wrote data/report/index.html, 10 sections from 20 files"
+    assert closing == "wrote data/report/index.html, 11 sections from 20 files"
     html = (small_run / "data/report/index.html").read_text()
     for heading in (
         "Headline, development users",

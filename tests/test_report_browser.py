@@ -139,7 +139,7 @@ def test_the_page_in_a_browser(browse, address):
     async def visit(tab):
         await tab.open(address)
         assert await tab.value("document.title") == "RLRF4Rec: what this run found"
-        assert await tab.value("document.querySelectorAll('section').length") == 10
+        assert await tab.value("document.querySelectorAll('section').length") == 11
         assert await tab.value("document.querySelectorAll('script').length") == 0
         assert await tab.value("document.querySelectorAll('svg.plot').length") > 6
         assert await tab.value(NAMELESS) == 0

@@ -254,7 +254,7 @@ def place(tmp_path, monkeypatch):
     p = load()
     interactions.run(p.seed, p.interactions)
     users = ["k1", "k2"]
-    fold = {"fold": ["train", "test"], "role": ["rank", "none"], "half": ["-", "-"]}
+    fold = {"fold": ["train", "development"], "role": ["rank", "none"], "half": ["-", "-"]}
     FOLD_USERS.write(pl.DataFrame({"user": users, **fold}), paths.FOLD_USERS)
     rows = [(user, i, str(i + 1), 1.0, i) for user in users for i in range(3)]
     HISTORY.write(pl.DataFrame(rows, ["user", "position", "item", "rating", "timestamp"], orient="row"), paths.HISTORY)

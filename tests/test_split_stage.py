@@ -51,7 +51,7 @@ def test_a_split_that_fails_late_leaves_what_was_there(p, monkeypatch):
     split.run(1, p.split)
     before, told = lying(paths.SPLIT), json.loads(paths.metrics("split").read_text())
     assert len(before) == 7
-    fail_at(monkeypatch, "test")
+    fail_at(monkeypatch, "development")
     with pytest.raises(RLRFError, match="broken"):
         split.run(2, p.split)
     assert (lying(paths.SPLIT), json.loads(paths.metrics("split").read_text())) == (before, told)
@@ -60,7 +60,7 @@ def test_a_split_that_fails_late_leaves_what_was_there(p, monkeypatch):
 
 def test_the_lists_of_a_protocol_are_all_there_or_none(p, monkeypatch):
     split.run(1, p.split)
-    fail_at(monkeypatch, "test")
+    fail_at(monkeypatch, "development")
     with pytest.raises(RLRFError, match="broken"):
         protocol.run(2, p.split, "uniform")
     assert not paths.protocol("uniform").exists()

@@ -35,7 +35,7 @@ RATED = [
 
 
 def test_activity_by_hand():
-    assert activity.numbers(RATED, GENRES) == pytest.approx(
+    assert activity.numbers(RATED, GENRES, 1) == pytest.approx(
         [math.log(4), 10 / 3, math.sqrt(26 / 9), 2 / 3, math.log(3)]
     )
 

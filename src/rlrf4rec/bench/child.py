@@ -150,7 +150,7 @@ def interactions_stage(spec: Spec) -> Spec:
     from rlrf4rec.tables.interactions import INTERACTIONS, ITEMS, USERS
 
     folder = Path(spec["to"])
-    p = load().interactions.model_copy(update={"format": "ml-csv", "users": None})
+    p = load().interactions.model_copy(update={"format": "ml-csv", "users": None, "final_folds": None})
     begin = start()
     raw = clean(read(folder, p), p, seed=1)
     INTERACTIONS.write(raw.interactions, folder / paths.INTERACTIONS)
