@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from ruamel.yaml import YAML
 
@@ -97,19 +98,40 @@ def pieces_of(folder, kind):
     return set((folder / ".rlrf4rec" / "store" / kind).glob("*/[0-9]*"))
 
 
-def kill_after_a_piece(folder, process):
-    """Kill a `dvc repro` as soon as its stage has kept something: in the middle of it, however fast the machine is."""
+def a_piece(folder):
+    """Says whether a piece of work has been kept from now on."""
     before = pieces(folder)
-    while process.poll() is None and pieces(folder) == before:
+    return lambda: pieces(folder) != before
+
+
+def wait_for(process, ready):
+    """Wait until `ready`, or the process has ended."""
+    while process.poll() is None and not ready():
         time.sleep(0.05)
+
+
+def kill_when(process, ready):
+    """Kill a `dvc repro` with all its processes as soon as `ready`."""
+    wait_for(process, ready)
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def killed_repro(folder, stage, delay=None, threads=1, target=None):
+def below(process):
+    """CPU-seconds of the processes that this one has begun and that still run, those below them among it."""
+    spent = 0.0
+    with suppress(psutil.Error):
+        for child in psutil.Process(process.pid).children(recursive=True):
+            with suppress(psutil.Error):
+                spent += sum(child.cpu_times()[:4])
+    return spent
+
+
+def killed_repro(folder, stage, spent=None, threads=1, target=None):
     """`dvc repro`, killed with all its processes once `stage` has begun; True if it was killed.
 
-    delay: seconds after its beginning; None: when it has kept a first piece of work.
+    spent: CPU-seconds of the stage, its imports among them: so that the moment is the same one however busy the machine
+    is. None: when it has kept a first piece of work, in the middle of it, however fast the machine is.
     """
     lines = []
     with subprocess.Popen(
@@ -121,15 +143,11 @@ def killed_repro(folder, stage, delay=None, threads=1, target=None):
         text=True,
         start_new_session=True,
     ) as process:
-        if delay is None:
-            timer = threading.Timer(0, kill_after_a_piece, (folder, process))
-        else:
-            timer = threading.Timer(delay, os.killpg, (process.pid, signal.SIGKILL))
         for line in process.stdout:
             lines.append(line)
             if line.startswith(f"Running stage '{stage}'"):
-                timer.start()
-    timer.cancel()
+                ready = a_piece(folder) if spent is None else lambda: below(process) >= spent
+                threading.Thread(target=kill_when, args=(process, ready)).start()
     if process.returncode not in (0, -signal.SIGKILL):
         pytest.fail("".join(lines)[-4000:])
     return process.returncode != 0
