@@ -168,8 +168,8 @@ def planted(folder, log):
 
 
 def restore(folder):
-    """Params, code and outputs as they are committed."""
-    run(folder, "git", "checkout", "-q", ".")
+    """Params, code and outputs as they are committed; DVC has staged a lock that a run has written."""
+    run(folder, "git", "checkout", "-q", "HEAD", "--", ".")
     run(folder, "dvc", "checkout", "--force", "dvc.yaml")
 
 

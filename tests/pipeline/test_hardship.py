@@ -10,7 +10,7 @@ import pytest
 
 from rlrf4rec.params.content import PINNED
 
-from .conftest import a_piece, below, environment, hashes, ran, run, set_params, wait_for
+from .conftest import a_piece, below, environment, hashes, ran, restore, run, set_params, wait_for
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(3600)]
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a small disk")
@@ -144,8 +144,7 @@ def test_ctrl_c_once_or_twice_stops_and_the_next_run_goes_on(copy, times, moment
     set_params(copy, {"sample": {"n": 2 + times}})  # so that there is new work
     printed = interrupted(copy, "sample@base", moment, times)
     assert "rlrf4rec/cli.py" not in printed  # DVC may print a traceback of its own, a stage never
-    run(copy, "git", "checkout", "-q", ".")
-    run(copy, "dvc", "checkout", "dvc.yaml")
+    restore(copy)
     assert ran(run(copy, "dvc", "repro").stdout) == set()
     assert hashes(copy) == before
 
@@ -162,8 +161,7 @@ def test_two_runs_at_once_end_as_one(copy):
     run(copy, "rm", "-rf", ".rlrf4rec", "data/texts/base")
     run(copy, "dvc", "repro", "--force", "--single-item", "sample@base")
     assert hashes(copy)["sample@base", "data/texts/base"] == found
-    run(copy, "git", "checkout", "-q", ".")
-    run(copy, "dvc", "checkout", "dvc.yaml")
+    restore(copy)
 
 
 def test_stages_by_themselves_at_once_share_the_store(copy):
