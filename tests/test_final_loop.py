@@ -51,6 +51,12 @@ def users_in(path):
     return set()
 
 
+def test_weights_of_a_protocol_with_a_first_stage_give_their_scores_again(place):
+    write_params(place, {"split": {"protocol": "retrieved"}})
+    run_loop()
+    as_when_they_were_trained("template")
+
+
 def test_final_users_are_in_nothing_of_the_run_and_looked_at_by_the_committed_one(place):
     write_params(place, {"interactions": {"users": None, "final_folds": 4}})
     run_loop()

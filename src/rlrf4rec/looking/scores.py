@@ -38,7 +38,7 @@ def scores(
     for number in range(p.seeds):
         others = permutation(members, len(texts), derive(seed, "permuted", number))
         for backbone in backbones:
-            net = _net(path, weights, f"{backbone}/{number}/", backbone, item_features, texts, lists.item.shape[1], p)
+            net = _net(path, weights, f"{backbone}/{number}/", backbone, item_features, texts, lists, p)
             found[f"{backbone}/{number}/own"] = predict(net, lists, texts[lists.user])
             found[f"{backbone}/{number}/permuted"] = predict(net, lists, texts[others][lists.user])
     return found
@@ -51,13 +51,14 @@ def _net(
     backbone: str,
     item_features: ItemFeatures,
     texts: Tensor,
-    length: int,
+    lists: Lists,
     p: TrainRanker,
 ) -> torch.nn.Module:
     state = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
     # The texts only give their width: what standardises them is among the weights.
     given = torch.zeros(1, 1, texts.shape[1])
-    net = nets.build(backbone, item_features, given, length, 0.0, p.experts_shared, p.experts_private, 0)
+    length, shared, private = lists.item.shape[1], p.experts_shared, p.experts_private
+    net = nets.build(backbone, item_features, given, length, 0.0, shared, private, 0, lists.ranked)
     try:
         net.load_state_dict(state)
     except RuntimeError as error:

@@ -1,6 +1,6 @@
 """Stage evaluate_arms (study): metrics and paired differences of all arms, over users, policies and re-ranker seeds.
 
-The only reader of the protocols' test labels in the study of arms.
+The only reader of the protocols' labels of development users in the study of arms.
 """
 
 from typing import Any
