@@ -33,7 +33,7 @@ def smoke(root):
 
 
 SMALLER = {
-    "interactions": {"min_interactions": 20},  # of the part of the data set that is used here
+    "interactions": {"final_folds": None, "min_interactions": 20},  # of the part of the data set that is used here
     "store": {"seconds": 0},  # so that a kill finds pieces of even the shortest work
     "protocols": ["retrieved"],
 }
