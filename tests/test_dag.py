@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 
 from rlrf4rec import closure, paths
 from rlrf4rec.cli import STAGES, STUDY
-from rlrf4rec.params import Params, load
+from rlrf4rec.params import Params
 from rlrf4rec.params.known import DEFAULT, KNOWN
 from rlrf4rec.params.rounds import write_rounds
 from rlrf4rec.stages import report
@@ -286,57 +286,6 @@ def test_the_loss_and_the_margins_of_every_round_are_plotted(tmp_path, monkeypat
     assert {"DPO loss of round1", "DPO loss of round2"} < set(titles)
 
 
-def test_the_study_of_arms_runs_after_what_it_depends_on(tmp_path, monkeypatch):
-    """By DVC itself: every entry of every stage once, in an order that their dependencies allow."""
-    for path in [ROOT / "dvc.yaml", ROOT / "params.yaml", *(ROOT / "studies").rglob("dvc.yaml")]:
-        place = tmp_path / path.relative_to(ROOT)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, place)
-    monkeypatch.chdir(tmp_path)
-    subprocess.run(["dvc", "init", "-q", "--no-scm"], check=True)
-    words = ["dvc", "repro", "--dry", "--force", "--allow-missing", "studies/arms/dvc.yaml"]
-    printed = subprocess.run(words, check=True, capture_output=True, text=True).stdout
-    order = re.findall(r"Running stage '(?:studies/)?([^']+)'", printed)
-    assert len(order) == len(set(order))
-    policies = load(ROOT / "params.yaml").arms.policies
-    entries = [f"{arm}-{n}" for n in policies for arm in ("tuned", *ARMS["train_policy"]["matrix"]["arm"])]
-    for number in policies:
-        chain = [f"arms/base/dvc.yaml:sample@{number}", f"arms/base/dvc.yaml:encode@{number}"]
-        chain += [f"arms/dvc.yaml:{stage}@{number}" for stage in ("train_reward", "score", "pair", "train_dpo")]
-        tuned = [name for name in entries if name.endswith(f"-{number}")]
-        for name in tuned:
-            made = [f"arms/dvc.yaml:{stage}@{name}" for stage in ("train_policy", "sample", "encode")]
-            own = [*chain, *(made[1:] if name.startswith("tuned") else made), f"arms/dvc.yaml:arm@{number}"]
-            places = [order.index(stage) for stage in own]
-            assert places == sorted(places)
-    assert {stage.partition("@")[2] for stage in order if stage.startswith("arms/dvc.yaml:sample")} == set(entries)
-    assert order[-1] == "arms/dvc.yaml:evaluate_arms"
-
-
-def test_every_kind_of_the_study_is_trained_under_every_protocol():
-    control, params = CONTROLS["control"], load(ROOT / "params.yaml")
-    assert control["foreach"] == "${controls}"
-    listed = [dep for dep in body(CONTROLS, "control")["deps"] if dep.startswith("data/controls/protocol")]
-    assert listed == [f"data/controls/protocol/{name}/lists" for name in params.protocols]
-
-
-def test_every_arm_is_tuned_sampled_encoded_and_read_under_every_protocol():
-    params = load(ROOT / "params.yaml")
-    tuned = list(paths.ARM_POLICIES[1:])
-    assert [["tuned", *ARMS["train_policy"]["matrix"]["arm"]]] * 2 == [
-        ARMS[stage]["matrix"]["arm"] for stage in ("sample", "encode")
-    ]
-    assert sorted(ARMS["sample"]["matrix"]["arm"]) == sorted(tuned)
-    deps = body(ARMS, "arm")["deps"]
-    read = {d.removeprefix("data/arms/encode/").split("-")[0] for d in deps if d.startswith("data/arms/encode/")}
-    assert read == set(paths.ARM_POLICIES) == {kind.text for kind in params.arms.kinds.values() if "/" not in kind.text}
-    listed = [dep for dep in deps if dep.startswith("data/controls/protocol")]
-    assert listed == [f"data/controls/protocol/{name}/lists" for name in params.arms.protocols]
-    assert set(params.arms.protocols) <= set(params.protocols)
-    places = {place for kind in params.arms.kinds.values() for place in (kind.text, kind.beside) if "/" in place}
-    assert {place.rsplit("/", 1)[0] for place in places} == {"encode", "controls/encode"}
-
-
 def test_what_is_forced_is_one_stage():
     """With --force alone DVC runs all that the stage depends on again as well."""
     lines = [line for line in (ROOT / "Makefile").read_text().splitlines() if "--force" in line]
@@ -353,7 +302,7 @@ def test_the_report_looks_in_the_study_s_lock_for_what_the_study_depends_on():
 def test_the_report_waits_for_no_study():
     """Its dependency on the study is the lock file, which no stage writes: `dvc repro` must not start the study."""
     deps = body(DAG, "report")["deps"]
-    assert {"studies/controls/dvc.lock", "studies/final/dvc.lock"} < set(deps)
-    written = {path for dag in (CONTROLS, FINAL) for stage in dag for path in outs(dag, stage)}
+    assert {f"studies/{name}/dvc.lock" for name in ("arms", "controls", "final")} < set(deps)
+    written = {path for dag in (ARMS, CONTROLS, FINAL) for stage in dag for path in outs(dag, stage)}
     written |= {path for stage in FINAL for metric in body(FINAL, stage).get("metrics", []) for path in metric}
     assert not set(deps) & written

@@ -54,7 +54,9 @@ def users_in(path):
 def test_weights_of_a_protocol_with_a_first_stage_give_their_scores_again(place):
     write_params(place, {"split": {"protocol": "retrieved"}})
     run_loop()
-    as_when_they_were_trained("template")
+    trained, again = before_and_after_loading("template")
+    assert len(trained) == 2 * load().train_ranker.seeds * len(load().backbones)
+    assert [key for key, values in trained.items() if not values.equal(again[key])] == []
 
 
 def test_final_users_are_in_nothing_of_the_run_and_looked_at_by_the_committed_one(place):
@@ -72,7 +74,8 @@ def test_final_users_are_in_nothing_of_the_run_and_looked_at_by_the_committed_on
     texts = {path: text for path, text in texts.items() if not path.is_relative_to("models/pretrained")}
     assert len(texts) > 20
     assert not [path for path, text in texts.items() if final & set(re.findall(r"\bu\d+\b", text))]
-    as_when_they_were_trained("round1_template")
+    trained, again = before_and_after_loading("round1_template")
+    assert [key for key, values in trained.items() if not values.equal(again[key])] == []
 
     prepare()
     labels = paths.lists("final", paths.FINAL_SPLIT)
@@ -112,13 +115,11 @@ def test_final_users_are_in_nothing_of_the_run_and_looked_at_by_the_committed_on
     assert not {path for path in others if "cost" not in path.parts}, "nothing of the run is written again"
 
 
-def as_when_they_were_trained(knowledge):
-    """The weights of re-rankers give the scores again that they gave of development users' lists after training."""
+def before_and_after_loading(knowledge):
+    """Scores of development users' lists: those that training wrote, and those of the weights that it saved."""
     params, given = load(), load().loop.rankers[knowledge]
     known = material(read_tables(), given.text, given.beside, given.items)
     path, lists, p = paths.ranker(knowledge), known.candidates, params.train_ranker
-    made = scores(path, known.item_features, known.texts, lists, params.backbones, p, params.seed, "development")
+    again = scores(path, known.item_features, known.texts, lists, params.backbones, p, params.seed, "development")
     kept, _ = load_tensors(paths.scores(knowledge))
-    assert len(made) == 2 * p.seeds * len(params.backbones)
-    for key, values in made.items():
-        assert values.equal(kept[key]), key
+    return {key: kept[key] for key in again}, again

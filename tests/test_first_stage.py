@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import made_up_items
 import polars as pl
 import pytest
 import torch
@@ -11,7 +12,7 @@ from test_ranking import NETS, RERANKERS, WIDTH
 from rlrf4rec.metrics.ranking import ndcg, ranked_labels
 from rlrf4rec.params import load
 from rlrf4rec.ranking.features import CandidateFeatures
-from rlrf4rec.ranking.lists import ItemFeatures, Lists
+from rlrf4rec.ranking.lists import Lists
 from rlrf4rec.ranking.module import predict
 from rlrf4rec.retraining.material import Material
 from rlrf4rec.retraining.parallel import Job, RankerSettings, train
@@ -75,11 +76,7 @@ def test_the_contract_of_lists_that_a_first_stage_ranked(contract, spoilt, sente
 def world(seed=0):
     """Lists that a good first stage ranked: an item's chance to be liked falls with its noisy score."""
     g = torch.Generator().manual_seed(seed)
-    item_features = ItemFeatures(
-        torch.randn(ITEMS, WIDTH, generator=g),
-        (torch.rand(ITEMS, 3, generator=g) < 0.5).float(),
-        torch.randn(ITEMS, generator=g),
-    )
+    item_features = made_up_items.item_features(ITEMS, WIDTH, g)
     user = torch.arange(USERS).repeat_interleave(OF_USER)
     item = torch.stack([torch.randperm(ITEMS, generator=g)[:LENGTH] for _ in user])
     scores = torch.randn(len(user), LENGTH, generator=g).sort(dim=1, descending=True).values

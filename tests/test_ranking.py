@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 
+import made_up_items
 import numpy as np
 import pytest
 import torch
@@ -12,7 +13,7 @@ from rlrf4rec.ranking import nets
 from rlrf4rec.ranking.adaptor import HybridExpertAdaptor
 from rlrf4rec.ranking.dropout import Dropout
 from rlrf4rec.ranking.features import CandidateFeatures, Standardise
-from rlrf4rec.ranking.lists import ItemFeatures, Lists
+from rlrf4rec.ranking.lists import Lists
 from rlrf4rec.ranking.losses import attention_rank, listwise_softmax
 from rlrf4rec.ranking.module import Ranker, fit, mean_ndcg, predict, user_means
 from rlrf4rec.retraining import curves, parallel
@@ -29,11 +30,7 @@ RERANKERS = [name for name, net in nets.NETS.items() if net.reranker]
 def world(seed=0):
     """Lists in which a user's text decides which item is the positive: only a net that reads it can learn."""
     g = torch.Generator().manual_seed(seed)
-    item_features = ItemFeatures(
-        torch.randn(ITEMS, WIDTH, generator=g),
-        (torch.rand(ITEMS, 3, generator=g) < 0.5).float(),
-        torch.randn(ITEMS, generator=g),
-    )
+    item_features = made_up_items.item_features(ITEMS, WIDTH, g)
     texts = torch.randn(USERS, 2, WIDTH, generator=g)
     user = torch.arange(USERS).repeat_interleave(12)
     item = torch.stack([torch.randperm(ITEMS, generator=g)[:LENGTH] for _ in user])

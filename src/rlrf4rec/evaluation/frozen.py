@@ -10,7 +10,7 @@ from rlrf4rec import paths
 from rlrf4rec.evaluation import compare
 from rlrf4rec.metrics.permute import permutation
 from rlrf4rec.params import Reward
-from rlrf4rec.ranking.lists import Lists
+from rlrf4rec.ranking.lists import ItemFeatures, Lists
 from rlrf4rec.reward import models, rewards
 from rlrf4rec.reward.rewards import UserRewards
 from rlrf4rec.seeds import derive
@@ -42,6 +42,20 @@ def policy_rewards(
             for policy, own, permuted in zip(texts, done, done, strict=True):
                 frames.append(_frame({"policy": policy, "duty": duty, "seed": number}, users, own, permuted))
     return pl.concat(frames)
+
+
+def by_first_round(
+    users: pl.DataFrame,
+    lists: Lists,
+    texts: Mapping[str, Tensor],
+    item_features: ItemFeatures,
+    reward: Reward,
+    seed: int,
+) -> pl.DataFrame:
+    """The same by the reward models of the first round, those of both duties."""
+    length = lists.item.shape[1]
+    nets = {duty: models.load(paths.reward_models("round1", duty), item_features, length) for duty in paths.DUTIES}
+    return policy_rewards(users, lists, texts, nets, reward, seed)
 
 
 def _frame(

@@ -2,8 +2,8 @@
 
 `random`: the mean over all orders. `popularity`: by the items' counts. `first_stage`: as a first stage ranked them,
 where the protocol has one. `rated_first`: what the user rated later before what was drawn or retrieved, else by chance:
-what knowing only *which* items were rated gives. `oracle`: the positives first. The last two know what only test labels
-tell.
+what knowing only *which* items were rated gives. `oracle`: the positives first. The last two know what
+only labels tell.
 """
 
 from collections.abc import Callable

@@ -2,7 +2,7 @@
 
 Item-kNN and SASRec learn from the interactions of train users; validation users say which is better. Train users have
 lists, too: each is retrieved for by a retriever trained without them. Else a retriever that has seen their future makes
-train lists easier than those of validation and test, and its order truer.
+train lists easier than those of other folds, and its order truer.
 """
 
 from collections import Counter

@@ -26,7 +26,7 @@ BEFORE, BEHIND = "\n\nDisliked: ", "\nTaste:"  # of the ratings in it
 OWN = f"{BEFORE}{{disliked}}\nLiked: {{liked}}{BEHIND}"
 PLACEHOLDER = re.compile(r"\{([^{}\n]*)\}")
 KNOWN = ["disliked", "liked"]
-LABELS = {"candidate", "future", "item", "label", "later", "list", "next", "target", "test"}
+LABELS = {"candidate", "development", "final", "future", "item", "label", "later", "list", "next", "target", "test"}
 
 
 @dataclass(frozen=True)

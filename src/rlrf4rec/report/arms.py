@@ -18,7 +18,11 @@ def arms(controls: Json | None, replicated: Json | None) -> Section:
     title = "All arms"
     pictures = [*_replicated(replicated or {}), *_controls(controls or {})]
     if not pictures:
-        return Section("arms", title, (Note("The arms were not run: `make study` runs them and fills this section."),))
+        return Section(
+            "arms",
+            title,
+            (Note("The arms were not run: `make study` and `make arms` run them and fill this section."),),
+        )
     blocks: list[PageBlock] = [
         Note(
             f"{METRIC.upper()} with 95 % intervals; right of zero is better. Each picture says how many policies an "

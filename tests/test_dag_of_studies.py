@@ -1,0 +1,61 @@
+"""That the studies train, sample and read all that their params name, in an order that DVC keeps to."""
+
+import re
+import shutil
+import subprocess
+
+from test_dag import ARMS, CONTROLS, ROOT, body
+
+from rlrf4rec import paths
+from rlrf4rec.params import load
+
+
+def test_the_study_of_arms_runs_after_what_it_depends_on(tmp_path, monkeypatch):
+    """By DVC itself: every entry of every stage once, in an order that their dependencies allow."""
+    for path in [ROOT / "dvc.yaml", ROOT / "params.yaml", *(ROOT / "studies").rglob("dvc.yaml")]:
+        place = tmp_path / path.relative_to(ROOT)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, place)
+    monkeypatch.chdir(tmp_path)
+    subprocess.run(["dvc", "init", "-q", "--no-scm"], check=True)
+    words = ["dvc", "repro", "--dry", "--force", "--allow-missing", "studies/arms/dvc.yaml"]
+    printed = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    order = re.findall(r"Running stage '(?:studies/)?([^']+)'", printed)
+    assert len(order) == len(set(order))
+    policies = load(ROOT / "params.yaml").arms.policies
+    entries = [f"{arm}-{n}" for n in policies for arm in ("tuned", *ARMS["train_policy"]["matrix"]["arm"])]
+    for number in policies:
+        chain = [f"arms/base/dvc.yaml:sample@{number}", f"arms/base/dvc.yaml:encode@{number}"]
+        chain += [f"arms/dvc.yaml:{stage}@{number}" for stage in ("train_reward", "score", "pair", "train_dpo")]
+        tuned = [name for name in entries if name.endswith(f"-{number}")]
+        for name in tuned:
+            made = [f"arms/dvc.yaml:{stage}@{name}" for stage in ("train_policy", "sample", "encode")]
+            own = [*chain, *(made[1:] if name.startswith("tuned") else made), f"arms/dvc.yaml:arm@{number}"]
+            places = [order.index(stage) for stage in own]
+            assert places == sorted(places)
+    assert {stage.partition("@")[2] for stage in order if stage.startswith("arms/dvc.yaml:sample")} == set(entries)
+    assert order[-1] == "arms/dvc.yaml:evaluate_arms"
+
+
+def test_every_kind_of_the_study_is_trained_under_every_protocol():
+    control, params = CONTROLS["control"], load(ROOT / "params.yaml")
+    assert control["foreach"] == "${controls}"
+    listed = [dep for dep in body(CONTROLS, "control")["deps"] if dep.startswith("data/controls/protocol")]
+    assert listed == [f"data/controls/protocol/{name}/lists" for name in params.protocols]
+
+
+def test_every_arm_is_tuned_sampled_encoded_and_read_under_every_protocol():
+    params = load(ROOT / "params.yaml")
+    tuned = list(paths.ARM_POLICIES[1:])
+    assert [["tuned", *ARMS["train_policy"]["matrix"]["arm"]]] * 2 == [
+        ARMS[stage]["matrix"]["arm"] for stage in ("sample", "encode")
+    ]
+    assert sorted(ARMS["sample"]["matrix"]["arm"]) == sorted(tuned)
+    deps = body(ARMS, "arm")["deps"]
+    read = {d.removeprefix("data/arms/encode/").split("-")[0] for d in deps if d.startswith("data/arms/encode/")}
+    assert read == set(paths.ARM_POLICIES) == {kind.text for kind in params.arms.kinds.values() if "/" not in kind.text}
+    listed = [dep for dep in deps if dep.startswith("data/controls/protocol")]
+    assert listed == [f"data/controls/protocol/{name}/lists" for name in params.arms.protocols]
+    assert set(params.arms.protocols) <= set(params.protocols)
+    places = {place for kind in params.arms.kinds.values() for place in (kind.text, kind.beside) if "/" in place}
+    assert {place.rsplit("/", 1)[0] for place in places} == {"encode", "controls/encode"}
