@@ -21,7 +21,7 @@ def arms(controls: Json | None, replicated: Json | None) -> Section:
         return Section(
             "arms",
             title,
-            (Note("The arms were not run: `make study` and `make arms` run them and fill this section."),),
+            (Note("The arms were not run: `make study` runs them (and `make arms` several policies of each)."),),
         )
     blocks: list[PageBlock] = [
         Note(
