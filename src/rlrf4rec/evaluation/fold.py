@@ -8,7 +8,6 @@ from typing import Any
 import polars as pl
 from torch import Tensor
 
-from rlrf4rec import machine
 from rlrf4rec.evaluation import blocks, findings, frozen, orders
 from rlrf4rec.evaluation.lists import by_ranker, by_user, counted, read_scores
 from rlrf4rec.params import Evaluate, Loop
@@ -47,10 +46,12 @@ def measured(
     seeds: int,
     evaluate: Evaluate,
     seed: int,
+    arithmetic: str,
 ) -> Measured:
     """Reward gains, metrics, differences and claims.
 
-    rewarded: of `frozen.by_first_round`; files: scores of these lists by knowledge, of all backbones and `seeds` seeds.
+    rewarded: of `frozen.by_first_round`; files: scores of these lists by knowledge, of all backbones and `seeds` seeds;
+    arithmetic: what the stage computes in.
     """
     names, resamples = metric_names(evaluate.ks), evaluate.bootstrap
     gains = frozen.gains(rewarded, loop.policies[1:], resamples, seed)
@@ -61,7 +62,7 @@ def measured(
     about = {
         "metrics": {"k": evaluate.ks, **findings.DEFINITION},
         "protocol": of.frame["protocol"][0],
-        "arithmetic": machine.arithmetic(threads=1),
+        "arithmetic": arithmetic,
         f"{of.fold}_users": own["user"].n_unique(),
         f"{of.fold}_lists": len(of.lists),
         "orders": orders.report(of.frame, of.lists, of.users, of.log_popularity, evaluate.ks),

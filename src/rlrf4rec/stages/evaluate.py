@@ -8,7 +8,7 @@ Two headline numbers, never mixed:
 
 import polars as pl
 
-from rlrf4rec import paths
+from rlrf4rec import machine, paths
 from rlrf4rec.evaluation import findings, fold, frozen
 from rlrf4rec.evaluation.examples import examples
 from rlrf4rec.evaluation.lists import of_seeds
@@ -34,10 +34,11 @@ def run(
     frame, popularity = tables.list_frame("development"), tables.item_features().log_popularity
     of = fold.Labelled("development", frame, tables.lists(frame), tables.users["user"], popularity)
     files, last = {name: paths.scores(name) for name in loop.rankers}, loop.policies[-1]
-    made = fold.measured(of, rewarded, files, loop, backbones, train_ranker.seeds, evaluate, own_seed)
+    seeds, computed = train_ranker.seeds, machine.arithmetic(threads=1)
+    made = fold.measured(of, rewarded, files, loop, backbones, seeds, evaluate, own_seed, computed)
     metrics_table(evaluate.ks, per_list=True).write(made.per_list, paths.PER_LIST)
     metrics_table(evaluate.ks, per_list=False).write(made.per_user, paths.PER_USER)
-    before, after = (of_seeds(files[k], backbones[0], train_ranker.seeds, "validation") for k in ("base", last))
+    before, after = (of_seeds(files[k], backbones[0], seeds, "validation") for k in ("base", last))
     EXAMPLES.write(examples(tables, before, after), paths.EXAMPLES)
     verdicts = {name: read_json(paths.curves(name)) for name in files}
     trained_out = {f"{backbone}-{name}": verdicts[name][backbone] for backbone in backbones for name in files}

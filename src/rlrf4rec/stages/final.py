@@ -6,7 +6,7 @@ number of looks that these users have had (`metrics/looks.csv`).
 
 import polars as pl
 
-from rlrf4rec import paths
+from rlrf4rec import machine, paths
 from rlrf4rec.evaluation import findings, fold, frozen
 from rlrf4rec.files import write_csv, write_json
 from rlrf4rec.inputs import read_tables
@@ -38,7 +38,8 @@ def run(
     rewarded = frozen.by_first_round(users, lists, texts, item_features, reward, own_seed)
     of = fold.Labelled(FINAL, frame, lists, users["user"], item_features.log_popularity)
     files = {name: paths.final_scores(name) for name in loop.rankers}
-    made = fold.measured(of, rewarded, files, loop, backbones, train_ranker.seeds, evaluate, own_seed)
+    seeds, computed = train_ranker.seeds, machine.arithmetic(threads=1)
+    made = fold.measured(of, rewarded, files, loop, backbones, seeds, evaluate, own_seed, computed)
     which = {"look": look.look, "commit": look.commit, "users": look.users}
     report = {**made.about, **which, **looks.adjusted(made.found, look.look)}
     write_json(paths.metrics("final"), report)
