@@ -15,7 +15,7 @@ from rlrf4rec.errors import ParamsError, ResourceError
 from rlrf4rec.params import load, recipes
 
 ROOT = Path(__file__).parent.parent
-NAMES = ["default", "full", "ml-1m", "paper-amazon-books", "paper-ml1m", "single-gpu-1b"]
+NAMES = ["default", "ml-1m", "paper-amazon-books", "paper-ml1m", "single-gpu-1b"]
 NAMES += ["smoke", "smoke-gemma3", "smoke-ml-1m"]
 
 
@@ -80,7 +80,7 @@ def test_a_recipe_has_its_estimate(name):
         assert (need.seconds > 0) == (stage != "fetch_models" and (stage != "tune_dpo" or p.tune_dpo.n_trials > 0))
         assert need.memory > estimate.LIBRARIES - 1
     estimate.refuse(list(found.values()), server)
-    bounds = {"smoke": 180, "smoke-gemma3": 600, "smoke-ml-1m": 180, "default": 1800, "full": 3600}
+    bounds = {"smoke": 180, "smoke-gemma3": 600, "smoke-ml-1m": 180, "default": 1800}
     assert sum(need.seconds for need in found.values()) < bounds.get(name, 7 * 86_400)
     notebook = estimate.Machine(2, 4e11, 4e11, 16e9, 20e9, 0.0 if gpu else None)
     small = estimate.needs(p, llm, work, notebook)
@@ -99,7 +99,7 @@ def test_the_recipe_for_movielens_1m_takes_a_day_at_most_on_two_cores_and_differ
     found = estimate.needs(p, estimate.LlmSize(**recipe.model), estimate.Work(**recipe.work, fetched=False), slow)
     estimate.refuse(found, slow)
     assert 3600 < sum(need.seconds for need in found) < 86_400
-    assert recipe.changes == {"dataset": "ml-1m", "interactions.users": None}
+    assert recipe.changes == {"dataset": "ml-1m"}
 
 
 def test_the_smoke_recipe_of_a_second_llm_differs_from_the_first_in_the_llm_alone():
@@ -167,7 +167,7 @@ def test_a_faulty_recipe_is_named(tmp_path, monkeypatch, text, words):
 
 
 def test_an_unknown_recipe_is_told_from_those_there_are():
-    with pytest.raises(ParamsError, match=r"recipe 'smok' is not there; there are default, full, ml-1m, paper"):
+    with pytest.raises(ParamsError, match=r"recipe 'smok' is not there; there are default, ml-1m, paper"):
         recipes.read("smok")
 
 
