@@ -60,7 +60,8 @@ def test_weights_of_a_protocol_with_a_first_stage_give_their_scores_again(place)
 
 
 def test_final_users_are_in_nothing_of_the_run_and_looked_at_by_the_committed_one(place):
-    write_params(place, {"interactions": {"users": None, "final_folds": 4}})
+    marginal = {"texts": "llm", "beside": "template"}
+    write_params(place, {"interactions": {"users": None, "final_folds": 4}, "reward_model": marginal})
     run_loop()
     git("init", "-q")
     head = commit("the run")

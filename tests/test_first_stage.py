@@ -143,7 +143,7 @@ def test_a_reward_model_of_ranked_lists_is_read_as_it_was_written(name, tmp_path
     item_features, texts, lists = world()
     net = models.new(name, item_features, texts, lists, 0.0, 8, 3).eval()
     models.save(tmp_path / "models", {"A-0": net}, name, 8, ranked=True)
-    read = models.load(tmp_path / "models", item_features, LENGTH)["A-0"]
+    read = models.load(tmp_path / "models", item_features, LENGTH, {}.__getitem__).nets["A-0"]
     text = texts[lists.user, 0]
     assert torch.equal(predict(read, lists, text), predict(net, lists, text))
 

@@ -42,6 +42,7 @@ def test_the_committed_params_are_valid():
         ("beside: encode/none, items", "besides: encode/none, items", ["loop.rankers.constant.besides", "beside"]),
         ("  n_trials: 6", "  n_trials: true", ["tune_reward.n_trials", "a whole number, >= 0"]),
         ("  n_trials: 6", "  n_trials: 1.0e+1", ["tune_reward.n_trials", "a whole number"]),
+        ("  beside: none", "  beside: base", ["reward_model.beside", "none | template"]),
         ("  step: 4", "  step: 14", ["split", "step must be below list_length"]),
         ("  width: null", "  width: 0", ["train_reward.width", ">= 1"]),
         ("seed: 2026\n", "", ["seed: missing", "a whole number, >= 0"]),

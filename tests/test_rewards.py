@@ -16,6 +16,11 @@ from rlrf4rec.reward import kinds, models, rewards
 from rlrf4rec.reward.rewards import RewardScorer, Scoring, UserRewards, score, tasks
 
 
+def nobody(name):
+    """Of models that read nothing beside the text no vectors are asked for."""
+    raise AssertionError(name)
+
+
 class Dot(nn.Module):
     """Scores an item by the text's entry at the item's number."""
 
@@ -191,7 +196,7 @@ def test_only_models_of_the_other_half_score_a_user():
 
 def test_the_models_of_a_seed_are_those_of_both_halves():
     made = {f"{half}-{n}": nn.Identity() for half in "AB" for n in (0, 1)}
-    assert [list(own) for own in models.by_seed(made)] == [["A-0", "B-0"], ["A-1", "B-1"]]
+    assert [list(own.nets) for own in models.by_seed(models.RewardModels(made))] == [["A-0", "B-0"], ["A-1", "B-1"]]
 
 
 def test_a_model_that_trained_on_a_user_does_not_touch_its_reward():
@@ -292,7 +297,7 @@ def test_every_net_can_be_the_reward_model(name, tmp_path):
     assert np.isfinite(losses[0])
     assert [key for key, value in net.named_parameters() if torch.equal(before[key], value)] == []
     models.save(tmp_path / "models.safetensors", {"A-0": net.eval()}, name, h.width, ranked=False)
-    read = models.load(tmp_path / "models.safetensors", item_features, LENGTH)["A-0"]
+    read = models.load(tmp_path / "models.safetensors", item_features, LENGTH, nobody).nets["A-0"]
     text = texts[of.user, 0]
     assert type(read) is type(net)
     assert torch.equal(predict(read, of, text), predict(net, of, text))

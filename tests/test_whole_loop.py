@@ -248,12 +248,12 @@ def as_it_was_told():
 
 
 def test_with_the_base_llm_as_reference_a_second_round_does_not_begin_at_it(place):
-    """TRL's engine, retrieved lists, hidden titles, rewards of the paper's kind, and the study's stages."""
+    """TRL's engine, retrieved lists, hidden titles, marginal rewards of the paper's kind, and the study's stages."""
     changes = {
         "split": {"protocol": "retrieved"},
         "knowledge": {"items": "none"},
         "prompt": {"titles": "masked"},
-        "reward_model": {"net": "setrank", "texts": "llm"},
+        "reward_model": {"net": "setrank", "texts": "llm", "beside": "template"},
         "reward": {"kind": "ndcg"},
         "dpo": {"engine": "trl", "epochs": 3},
         "train_dpo": {"learning_rate": 0.02},
@@ -269,6 +269,8 @@ def test_with_the_base_llm_as_reference_a_second_round_does_not_begin_at_it(plac
     as_it_was_told()
     rewards = pl.read_parquet(paths.rewards("round1"))
     assert rewards["reward"].equals(rewards["ndcg"].alias("reward"))
+    told = [load_tensors(paths.reward_models(name, duty))[1] for name in ("round1", "round2") for duty in paths.DUTIES]
+    assert [of["beside"] for of in told] == ["template"] * 4
     first, second = (pl.read_csv(paths.plot("train_dpo", name))["loss"][0] for name in ("round1", "round2"))
     assert first == pytest.approx(0.6931, abs=2e-3)
     assert abs(second - first) > 0.001

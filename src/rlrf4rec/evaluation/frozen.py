@@ -1,10 +1,10 @@
 """Rewards of every policy's texts under frozen re-rankers, with own and with permuted texts, and their gains."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
-from torch import Tensor, nn
+from torch import Tensor
 
 from rlrf4rec import paths
 from rlrf4rec.evaluation import compare
@@ -21,19 +21,19 @@ def policy_rewards(
     users: pl.DataFrame,
     lists: Lists,
     texts: Mapping[str, Tensor],
-    nets: Mapping[paths.Duty, Mapping[str, nn.Module]],
+    by_duty: Mapping[paths.Duty, models.RewardModels],
     reward: Reward,
     seed: int,
 ) -> pl.DataFrame:
     """Mean reward of every policy's texts for the users of the lists: `tables.results.PolicyReward`.
 
-    texts: vectors [users, samples, width] of each policy; nets: the models of each duty, by `half-seed`. Each seed of
-    the models has a permutation of the users of its own.
+    texts: vectors [users, samples, width] of each policy; by_duty: the models of each duty. Each seed of the models has
+    a permutation of the users of its own; a profile that stands beside a text stays the user's own.
     """
     group = rewards.groups(users, lists)
     frames = []
-    for duty, of_duty in nets.items():
-        for number, of_seed in enumerate(models.by_seed(dict(of_duty))):
+    for duty, of_duty in by_duty.items():
+        for number, of_seed in enumerate(models.by_seed(of_duty)):
             other = permutation(group, users.height, derive(seed, "permuted", number))
             # One seed at a time: permuted texts are copies.
             both = [each for own_texts in texts.values() for each in (own_texts, own_texts[other])]
@@ -48,14 +48,20 @@ def by_first_round(
     users: pl.DataFrame,
     lists: Lists,
     texts: Mapping[str, Tensor],
+    read: Callable[[str], Tensor],
     item_features: ItemFeatures,
     reward: Reward,
     seed: int,
 ) -> pl.DataFrame:
-    """The same by the reward models of the first round, those of both duties."""
+    """The same by the reward models of the first round, those of both duties.
+
+    read: vectors of the texts of a name about these users, for the profile that models read beside a text.
+    """
     length = lists.item.shape[1]
-    nets = {duty: models.load(paths.reward_models("round1", duty), item_features, length) for duty in paths.DUTIES}
-    return policy_rewards(users, lists, texts, nets, reward, seed)
+    by_duty = {
+        duty: models.load(paths.reward_models("round1", duty), item_features, length, read) for duty in paths.DUTIES
+    }
+    return policy_rewards(users, lists, texts, by_duty, reward, seed)
 
 
 def _frame(

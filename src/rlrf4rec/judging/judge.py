@@ -44,9 +44,8 @@ class Judge:
         self.lists = tables.lists(
             tables.list_frame(fold).join(tables.users.filter(USERS["tuning"]), on="user", how="semi")
         )
-        self.nets = models.load(
-            paths.reward_models(round_name, "judge"), tables.item_features(), self.lists.item.shape[1]
-        )
+        file, length = paths.reward_models(round_name, "judge"), self.lists.item.shape[1]
+        self.models = models.load(file, tables.item_features(), length, tables.texts)
         self.group = groups(tables.users, self.lists)
         self.encoder, self.encoder_tokenizer = load_encoder(paths.ENCODER), load_tokenizer(paths.ENCODER)
         self.making = load_making(paths.ENCODER, self.encoder_tokenizer, encode.prompt)
@@ -77,5 +76,6 @@ class Judge:
         for row, i in place.items():
             full[row] = bank[i]
         seed = derive(self.seed, "score")
-        (done,) = score([scoring(self.nets, self.lists, full, self.group, self.reward, seed, place)], "tune_dpo score")
+        work = scoring(self.models, self.lists, full, self.group, self.reward, seed, place)
+        (done,) = score([work], "tune_dpo score")
         return [value for r in done for value in r.reward(self.reward.kind).tolist()]

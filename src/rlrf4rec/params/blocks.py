@@ -127,10 +127,14 @@ class Reward(Block):
 
 
 class RewardModel(Block):
-    """The net that scores texts and the texts it is trained with; shared by tune_reward and train_reward."""
+    """The net that scores texts and the texts it is trained with; shared by tune_reward and train_reward.
+
+    `beside`: what stands beside every text, in training as in scoring.
+    """
 
     net: RewardNet
     texts: Literal["llm", "template", "both"]
+    beside: Literal["none", "template"]
     batch: Count
     dropout: Dropout
 

@@ -13,7 +13,8 @@ class Match(nn.Module):
     """Matches the user's text with each item's: score = base + w . (P u * Q i) + s <P u, Q i>.
 
     The base (popularity, activity, what a first stage gave, genres, description) knows nothing of the user's text.
-    Simpler than a re-ranker that takes both side by side, and a more reliable judge of texts.
+    Where a profile stands beside the text, u is both, one behind the other. Simpler than a re-ranker that takes user
+    and item side by side, and a more reliable judge of texts.
     """
 
     vectors: Tensor
@@ -33,14 +34,14 @@ class Match(nn.Module):
             nn.Linear(NUMBERS + RANKED * setup.first_stage, 16), nn.ReLU(), nn.Linear(16, 1)
         )
         self.base_item = nn.Linear(wide + item_features.genres.shape[1], 1, bias=False)
-        self.user = nn.Linear(wide, width, bias=False)
+        self.user = nn.Linear(setup.user_vectors.shape[-1], width, bias=False)
         self.item = nn.Linear(wide, width, bias=False)
         self.weight = nn.Parameter(torch.zeros(width))
         self.scale = nn.Parameter(torch.ones(1) / width)
         self.dropout = Dropout(setup.dropout)
 
     def forward(self, lists: Lists, user_text: Tensor) -> Tensor:
-        """Scores [B, C]; user_text [B, W]."""
+        """Scores [B, C]; user_text [B, parts * W]."""
         items, place = torch.unique(lists.item, return_inverse=True)
         vectors = self.dropout(self.vectors[items])
         base = self.base_item(torch.cat([vectors, self.genres[items]], -1))[place][..., 0]

@@ -158,16 +158,16 @@ def mean_ndcg(net: nn.Module, lists: Lists, texts: Tensor, k: int) -> float:
     return float(user_means(values, lists.user).mean())
 
 
-def personal_part(net: nn.Module, lists: Lists, texts: Tensor, others: Tensor) -> float:
-    """Mean log-probability of the positives with own texts less that with those of `others` [U], in nats.
+def personal_part(net: nn.Module, lists: Lists, texts: Tensor, permuted: Tensor) -> float:
+    """Mean log-probability of the positives with own texts less that with another user's, in nats.
 
-    Averaged over a user's lists and texts [U, S, W], then over users. How much the net makes of what is personal in a
-    text; smooth, so that it tells apart what NDCG can't.
+    Averaged over a user's lists and texts [U, S, W], those of another user in `permuted`, then over users. How much the
+    net makes of what is personal in a text; smooth, so that it tells apart what NDCG can't.
     """
     values = torch.stack(
         [
             log_likelihood(predict(net, lists, texts[lists.user, s]), lists.label)
-            - log_likelihood(predict(net, lists, texts[others[lists.user], s]), lists.label)
+            - log_likelihood(predict(net, lists, permuted[lists.user, s]), lists.label)
             for s in range(texts.shape[1])
         ]
     ).mean(0)

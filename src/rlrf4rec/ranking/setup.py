@@ -13,7 +13,7 @@ class Setup:
     """Data and sizes of a net."""
 
     item_features: ItemFeatures
-    user_vectors: Tensor  # [..., W], text vectors that training may see: their statistics standardise the texts
+    user_vectors: Tensor  # [..., parts * W], text vectors that training may see: their statistics standardise the texts
     length: int  # candidates of a list
     dropout: float
     shared: int  # experts of the adaptor that user and items share, and private ones of each

@@ -6,8 +6,8 @@ gain that the labellers see may be their own whim, learned.
 
 import functools
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +60,29 @@ TEXTS = {"llm": _llm, "template": _template, "both": _both}  # by the name in th
 def text_bank(llm: Tensor, template: Tensor, which: str) -> Tensor:
     """Texts a reward model is trained with, [U, S', W], from the LLM's [U, S, W] and the template's [U, 1, W]."""
     return entry(TEXTS, which, "reward_model.texts")(llm, template)
+
+
+def profile(beside: str, read: Callable[[str], Tensor]) -> Tensor | None:
+    """What stands beside every text of a user, [U, W], by the name in the params; None: nothing.
+
+    read: vectors of the texts of a name, [U, S, W].
+    """
+    return None if beside == "none" else read(beside).mean(1)
+
+
+def joined(texts: Tensor, profile: Tensor | None) -> Tensor:
+    """Texts [..., S, W] with their user's profile [..., W] behind each, [..., S, 2 W]; without a profile as they are.
+
+    InputError when the two are not equally wide.
+    """
+    if profile is None:
+        return texts
+    if profile.shape[-1] != texts.shape[-1]:
+        raise InputError(
+            f"vectors of texts are {texts.shape[-1]} numbers wide, those of the profile beside them "
+            f"{profile.shape[-1]}; both have to come from one encoder: run `dvc repro encode`"
+        )
+    return torch.cat([texts, profile[..., None, :].expand_as(texts)], dim=-1)
 
 
 @one_thread()
@@ -145,27 +168,41 @@ def train_anew(
         return fit(ranker, h.epochs, batch, derive(seed, "shuffle"), each_epoch, checkpoint)
 
 
-def save(path: Path, models: dict[str, nn.Module], net: str, width: int, ranked: bool) -> None:
+@dataclass(frozen=True)
+class RewardModels:
+    """Frozen reward models by `half-seed`, and what they read beside a text: `profile` [U, W] (see `joined`)."""
+
+    nets: Mapping[str, nn.Module]
+    profile: Tensor | None = None
+
+
+def save(path: Path, models: dict[str, nn.Module], net: str, width: int, ranked: bool, beside: str = "none") -> None:
     """Write the reward models of a round and a duty into one file; keys are `half-seed`.
 
-    ranked: whether a first stage ranked the lists that they learned from.
+    ranked: whether a first stage ranked the lists that they learned from; beside: see `profile`.
     """
     tensors = {f"{name}/{key}": value for name, model in models.items() for key, value in model.state_dict().items()}
     about = {"net": net, "width": str(width), "models": ",".join(models)}
-    save_tensors(path, tensors, about | ({"first_stage": "known"} if ranked else {}))
+    about |= {"first_stage": "known"} if ranked else {}
+    save_tensors(path, tensors, about | ({"beside": beside} if beside != "none" else {}))
 
 
 @one_thread()
-def load(path: Path, item_features: ItemFeatures, length: int) -> dict[str, nn.Module]:
-    """Read the reward models of a round and a duty, frozen, by `half-seed`."""
+def load(path: Path, item_features: ItemFeatures, length: int, read: Callable[[str], Tensor]) -> RewardModels:
+    """Read the reward models of a round and a duty with what stood beside the texts when they were trained.
+
+    The file says what that was, and `read` (see `profile`) gives it for the users whose texts they are to score.
+    """
     tensors, metadata = load_tensors(path)
+    beside = metadata.get("beside", "none")
+    known = profile(beside, read)
     models = {}
     for name in metadata["models"].split(","):
         state = {key.split("/", 1)[1]: value for key, value in tensors.items() if key.startswith(f"{name}/")}
         model = nets.build(
             metadata["net"],
             item_features,
-            torch.zeros(1, item_features.vectors.shape[1]),
+            torch.zeros(1, item_features.vectors.shape[1] * (1 if known is None else 2)),
             length,
             0.0,
             *EXPERTS,
@@ -175,15 +212,21 @@ def load(path: Path, item_features: ItemFeatures, length: int) -> dict[str, nn.M
         try:
             model.load_state_dict(state)
         except RuntimeError as error:
-            raise InputError(f"{path}: weights do not fit the items ({error}); run `dvc repro train_reward`") from None
+            raise InputError(
+                f"{path}: weights do not fit the items and texts with {beside!r} beside them ({error}); "
+                "run `dvc repro train_reward`"
+            ) from None
         models[name] = model.eval().requires_grad_(False)
-    return models
+    return RewardModels(models, known)
 
 
-def by_seed(models: dict[str, nn.Module]) -> list[dict[str, nn.Module]]:
+def by_seed(models: RewardModels) -> list[RewardModels]:
     """The models of each seed, those of both halves."""
-    seeds = dict.fromkeys(name.split("-")[1] for name in models)
-    return [{name: model for name, model in models.items() if name.split("-")[1] == seed} for seed in seeds]
+    of = {name: name.split("-")[1] for name in models.nets}
+    return [
+        replace(models, nets={name: net for name, net in models.nets.items() if of[name] == seed})
+        for seed in dict.fromkeys(of.values())
+    ]
 
 
 def models_of(names: list[str], group: dict[int, str]) -> dict[int, list[int]]:

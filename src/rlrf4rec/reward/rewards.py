@@ -1,6 +1,8 @@
 """Rewards: how well a re-ranker that knows a text re-ranks its user's lists.
 
-What a kind of reward makes of the values on each list is in `kinds`.
+What a kind of reward makes of the values on each list is in `kinds`. Where models read a profile beside the text, a
+text is paid for what it adds to it: what the profile alone is worth is the same for all texts of a user, so it falls
+out of every comparison of them and is not taken off.
 
 Shapes: M models, S texts of a user, L lists of a user, O lists of others, C candidates.
 """
@@ -23,7 +25,7 @@ from rlrf4rec.progress import Progress
 from rlrf4rec.ranking.lists import Lists
 from rlrf4rec.reward.kinds import KINDS as KINDS
 from rlrf4rec.reward.kinds import LISTS, MODELS_AND_LISTS, kind
-from rlrf4rec.reward.models import models_of
+from rlrf4rec.reward.models import RewardModels, joined, models_of
 from rlrf4rec.seeds import derive
 
 VALUES = ("ndcg", "map", "smooth", "others")  # of UserRewards
@@ -72,12 +74,22 @@ class ScoringTask:
 
 
 class RewardScorer(L.LightningModule):
-    """Scores texts with frozen reward models; `models_of[user]` are those that did not train on the user."""
+    """Scores texts with frozen reward models; `models_of[user]` are those that did not train on the user.
 
-    def __init__(self, nets: list[nn.Module], models_of: dict[int, list[int]], lists: Lists, k: int) -> None:
+    profile [U, W]: beside the text stands that of the user whose list it is, on others' lists theirs.
+    """
+
+    def __init__(
+        self,
+        nets: list[nn.Module],
+        models_of: dict[int, list[int]],
+        lists: Lists,
+        k: int,
+        profile: Tensor | None = None,
+    ) -> None:
         super().__init__()
         self.nets = nn.ModuleList(nets)
-        self.models_of, self.lists, self.k = models_of, lists, k
+        self.models_of, self.lists, self.k, self.profile = models_of, lists, k, profile
 
     def predict_step(self, task: ScoringTask) -> UserRewards:
         """Rewards of one user's texts."""
@@ -85,7 +97,8 @@ class RewardScorer(L.LightningModule):
         lists, samples, own = self.lists[rows], len(task.texts), len(task.own)
         labels = lists.label
         many = lists[torch.arange(len(rows)).repeat(samples)]
-        text = task.texts.repeat_interleave(len(rows), dim=0)
+        of_lists = None if self.profile is None else self.profile[lists.user]
+        text = joined(task.texts.expand(len(rows), -1, -1), of_lists).transpose(0, 1).flatten(0, 1)
         nets = [self.nets[m] for m in self.models_of[task.user]]
         scores = torch.stack([net(many, text).view(samples, len(rows), -1) for net in nets])
         ranked = ranked_labels(scores[:, :, :own], labels[:own])
@@ -152,7 +165,7 @@ def _identity(scoring: Scoring) -> str:
     scorer = scoring.scorer
     nets = [str(scorer.nets), scorer.nets.state_dict()]
     code = store.code("reward.rewards", threads=1)
-    return store.digest(code, nets, scorer.models_of, scorer.lists, scorer.k, scoring.tasks)
+    return store.digest(code, nets, scorer.models_of, scorer.lists, scorer.k, scorer.profile, scoring.tasks)
 
 
 def _arrays(scorers: Sequence[RewardScorer], piece: tuple[int, ScoringTask]) -> list[np.ndarray]:
@@ -170,7 +183,7 @@ def groups(users: pl.DataFrame, lists: Lists) -> dict[int, str]:
 
 
 def scoring(
-    nets: dict[str, nn.Module],
+    models: RewardModels,
     lists: Lists,
     texts: Tensor,
     group: dict[int, str],
@@ -180,9 +193,10 @@ def scoring(
 ) -> Scoring:
     """The texts [U, S, W] of all users of `group` that have lists, for the models that did not train on them to score.
 
-    nets: reward models by `half-seed`; group: see `groups`; `only` some users, None: all.
+    group: see `groups`; `only` some users, None: all.
     """
-    scorer = RewardScorer(list(nets.values()), models_of(list(nets), group), lists, reward.k)
+    names, nets = list(models.nets), list(models.nets.values())
+    scorer = RewardScorer(nets, models_of(names, group), lists, reward.k, models.profile)
     work = tasks(lists, texts, group, reward.other_lists, seed)
     return Scoring(scorer, [task for task in work if only is None or task.user in only])
 

@@ -27,10 +27,10 @@ def make(given: SourceInputs) -> Tensor:
         derive(seed, "best_of_n"),
     )  # fmt: skip
     lists = tables.lists(frame)
-    nets = models.load(given.reward_models, tables.item_features(), lists.item.shape[1])
+    labellers = models.load(given.reward_models, tables.item_features(), lists.item.shape[1], tables.texts)
     texts, group = tables.texts("base"), rewards.groups(tables.users, lists)
     (done,) = rewards.score(
-        [rewards.scoring(nets, lists, texts, group, reward, derive(seed, "score"))], "source best_of_n"
+        [rewards.scoring(labellers, lists, texts, group, reward, derive(seed, "score"))], "source best_of_n"
     )
     best = torch.zeros(len(texts), dtype=torch.int64)
     for found in done:

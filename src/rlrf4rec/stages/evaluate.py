@@ -55,4 +55,4 @@ def _rewarded(tables: Tables, policies: list[str], reward: Reward, seed: int) ->
     """Rewards of all policies' texts for development and validation users."""
     lists = tables.lists(pl.concat([tables.list_frame("validation"), tables.list_frame("development")]))
     texts = {policy: tables.texts(policy, "evaluated") for policy in policies}
-    return frozen.by_first_round(tables.users, lists, texts, tables.item_features(), reward, seed)
+    return frozen.by_first_round(tables.users, lists, texts, tables.texts, tables.item_features(), reward, seed)

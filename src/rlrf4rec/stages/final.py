@@ -5,6 +5,7 @@ number of looks that these users have had (`metrics/looks.csv`).
 """
 
 import polars as pl
+from torch import Tensor
 
 from rlrf4rec import machine, paths
 from rlrf4rec.evaluation import findings, fold, frozen
@@ -33,9 +34,13 @@ def run(
     look = looks.next_look(before, head, frame, commit.changed(before[-1].commit if before else None))
     looks.add(paths.LOOKS, before, look)  # first: what comes after it can be seen
     lists, item_features = Lists.of(frame, users["user"], tables.items["item"]), tables.item_features()
-    vectors_of = {policy: paths.vectors(f"{paths.OF_FINAL}{policy}") for policy in loop.policies}
-    texts = {policy: vectors.read_texts(path, users["user"]) for policy, path in vectors_of.items()}
-    rewarded = frozen.by_first_round(users, lists, texts, item_features, reward, own_seed)
+
+    def read(name: str) -> Tensor:
+        """Vectors of the texts of a name about the final users, [users, samples, width]."""
+        return vectors.read_texts(paths.vectors(f"{paths.OF_FINAL}{name}"), users["user"])
+
+    texts = {policy: read(policy) for policy in loop.policies}
+    rewarded = frozen.by_first_round(users, lists, texts, read, item_features, reward, own_seed)
     of = fold.Labelled(FINAL, frame, lists, users["user"], item_features.log_popularity)
     files = {name: paths.final_scores(name) for name in loop.rankers}
     seeds, computed = train_ranker.seeds, machine.arithmetic(threads=1)

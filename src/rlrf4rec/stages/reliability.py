@@ -49,7 +49,8 @@ def _rewards(
 ) -> list[UserRewards]:
     """Rewards of validation users' base texts under models of one net, halves and seeds averaged later."""
     item_features, texts = tables.item_features(), tables.texts("base")
-    bank = models.text_bank(texts, tables.texts("template"), p.texts)
+    profile = models.profile(p.beside, tables.texts)
+    bank = models.joined(models.text_bank(texts, tables.texts("template"), p.texts), profile)
     frame = tables.list_frame("train")
     validation = tables.lists(tables.list_frame("validation"))
     jobs = {}
@@ -62,7 +63,7 @@ def _rewards(
             model = models.new(net, item_features, seen, lists, p.dropout, h.width, own)
             jobs[f"{half}-{number}"] = models.Job(model, net, lists, bank, h, p.batch, own)
     models.train_all(list(jobs.values()), validation, f"reliability {net}")
-    trained = {key: job.net.requires_grad_(False) for key, job in jobs.items()}
+    trained = models.RewardModels({key: job.net.requires_grad_(False) for key, job in jobs.items()}, profile)
     group = groups(tables.users, validation)
     (done,) = score([scoring(trained, validation, texts, group, reward, derive(seed, "score"))], f"reliability {net}")
     return done

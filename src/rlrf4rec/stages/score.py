@@ -28,8 +28,8 @@ def run(seed: int, reward: Reward, round_name: str, texts_name: str) -> str:
     texts, group = tables.texts(texts_name, "tuning"), rewards.groups(tables.users, lists)
     length, own_seed = lists.item.shape[1], derive(seed, "score")
     places = [paths.reward_models(round_name, duty) for duty in paths.DUTIES]
-    labellers, judges = (models.load(place, item_features, length) for place in places)
-    both = [rewards.scoring(nets, lists, texts, group, reward, own_seed) for nets in (labellers, judges)]
+    labellers, judges = (models.load(place, item_features, length, tables.texts) for place in places)
+    both = [rewards.scoring(of, lists, texts, group, reward, own_seed) for of in (labellers, judges)]
     done, judged = rewards.score(both, f"score {round_name}")
     folds = tables.users["fold"].to_list()
     table = _table(done, judged, tables, reward.kind)

@@ -20,7 +20,10 @@ def run(seed: int, reward_model: RewardModel, train_reward: TrainReward, round_n
     """Train models for both halves and all seeds; returns the closing line with the source of each value."""
     tables = read_tables()
     item_features = tables.item_features()
-    bank = models.text_bank(tables.texts(texts_name, "tuning"), tables.texts("template"), reward_model.texts)
+    bank = models.joined(
+        models.text_bank(tables.texts(texts_name, "tuning"), tables.texts("template"), reward_model.texts),
+        models.profile(reward_model.beside, tables.texts),
+    )
     values, sources = study.join(train_reward.model_dump(), read_json(paths.TUNE_REWARD), vars(DEFAULTS))
     h = Hyperparameters(**values)
     frame = tables.list_frame("train")
@@ -51,7 +54,7 @@ def run(seed: int, reward_model: RewardModel, train_reward: TrainReward, round_n
     TRAINED_LISTS.write(pl.concat(trained), paths.trained_lists(round_name))
     for duty, (name, _) in duties.items():
         nets = {key: job.net for (of, key), job in jobs.items() if of == duty}
-        models.save(paths.reward_models(round_name, duty), nets, name, h.width, validation.ranked)
+        models.save(paths.reward_models(round_name, duty), nets, name, h.width, validation.ranked, reward_model.beside)
     computed = machine.arithmetic(threads=1)
     about = {"hyperparameters": values, "models": report, "arithmetic": computed}
     write_json(paths.metrics("train_reward", round_name), about)

@@ -2,7 +2,8 @@
 
 A trial trains what `train_reward` trains: a model for each half of the tuning users, so that `epochs` are of as many
 steps. It is judged by the log-probability of validation users' positives with their own LLM texts, less that with
-another user's texts: what a judge of texts must see. NDCG of validation users can't tell trials apart.
+another user's texts: what a judge of texts must see. A profile beside them stays the user's own. NDCG of validation
+users can't tell trials apart.
 """
 
 import optuna
@@ -36,11 +37,13 @@ class Objective:
         members = [tables.users.filter(half).select("user") for half in halves]
         self.train = [tables.lists(frame.join(own, on="user", how="semi")) for own in members]
         self.validation = tables.lists(tables.list_frame("validation"))
-        self.bank = models.text_bank(tables.texts(policy), tables.texts("template"), reward_model.texts)
+        texts, profile = tables.texts(policy), models.profile(reward_model.beside, tables.texts)
+        bank = models.text_bank(texts, tables.texts("template"), reward_model.texts)
+        self.bank = models.joined(bank, profile)
         self.seen = [self.bank[tables.rows(half)] for half in halves]
-        self.texts = tables.texts(policy)
         group = dict.fromkeys(self.validation.user.tolist(), "validation")
-        self.others = permutation(group, tables.users.height, self.seed)
+        others = permutation(group, tables.users.height, self.seed)
+        self.own, self.permuted = (models.joined(found, profile) for found in (texts, texts[others]))
 
     def __call__(self, trial: optuna.Trial) -> float:
         """Best personal part over the epochs, a mean of both halves' models; that epoch's number is kept."""
@@ -68,7 +71,7 @@ class Objective:
 
         def look(epoch: int) -> bool:
             """Note the epoch's value; whether the trial is one to prune."""
-            values.append(personal_part(net, self.validation, self.texts, self.others))
+            values.append(personal_part(net, self.validation, self.own, self.permuted))
             if half == "A":
                 trial.report(values[-1], epoch)
             return half == "A" and trial.should_prune()
