@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 import torch
@@ -14,6 +15,9 @@ from rlrf4rec.errors import ParamsError, RLRFError
 from rlrf4rec.evaluation import arms
 from rlrf4rec.files import write_json
 from rlrf4rec.inputs import Tables, read_tables
+from rlrf4rec.metrics.components import planned_effect
+from rlrf4rec.seeds import derive
+from rlrf4rec.stages import score
 from rlrf4rec.tables.interactions import ITEMS
 from rlrf4rec.tables.split import CANDIDATES, FOLD_USERS, HISTORY, LISTS, POPULARITY
 from rlrf4rec.tables.vectors import save_tensors
@@ -125,8 +129,11 @@ def place(tmp_path, monkeypatch):
     return Tables(read.users, read.items, read.popularity, folder)
 
 
-def write_scores(tables, strength, lacking=()):
-    """Scores of re-rankers that know the label as well as `strength` of kind and policy says, noise besides."""
+def write_scores(tables, strength, lacking=(), short=None):
+    """Scores of re-rankers that know the label as well as `strength` of kind and policy says, noise besides.
+
+    short: the re-ranker that was not trained out, as `sft-3`.
+    """
     lists = tables.lists(tables.list_frame("development"))
     generator = torch.Generator().manual_seed(3)
     taste = torch.randn(USERS, generator=generator)[lists.user][:, None]  # a user is easy or hard for all
@@ -141,7 +148,7 @@ def write_scores(tables, strength, lacking=()):
             }
             path = paths.arm(policy, kind, "popularity")
             save_tensors(path, made, {"lists": lists.identity()})
-            write_json(path.with_name("curves.json"), {"prm": {"trained_out": (kind, policy) != ("sft", 3)}})
+            write_json(path.with_name("curves.json"), {"prm": {"trained_out": f"{kind}-{policy}" != short}})
 
 
 def evaluated():
@@ -156,19 +163,19 @@ def around_zero(difference):
 def test_a_planted_effect_is_found_and_a_planted_null_is_not(place, capsys):
     """Tuned texts help alone, and beside the template nothing does; labels help the re-ranker as much."""
     helped = {"tuned": 1.0, "base_labels": 1.0, "template": 0.8, "base_template": 0.8, "tuned_template": 0.8}
-    write_scores(place, lambda kind, policy: helped.get(kind, 0.0))
+    write_scores(place, lambda kind, policy: helped.get(kind, 0.0), short="base_labels-3")  # no control
     found = evaluated()
     assert (found["development_users"], found["development_lists"], found["not_trained_out"]) == (
         USERS,
         2 * USERS,
-        ["prm-sft-3"],
+        ["prm-base_labels-3"],
     )
     for control in arms.CONTROLS:
         claim = found["family"][f"tuned - {control}"]
         assert claim["low"] > 0.05
         assert claim["p"] <= claim["p_holm"] < 0.05
         assert (claim["users"], claim["policies"], claim["seeds"]) == (USERS, POLICIES, SEEDS)
-    assert found["shown"]
+    assert (found["shown"], found["lacks"]) == (True, [])
     assert "the feedback: popularity shown" in capsys.readouterr().out
     for name in ("tuned_template - template", "tuned_template - base_template"):
         assert around_zero(found["family"][name])
@@ -178,6 +185,44 @@ def test_a_planted_effect_is_found_and_a_planted_null_is_not(place, capsys):
     assert differences["base_labels - base"]["low"] > 0.05
     assert around_zero(differences["tuned - base_labels"])
     assert "tuned - profile" not in differences  # a kind that was left out
+
+
+def test_a_gain_that_the_study_can_not_vouch_for_is_not_shown(place, capsys):
+    """The gain is as plain as in the test above; but one control's re-ranker would have learned on."""
+    write_scores(place, lambda kind, policy: float(kind == "tuned"), short="sft-3")
+    found = evaluated()
+    assert all(found["family"][f"tuned - {control}"]["low"] > 0.05 for control in arms.CONTROLS)
+    assert (found["shown"], found["lacks"]) == (False, ["re-rankers of sft not trained out"])
+    assert "popularity not shown (re-rankers of sft not trained out)" in capsys.readouterr().out
+
+
+def test_what_the_feedback_lacks_to_be_shown_is_told():
+    found = {"family": {f"tuned - {name}": {"low": 0.01} for name in arms.CONTROLS if name != "sft"}}
+    assert arms.lacks(found, 2, {"tuned", "base_labels"}) == [
+        *("2 of 3 policies", "re-rankers of tuned not trained out", "sft left out"),
+    ]
+    found["family"] |= {"tuned - sft": {"low": 0.01}, "tuned - base": {"low": 0.0}}
+    assert arms.lacks(found, 3, ()) == ["not above base"]
+
+
+def test_a_study_of_other_sizes_can_be_planned_from_the_file(place):
+    """Of as many users, policies and seeds it could find what this one could, where no variance is held at 0."""
+    write_scores(place, lambda kind, policy: 0.5)
+    for by_metric in evaluated()["differences"].values():
+        found = by_metric["ndcg@5"]
+        assert set(found["components"]) == {"users", "policies", "users x policies", "seeds", "users x seeds"}
+        planned = planned_effect(found["components"], USERS, POLICIES, SEEDS)
+        assert planned == pytest.approx(found["mde"]) or min(found["components"].values()) == 0
+        assert found["over_lists"]["difference"] == pytest.approx(found["difference"])  # two lists each
+
+
+def test_users_with_many_lists_count_for_more_by_list():
+    """Of two users with one list and three, the second alone gains."""
+    of = {"base": np.zeros((2, 3, 2)), "tuned": np.zeros((2, 3, 2))}
+    of["tuned"][1] = 1.0
+    values = {kind: {"ndcg@5": own} for kind, own in of.items()}
+    found = arms.report(values, [1, 3], 100, 0)["differences"]["tuned - base"]["ndcg@5"]
+    assert (found["difference"], found["over_lists"]["difference"]) == (0.5, 0.75)
 
 
 def test_what_a_control_has_too_is_not_the_feedback_s(place):
@@ -225,6 +270,12 @@ def test_scores_that_are_not_there_or_of_other_lists_are_named(place):
     save_tensors(paths.arm(2, "sft", "popularity"), {"prm/0/own": torch.zeros(1)}, {"lists": "others"})
     with pytest.raises(RLRFError, match=r"2/sft/popularity/scores.safetensors: scores of other lists than these 120"):
         evaluated()
+
+
+def test_every_policy_s_texts_are_scored_on_other_users_lists_of_its_own():
+    """The run's draw stays what it was; three policies with the same others' lists would share what these add."""
+    assert score.seed_of(2026, "round1") == score.seed_of(2026, "round2") == derive(2026, "score")
+    assert len({score.seed_of(2026, name) for name in ("round1", "tuned-1", "tuned-2", "tuned-3")}) == 4
 
 
 def test_a_matched_policy_is_one_of_several(place):

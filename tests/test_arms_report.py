@@ -7,9 +7,11 @@ import pytest
 from made_up_run import effect, evaluated, run_stage, write_json, write_run
 
 from rlrf4rec import cost, paths
+from rlrf4rec.files import contents, dvc_hash
 from rlrf4rec.report import arms, numbers, searches, worth
 from rlrf4rec.report.blocks import Figures, Note, TableBlock
 from rlrf4rec.revisions.dag import Stage
+from rlrf4rec.stages import report
 
 
 def figures(section):
@@ -41,6 +43,52 @@ def test_arms_of_several_policies_are_drawn_as_they_were_compared():
     assert drawn.caption == "NDCG@5, rated: arms against each other; 3 policies each"
     assert f"tuned - matched +0.0100, tuned - rule_years {numbers.MINUS}0.0100." in str(drawn.svg)
     assert "Interval above zero: tuned - matched." in str(drawn.svg)
+
+
+def test_arms_of_another_run_are_called_so():
+    found = {"rated": {"differences": {"tuned - base": {"ndcg@5": effect(0.0, 0.01, policies=3)}}}}
+    said = [b.text for b in arms.arms({"uniform": evaluated()}, found, ["arms"]).blocks if isinstance(b, Note)]
+    assert [text for text in said if "other users" in text] == [
+        "The study of arms is of other users or other lists than this run: hold its arms against each other, not "
+        "against this run. `make arms` makes it anew."
+    ]
+    both = arms.arms({"uniform": evaluated()}, found, ["controls", "arms"]).blocks
+    assert sum("is of other users" in b.text for b in both if isinstance(b, Note)) == 2
+
+
+@pytest.mark.parametrize(
+    ("people", "lists", "older"),
+    [("same", "same", False), ("other", "same", True), ("same", "other", True), ("none", "none", False)],
+)
+def test_the_arms_lock_tells_whether_they_are_of_this_run(tmp_path, monkeypatch, people, lists, older):
+    monkeypatch.chdir(tmp_path)
+    write_run(tmp_path)
+    write_json(paths.ARMS, {"rated": {"differences": {"tuned - base": {"ndcg@5": effect(0.0, 0.01, policies=4)}}}})
+    lock = ""
+    for said, place in ((people, report.PEOPLE), (lists, report.LISTS)):
+        (tmp_path / place).mkdir(exist_ok=True)
+        (tmp_path / place / "users.parquet").write_bytes(b"of this run")
+        md5 = dvc_hash(contents(place)) if said == "same" else f"{'0' * 32}.dir"
+        lock += f"    - path: {place}\n      hash: md5\n      md5: {md5}\n" if said != "none" else ""
+    report.LOCKS["arms"].write_text(f"stages:\n  score@1:\n    deps:\n{lock}")
+    run_stage()
+    page = (tmp_path / "data/report/index.html").read_text()
+    assert ("The study of arms is of other users or other lists than this run" in page) == older
+
+
+def test_whether_the_feedback_is_shown_stands_beside_the_arms():
+    claim = effect(0.01, 0.005, policies=3, p_holm=0.01, over_lists={"difference": 0.02, "low": 0.0, "high": 0.03})
+    found = {"differences": {"tuned - base": {"ndcg@5": claim}}, "family": {"tuned - base": claim}}
+    lacking = {**found, "shown": False, "lacks": ["2 of 3 policies", "not above sft"]}
+    blocks = arms.arms(None, {"rated": lacking, "popularity": {**found, "shown": True, "lacks": []}}).blocks
+    said = [(b.text, b.tone) for b in blocks if isinstance(b, Note)][1:]
+    assert said == [
+        ("rated: the feedback is not shown; it lacks: 2 of 3 policies; not above sft.", "null"),
+        ("popularity: the feedback is shown: tuned texts lie above every control.", "gain"),
+    ]
+    (table,) = (b for b in blocks if isinstance(b, TableBlock))
+    assert [row[:2] for row in table.rows] == [("tuned - base", "rated"), ("tuned - base", "popularity")]
+    assert table.rows[0][-2:] == ("3", "+0.0200 [0.0000, +0.0300]")
 
 
 def test_the_page_has_the_arms_of_both_studies(tmp_path, monkeypatch):
@@ -75,7 +123,10 @@ SEARCHED = {
 
 
 def test_built_in_values_stand_beside_the_best():
-    (found,) = searches.table(SEARCHED, {"tune_reward": 32.4})
+    note, found = searches.table(SEARCHED, {"tune_reward": 32.4})
+    assert "the very measure that it chose by, so it is more" in note.text
+    assert "built-in values stand with their best epoch, by the same measure in hindsight" in note.text
+    assert found.columns[5] == "gained, by the measure it chose by"
     dash = numbers.DASH
     assert [row[1:] for row in found.rows] == [
         (
@@ -85,7 +136,7 @@ def test_built_in_values_stand_beside_the_best():
         (dash, "beta 0.1", dash, "0.0160", dash, "2", dash),
     ]
     assert [row[0].split(",")[0] for row in found.rows] == ["reward model", "DPO"]
-    (without,) = searches.table(SEARCHED)
+    _, without = searches.table(SEARCHED)
     assert without.columns == found.columns[:-1]
     assert without.rows[0] == found.rows[0][:-1]
 
@@ -158,6 +209,56 @@ def test_a_stage_without_a_cost_leaves_no_sum():
     _, table = worth.spent(files, RAN, compared(round1=0.03), {})
     assert table.rows[0][3:] == (numbers.DASH, "200", "10", "7", numbers.DASH, "31", "1")
     assert worth.spent(files, RAN, {}, {}) == []
+
+
+def test_what_took_kept_work_cost_at_least_so_much():
+    """The study's re-rankers that the run has trained before come from the store."""
+    files = {name: {"cpu_s": spent} for name, spent in SECONDS.items()}
+    files["control-years"] |= {"kept": 12}
+    note, table = worth.spent(files, RAN, compared(base=0.01), compared(years=0.02))
+    cells = {row[0]: row[3:] for row in table.rows}
+    assert cells["years, study"] == ("≥ 53", "0", "2", "0", "0", "≥ 50", "1")
+    assert cells["base, this run"][0] == "241"
+    assert "≥ marks what took finished pieces" in note.text
+
+
+ARMS_RAN = {
+    **RAN,
+    **{
+        name: made
+        for n in ("1", "2")
+        for name, made in {
+            f"sample@base-{n}": stage(f"sample base-{n} base all", ["data/interactions"], [f"texts/base-{n}"]),
+            f"encode@base-{n}": stage(f"encode base-{n}", [f"texts/base-{n}"], [f"encode/base-{n}"]),
+            f"train_dpo@{n}": stage(f"train_dpo tuned-{n} base", [f"encode/base-{n}"], [f"policy/tuned-{n}"]),
+            f"sample@tuned-{n}": stage(f"sample tuned-{n}", [f"policy/tuned-{n}"], [f"texts/tuned-{n}"]),
+            f"encode@tuned-{n}": stage(f"encode tuned-{n}", [f"texts/tuned-{n}"], [f"encode/tuned-{n}"]),
+            f"arm@{n}": stage(f"arm {n}", [f"encode/base-{n}", f"encode/tuned-{n}"], [f"train_ranker/{n}"]),
+        }.items()
+    },
+}
+ARMS_SECONDS = {"sample-base": 200, "encode-base": 10, "train_dpo-tuned": 100, "sample-tuned": 60, "encode-tuned": 4}
+
+
+def test_an_arm_of_several_policies_costs_what_a_policy_does():
+    """Policy 2 takes twice the time; the re-rankers of both kinds are trained together, 80 and 160 s."""
+    files = {f"{name}-{n}": {"cpu_s": s * n} for name, s in {**ARMS_SECONDS, "arm": 80}.items() for n in (1, 2)}
+    files["interactions"] = {"cpu_s": 1}
+    arms = {"kinds": {"base": {}, "tuned": {}, "template": {}, "profile": {}}}
+    arms["differences"] = {"tuned - base": {"ndcg@5": effect(0.02, 0.01)}}
+    note, table = worth.replicated(files, ARMS_RAN, arms)
+    assert "an equal share of its re-rankers" in note.text
+    assert table.columns == ("arm", "gain", "95 % interval", "all", *worth.PARTS, worth.BEFORE)
+    dash = numbers.DASH
+    assert table.rows == (
+        ("base", dash, dash, "346", "300", "15", "0", "0", "30", "1"),
+        ("tuned", "+0.0200", "[+0.0100, +0.0300]", "592", "390", "21", "0", "150", "30", "1"),
+    )
+    assert worth.replicated(files, RAN, arms) == worth.replicated(files, ARMS_RAN, {}) == []
+    files["arm-2"] |= {"kept": 3}
+    assert worth.replicated(files, ARMS_RAN, arms)[1].rows[0][3:] == ("≥ 346", "300", "15", "0", "0", "≥ 30", "1")
+    del files["encode-tuned-2"]
+    assert worth.replicated(files, ARMS_RAN, arms)[1].rows[1][3:6] == (dash, "390", dash)
 
 
 @pytest.mark.parametrize("protocol", ["uniform", "popularity"])

@@ -11,16 +11,14 @@ from rlrf4rec.evaluation import compare
 from rlrf4rec.metrics.components import components, planned_effect, size_needed
 from rlrf4rec.metrics.statistics import minimum_detectable_effect, paired_interval, permutation_test
 
-FACTORS = {
+FACTORS = {  # of a seed's number alone nothing depends: seeds are those of a policy
     "users": (True, False, False),
     "policies": (False, True, False),
-    "seeds": (False, False, True),
     "users x policies": (True, True, False),
-    "policies x seeds": (False, True, True),  # seeds of a policy's own
-    "users x seeds": (True, False, True),
-    "users x policies x seeds": (True, True, True),
+    "seeds": (False, True, True),
+    "users x seeds": (True, True, True),
 }
-REST = "users x policies x seeds"
+REST = "users x seeds"
 
 fixed = settings(derandomize=True, deadline=None, max_examples=40)
 differences = st.builds(
@@ -32,7 +30,7 @@ differences = st.builds(
 )
 
 
-def crossed(rng, shape, mean=0.0, **spread):
+def simulated(rng, shape, mean=0.0, **spread):
     """Simulated differences of this shape; `spread`: standard deviations by factor, spaces written as `_`."""
     values = np.full(shape, mean)
     for name, varies in FACTORS.items():
@@ -55,10 +53,20 @@ def test_policies_alone_have_two_degrees_of_freedom():
     assert p > 0.15  # by the users' signs alone it would be 1 / 100
 
 
-def test_seeds_of_all_policies_are_not_averaged_out_by_policies():
-    seeds = np.tile(np.array([1.0, 2.0, 3.0, 6.0]), (50, 5, 1))
-    _, low, high = paired_interval(seeds, 10, 0)
-    assert (high - low) / 2 == pytest.approx(t.ppf(0.975, 3) * np.sqrt(14 / 3 / 4))  # as of one policy
+def test_seeds_of_one_policy_are_told_from_users():
+    seeds = np.tile(np.array([1.0, 2.0, 3.0, 6.0]), (50, 1, 1))
+    error = np.sqrt(14 / 3 / 4)  # variance 14 / 3 of four seeds
+    assert minimum_detectable_effect(seeds) == pytest.approx(t.ppf([0.975, 0.8], 3).sum() * error)
+
+
+def test_seeds_of_a_policy_s_own_are_averaged_out_by_policies():
+    """The same number in two policies is another seed: what is in common is their policies' likeness, and by chance."""
+    values = np.tile(np.array([[0.0, 2.0], [1.0, 3.0], [2.0, 4.0]]), (50, 1, 1))  # policies 1, 2, 3; seeds -1, +1
+    _, low, high = paired_interval(values, 10, 0)
+    assert (high - low) / 2 == pytest.approx(t.ppf(0.975, 2) * np.sqrt(1 / 3))
+    shuffled = values.copy()
+    shuffled[:, 1] = shuffled[:, 1, ::-1]
+    assert paired_interval(shuffled, 10, 0) == paired_interval(values, 10, 0)
 
 
 def test_one_seed_is_users_and_policies():
@@ -76,10 +84,20 @@ def test_components_by_hand():
     assert components(np.array([[1.0, 2.0], [2.0, 1.0]]))["users"] == 0.0  # estimated below 0
 
 
+def test_components_of_nested_seeds_by_hand():
+    """Policies of 1 and 5; seeds of the first 0 and 2, of the second 5 and 5; a user is worth 0 or 4."""
+    policies = np.array([[0.0, 2.0], [5.0, 5.0]])
+    values = np.stack([policies, policies + 4])
+    # mean squares: users 8 * 2**2, policies 8 * 2**2, seeds 2 * (1 + 1) / 2 (a freedom for each policy), none else
+    assert components(values) == pytest.approx(
+        {"users": 32 / 4, "policies": (32 - 2) / 4, "users x policies": 0, "seeds": 2 / 2, "users x seeds": 0}
+    )
+
+
 def test_components_are_those_of_the_truth():
     spread = {name.replace(" ", "_"): 0.5 + 0.1 * number for number, name in enumerate(FACTORS)}
     rng = np.random.default_rng(3)
-    found = [components(crossed(rng, (100, 6, 6), **spread)) for _ in range(150)]
+    found = [components(simulated(rng, (100, 6, 6), **spread)) for _ in range(150)]
     for name in FACTORS:
         truth = spread[name.replace(" ", "_")] ** 2
         assert np.mean([one[name] for one in found]) == pytest.approx(truth, rel=0.15)
@@ -120,8 +138,7 @@ MIXTURES = {
     "users": {"users": 1, REST: 1},
     "policies": {"policies": 1, "users": 0.1, REST: 0.1},
     "users and policies": {"users": 1, "policies": 0.1, REST: 1},
-    "seeds of a policy": {"policies x seeds": 1, "users": 0.1, REST: 0.1},
-    "seeds of all": {"seeds": 1, "users": 0.1, REST: 0.1},
+    "seeds": {"seeds": 1, "users": 0.1, REST: 0.1},
     "user x policy": {"users x policies": 1, "users": 0.1, REST: 0.3},
 }
 
@@ -129,7 +146,7 @@ MIXTURES = {
 def held(function, policies, mixture, experiments=400):
     """How often `function(values)` -> (mean, low, high) holds the truth, 0.5."""
     rng, spread = np.random.default_rng(21), {k.replace(" ", "_"): v for k, v in MIXTURES[mixture].items()}
-    found = (function(crossed(rng, (100, policies, 4), 0.5, **spread)) for _ in range(experiments))
+    found = (function(simulated(rng, (100, policies, 4), 0.5, **spread)) for _ in range(experiments))
     return sum(low <= 0.5 <= high for _, low, high in found) / experiments
 
 
@@ -148,7 +165,7 @@ def test_false_positives_over_policies():
     """Policies that differ without a mean: the test of these policies alone would call most of them an effect."""
     rng, hits, of_these = np.random.default_rng(22), 0, 0
     for number in range(400):
-        values = crossed(rng, (80, 4, 4), policies=0.5, users=1, users_x_policies_x_seeds=1)
+        values = simulated(rng, (80, 4, 4), policies=0.5, users=1, users_x_seeds=1)
         hits += permutation_test(values, 99, number) <= 0.05
         of_these += permutation_test(values.mean(axis=1), 99, number) <= 0.05
     assert hits / 400 <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 400)
@@ -162,7 +179,7 @@ VARIANCES = {"users": 1.0, "policies": 0.04, "seeds": 0.0, "users x policies": 0
 
 @pytest.mark.parametrize("shape", [(60, 4, 3), (60, 1, 3), (60, 4, 1), (60, 1, 1)])
 def test_the_planned_effect_of_the_same_sizes_is_the_detectable_one(shape):
-    values = crossed(np.random.default_rng(2), shape, **{name.replace(" ", "_"): 1.0 for name in FACTORS})
+    values = simulated(np.random.default_rng(2), shape, **{name.replace(" ", "_"): 1.0 for name in FACTORS})
     variances = components(values)
     assert min(variances.values()) > 0  # a component that is held at 0 is planned on as 0, and more than was seen
     assert planned_effect(variances, *shape) == pytest.approx(minimum_detectable_effect(values))
@@ -179,7 +196,7 @@ def test_planned_effect_by_hand():
 def test_a_planned_effect_is_found_four_times_out_of_five():
     rng, spread = np.random.default_rng(6), {"users": 1.0, "policies": 0.2, "users_x_policies": 0.55}
     effect = planned_effect(VARIANCES, 100, 5, 4)
-    planted = (crossed(rng, (100, 5, 4), effect, users_x_policies_x_seeds=1.0, **spread) for _ in range(400))
+    planted = (simulated(rng, (100, 5, 4), effect, users_x_seeds=1.0, **spread) for _ in range(400))
     found = sum(paired_interval(values, 1, 1)[1] > 0 for values in planted)
     assert 0.72 <= found / 400 <= 0.88
 

@@ -6,9 +6,10 @@ import shutil
 import time
 from pathlib import Path
 
+import polars as pl
 import pytest
 
-from rlrf4rec import cost, leftovers, machine
+from rlrf4rec import cost, leftovers, machine, store
 from rlrf4rec.llm.models import operations
 from rlrf4rec.params import load
 
@@ -67,6 +68,22 @@ def test_the_llm_s_speed_stands_beside_what_products_reach(monkeypatch):
     with cost.measured("split", [], {}, []):
         pass
     assert "tflop" not in json.loads(Path("metrics/cost/split.json").read_text())
+
+
+def test_what_a_stage_takes_from_the_store_is_noted():
+    """It cost nothing there: another stage, or this one before it was killed, has paid for it."""
+    shelf = store.Rows("score", "key", ["user"])
+    with cost.measured("score", ["round1"], {}, []):
+        assert shelf.load() is None
+        shelf.add(pl.DataFrame({"user": ["a"]}))
+        shelf.flush()
+    assert "kept" not in json.loads(Path("metrics/cost/score-round1.json").read_text())
+    with cost.measured("score", ["tuned-1"], {}, []):
+        assert shelf.load() is not None
+    assert json.loads(Path("metrics/cost/score-tuned-1.json").read_text())["kept"] == 1
+    cost.write_page(("score",))
+    page = cost.PAGE.read_text()
+    assert page.count("<td>≥ ") == 1
 
 
 def test_the_costs_are_a_page_in_the_order_of_the_stages():

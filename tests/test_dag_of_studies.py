@@ -58,4 +58,16 @@ def test_every_arm_is_tuned_sampled_encoded_and_read_under_every_protocol():
     assert listed == [f"data/controls/protocol/{name}/lists" for name in params.arms.protocols]
     assert set(params.arms.protocols) <= set(params.protocols)
     places = {place for kind in params.arms.kinds.values() for place in (kind.text, kind.beside) if "/" in place}
-    assert {place.rsplit("/", 1)[0] for place in places} == {"encode", "controls/encode"}
+    of_run = {d for d in deps if d.startswith(("data/encode/", "data/controls/encode/"))}
+    assert of_run == {f"data/{place}" for place in places} | {"data/encode/items"}
+    of_labels = [d for d in ARMS["evaluate_arms"]["deps"] if d.startswith("data/controls/")]
+    assert of_labels == [f"data/controls/protocol/{name}/development" for name in params.arms.protocols]
+
+
+def test_another_policy_of_the_arms_starts_none_of_those_before_it():
+    """By the params that a stage of one policy depends on; all of them together are read by the evaluation alone."""
+    readers = {stage: [p for p in body(ARMS, stage).get("params", []) if p.startswith("arms")] for stage in ARMS}
+    assert {stage: found for stage, found in readers.items() if found} == {
+        "arm": ["arms.protocols", "arms.kinds"],
+        "evaluate_arms": ["arms"],
+    }

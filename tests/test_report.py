@@ -271,7 +271,7 @@ def test_a_study_of_other_users_is_called_older(small_run, of_study, older):
     paths.FOLD_USERS.write_bytes(b"users of this run")
     md5 = dvc_hash(contents(paths.FOLD_USERS.parent)) if of_study == "the same" else f"{'0' * 32}.dir"
     lock = f"    - path: data/split/people\n      hash: md5\n      md5: {md5}\n      size: 3\n"
-    report.STUDY_LOCK.write_text(f"stages:\n  protocol:\n    deps:\n{lock}")
+    report.LOCKS["controls"].write_text(f"stages:\n  protocol:\n    deps:\n{lock}")
     run_stage()
     text = words((small_run / "data/report/index.html").read_text())
     assert ("The study is older than this run and is of other users" in text) == older

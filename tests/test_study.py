@@ -22,6 +22,7 @@ from rlrf4rec.params import TrainPolicy
 from rlrf4rec.retraining.material import material
 from rlrf4rec.sources import activity, profile, profile_shown, years
 from rlrf4rec.sources.numbers import turned as turned_numbers
+from rlrf4rec.stages.train_policy import swapped
 from rlrf4rec.tables.interactions import ITEMS
 from rlrf4rec.tables.split import CANDIDATES, FOLD_USERS, HISTORY, LISTS, POPULARITY
 from rlrf4rec.tables.vectors import write_texts
@@ -80,19 +81,30 @@ def test_numbers_are_turned_without_losing_anything():
 def test_shuffled_preferences_are_the_same_texts_in_another_order():
     """A text keeps its tokens, sample and log-probability; who it is of stays."""
     many = pl.concat([good_tables.PAIRS] * 200).with_columns(chosen_sample=pl.int_range(400, dtype=pl.Int64) + 2)
-    swapped = shuffled(many, 3)
+    found = shuffled(many, 3)
     parts = ("", "_sample", "_tokens", "_log_prob")
     sides = [[f"{side}{part}" for part in parts] for side in ("chosen", "rejected")]
     turned = 0
-    for a, b in zip(many.iter_rows(named=True), swapped.iter_rows(named=True), strict=True):
+    for a, b in zip(many.iter_rows(named=True), found.iter_rows(named=True), strict=True):
         before, after = ([[row[name] for name in side] for side in sides] for row in (a, b))
         assert after in (before, before[::-1])
         turned += after != before
         same = ("user", "half", "prompt", "prompt_tokens")
         assert [a[name] for name in same] == [b[name] for name in same]
-    assert 160 < turned < 240
-    assert swapped.columns == many.columns
-    assert shuffled(many, 3).equals(swapped)
+    assert turned == 200
+    assert found.columns == many.columns
+    assert shuffled(many, 3).equals(found)
+
+
+@pytest.mark.parametrize("count", [2, 10, 81])
+def test_half_of_the_pairs_are_swapped_whatever_the_draw(count):
+    """A coin for each would swap all of two pairs in a quarter of the draws, and leave a preference in the others."""
+    many = pl.concat([good_tables.PAIRS.head(1)] * count).with_columns(user=pl.int_range(count).cast(pl.String))
+    counts = [swapped(many, shuffled(many, seed)) for seed in range(12)]
+    assert set(counts) == {count // 2, (count + 1) // 2}  # of an odd number the larger half as well
+    which = {tuple(shuffled(many, seed)["chosen_sample"].to_list()) for seed in range(12)}
+    assert len(which) > 1
+    assert swapped(many, many) == 0
 
 
 def test_sft_raises_the_chosen_texts_and_ignores_the_rejected(llama):

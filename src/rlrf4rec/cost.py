@@ -26,10 +26,13 @@ def place(stage: str, entry: list[str]) -> Path:
 def measured(stage: str, entry: list[str], params: Any, kinds: list[str], begun: float | None = None) -> Iterator[None]:
     """Write what the block costs. `params`: the blocks that the stage gets; `kinds`: what its LLM computes in, if any.
 
+    `kept`: pieces of work that it took from the store, which an earlier stage has paid for; left out where none was.
     `begun`: when the process began, by `time.monotonic`: then all of it is counted, its imports among it.
     A disk that is full or can't be written on ends no stage that has done its work: it is told.
     """
-    wall, cpu, before = time.monotonic(), _cpu_seconds(), machine.counted()
+    from rlrf4rec import store
+
+    wall, cpu, before, taken = time.monotonic(), _cpu_seconds(), machine.counted(), store.taken()
     yield
     used = [resource.getrusage(who).ru_maxrss / MEGA for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     end = time.monotonic()
@@ -37,6 +40,7 @@ def measured(stage: str, entry: list[str], params: Any, kinds: list[str], begun:
     content = {
         "wall_s": round(spent if begun is None else end - begun, 1),
         "cpu_s": round(_cpu_seconds() - (cpu if begun is None else 0.0), 1),
+        **({"kept": kept} if (kept := store.taken() - taken) else {}),
         **(_reached(done, spent) if done else {}),
         "peak_mb": round(used[0]),
         "largest_worker_mb": round(used[1]),

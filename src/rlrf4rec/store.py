@@ -36,6 +36,7 @@ EVERY = 20.0  # seconds of work that a killed run may lose, apart from the batch
 GB = 10**9
 STUDIES, DOWNLOADS = "studies", "downloads"  # folders beside the store
 Read = TypeVar("Read")
+_taken = [0]
 LIBRARIES = (
     "torch",
     "transformers",
@@ -58,6 +59,11 @@ def folder() -> Path:
     path = place()
     path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def taken() -> int:
+    """How many finished pieces this process, without its workers, has found on shelves since it began."""
+    return _taken[0]
 
 
 def _shelf(kind: str, key: str) -> Path:
@@ -141,7 +147,9 @@ def _pieces(shelf: Path, suffix: str, read: Callable[[Path], Read]) -> Iterator[
     for path in sorted(shelf.glob(f"[0-9]*{suffix}"), reverse=True):
         try:
             if sha256(path) == path.stem.split("-")[1]:
-                yield read(path)
+                piece = read(path)
+                _taken[0] += 1
+                yield piece
                 continue
             print(f"{path}: damaged; thrown away, its work is done again", file=sys.stderr, flush=True)
             path.unlink(missing_ok=True)

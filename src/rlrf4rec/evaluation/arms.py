@@ -1,12 +1,13 @@
 """What the study of arms compares under one protocol: every arm has several policies, each with its own re-rankers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from rlrf4rec.evaluation import blocks, compare
+from rlrf4rec.metrics.components import components
 from rlrf4rec.metrics.statistics import Array
 
 # The method stands or falls with these; their p is adjusted together. Tuned texts have to beat every control.
@@ -18,6 +19,8 @@ ASIDE = [
     *("tuned - base_labels", "tuned - template", "tuned - template_shown", "tuned - profile", "tuned - profile_shown"),
     "tuned_template_shown - template_shown",
 ]
+
+POLICIES = 3  # fewer tell too little of what the next one would give: with two, t is 12.7
 
 Values = dict[str, dict[str, Array]]  # by kind and metric, [users, policies, seeds]
 
@@ -42,10 +45,12 @@ def stacked(per_policy: Sequence[pl.DataFrame], kinds: Sequence[str], names: Seq
     }
 
 
-def report(values: Values, resamples: int, seed: int) -> dict[str, Any]:
+def report(values: Values, lists: Sequence[int], resamples: int, seed: int) -> dict[str, Any]:
     """Means of every kind, differences of those that there are, and claims with p adjusted for all that are asked.
 
-    An interval is about new users, policies and re-ranker seeds; with one policy it is about this one.
+    An interval is about new users, policies and re-ranker seeds; with one policy it is about this one. Each difference
+    has beside it `over_lists`, the mean over lists, of which each user has as many as `lists` says, and `components`,
+    from which a study of other sizes can be planned (`components.planned_effect`).
     """
     kinds = {
         kind: {name: {"mean": float(v.mean()), "policies": v.mean(axis=(0, 2)).tolist()} for name, v in own.items()}
@@ -55,11 +60,18 @@ def report(values: Values, resamples: int, seed: int) -> dict[str, Any]:
     for pair in CLAIMS + ASIDE:
         a, b = pair.split(" - ")
         if a in values and b in values:
-            found[pair] = {
-                name: compare.difference(values[a][name] - values[b][name], resamples, seed) for name in values[a]
-            }
+            by_metric = {name: values[a][name] - values[b][name] for name in values[a]}
+            found[pair] = {name: _compared(of, lists, resamples, seed) for name, of in by_metric.items()}
     claims = {name: found[name][blocks.HEADLINE[0]] for name in CLAIMS if name in found}
     return {"kinds": kinds, "differences": found, "family": compare.with_holm(claims, CLAIMS)}
+
+
+def _compared(difference: Array, lists: Sequence[int], resamples: int, seed: int) -> dict[str, Any]:
+    return {
+        **compare.difference(difference, resamples, seed),
+        "over_lists": compare.over_lists(difference, lists, resamples, seed),
+        "components": components(difference),
+    }
 
 
 def rows(values: Values, policies: Sequence[int], users: Sequence[str]) -> list[dict[str, Any]]:
@@ -73,10 +85,18 @@ def rows(values: Values, policies: Sequence[int], users: Sequence[str]) -> list[
     ]
 
 
-def shown(found: Mapping[str, Any]) -> bool:
-    """Whether the feedback is shown: tuned above every control that the study has a claim about, each interval above 0.
+def lacks(found: Mapping[str, Any], policies: int, short: Collection[str]) -> list[str]:
+    """What there lacks for the feedback to be shown, a sentence each; none: it is.
 
-    False where a control was left out.
+    Tuned has to lie above every control that the study has a claim about, each interval above 0, by `POLICIES` policies
+    or more whose re-rankers of these kinds were trained out. short: kinds of which a re-ranker was not.
     """
-    asked = [f"tuned - {name}" for name in CONTROLS]
-    return all(name in found["family"] and found["family"][name]["low"] > 0 for name in asked)
+    said = [] if policies >= POLICIES else [f"{policies} of {POLICIES} policies"]
+    said += [f"re-rankers of {kind} not trained out" for kind in ("tuned", *CONTROLS) if kind in short]
+    for name in CONTROLS:
+        claim = found["family"].get(f"tuned - {name}")
+        if claim is None:
+            said.append(f"{name} left out")
+        elif claim["low"] <= 0:
+            said.append(f"not above {name}")
+    return said

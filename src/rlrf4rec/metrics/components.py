@@ -1,13 +1,12 @@
 """Variance components of paired differences: what users, policies and re-ranker seeds add, and the error of a mean.
 
 A difference is [users, policies, seeds]. A policy is one replicate of the tuned LLM: its pairs, its tuning and its
-sampling reseeded together. All three factors are random and crossed, as seed n starts the re-rankers of every policy
-alike (and may be the very same re-ranker in the arm that is subtracted): what it adds to all of them is not averaged
-out by more policies. Seeds that are policies' own are a special case of it, with nothing in common.
+sampling reseeded together. All are random, users and policies crossed. Seeds are each policy's own, as the stage `arm`
+draws them: seed 2 of two policies has nothing in common but its number, so seeds are nested in policies (Searle,
+Casella & McCulloch 1992, ch. 5). Of one policy users and seeds are crossed.
 """
 
 from collections.abc import Mapping
-from itertools import combinations
 from math import prod
 from typing import Any, Literal
 
@@ -19,10 +18,16 @@ from rlrf4rec.errors import RLRFError
 
 Array = npt.NDArray[np.float64]
 Factors = tuple[int, ...]  # places in FACTORS, rising
-Squares = dict[Factors, tuple[float, int]]  # mean square and degrees of freedom of a factor or an interaction
+Squares = dict[Factors, tuple[float, float]]  # mean square and degrees of freedom of a factor or an interaction
 
 FACTORS = ("users", "policies", "seeds")
-TERMS = {t: " x ".join(FACTORS[axis] for axis in t) for size in (1, 2, 3) for t in combinations(range(3), size)}
+TERMS: dict[Factors, str] = {  # a seed is one of its policy; what it is a part of stands before it
+    (0,): "users",
+    (1,): "policies",
+    (0, 1): "users x policies",
+    (1, 2): "seeds",
+    (0, 1, 2): "users x seeds",
+}
 LARGEST = 10_000  # size that `size_needed` looks up to
 
 
@@ -57,18 +62,17 @@ def detectable(error: float, freedom: float, alpha: float = 0.05, power: float =
 
 
 def components(difference: Array) -> dict[str, float]:
-    """Variances that a study's differences show, by factor and interaction (`users`, `users x policies`, ...).
+    """Variances that a study's differences show, by the names of `TERMS`; `seeds` are those within a policy.
 
     Those of mean squares, not below 0. A factor of one level has none of its own: it is in the others'. Three policies
     tell little of the variance of policies: its estimate has two degrees of freedom.
     """
     values = checked(difference)
-    squares = _mean_squares(values)
-    return {
-        TERMS[term]: max(0.0, sum((-1) ** (len(s) - len(term)) * m for s, (m, _) in squares.items() if {*term} <= {*s}))
-        / _others(term, values.shape)
-        for term in squares
-    }
+    squares, shape = _mean_squares(values), values.shape
+    parts: dict[Factors, float] = {}  # what each adds to the mean squares of the terms that it is an interaction of
+    for term in reversed(squares):
+        parts[term] = squares[term][0] - sum(part for whole, part in parts.items() if {*term} < {*whole})
+    return {TERMS[term]: max(0.0, parts[term]) / _others(term, shape) for term in squares}
 
 
 def planned_effect(
@@ -107,7 +111,7 @@ def size_needed(
 
 
 def _mean_squares(values: Array) -> Squares:
-    """Mean squares of every factor of several levels and of all their interactions."""
+    """Mean squares of every term that varies."""
     effects: dict[Factors, Any] = {(): values.mean()}
     found: Squares = {}
     for term in _varied(values.shape):
@@ -131,17 +135,18 @@ def _expected_squares(variances: Mapping[str, float], shape: tuple[int, ...]) ->
 
 
 def _error(squares: Squares, shape: tuple[int, ...]) -> tuple[float, float]:
-    """Standard error of the mean and its degrees of freedom (Satterthwaite 1946)."""
-    users, *others = (term for term in squares if len(term) == 1)
-    square, freedom = squares[users][0], float(squares[users][1])
-    if others:
-        square, freedom = _of_two(squares[users], squares[others[0]], squares[users + others[0]])
-    if len(others) == 2:
-        square, freedom = _with_common_seeds(square, freedom, squares)
+    """Standard error of the mean and its degrees of freedom (Satterthwaite 1946).
+
+    The mean square of policies has what their seeds add in it.
+    """
+    users, second = (0,), next((term for term in ((1,), (1, 2)) if term in squares), None)
+    square, freedom = squares[users]
+    if second:
+        square, freedom = _of_two(squares[users], squares[second], squares[users + second])
     return float(np.sqrt(square / prod(shape))), float(freedom)
 
 
-def _of_two(a: tuple[float, int], b: tuple[float, int], rest: tuple[float, int]) -> tuple[float, float]:
+def _of_two(a: tuple[float, float], b: tuple[float, float], rest: tuple[float, float]) -> tuple[float, float]:
     """Mean square of the mean over two crossed factors: those of both, less that of their interaction.
 
     A component that is estimated below 0 counts as 0. The difference of mean squares can drive Satterthwaite's
@@ -154,24 +159,14 @@ def _of_two(a: tuple[float, int], b: tuple[float, int], rest: tuple[float, int])
     return max(rest, b, a)
 
 
-def _with_common_seeds(square: float, freedom: float, squares: Squares) -> tuple[float, float]:
-    """The same with what seeds have in common in all policies; what they add to one alone is in the policies' own."""
-    seeds = [squares[term] for term in ((2,), (0, 2), (1, 2), (0, 1, 2))]
-    common = seeds[0][0] - seeds[1][0] - seeds[2][0] + seeds[3][0]
-    if common <= 0:
-        return square, freedom
-    whole = square + common
-    found = whole**2 / (square**2 / freedom + sum(part**2 / of for part, of in seeds))
-    return whole, max(found, min(freedom, seeds[0][1]))
-
-
 def _varied(shape: tuple[int, ...]) -> list[Factors]:
-    """Factors of several levels and their interactions."""
-    return [term for term in TERMS if all(shape[axis] > 1 for axis in term)]
+    """Terms of which there are several levels, or several in a policy."""
+    return [term for term in TERMS if all(shape[axis] > 1 for axis in term if axis != 1 or 2 not in term)]
 
 
-def _freedom(term: Factors, shape: tuple[int, ...]) -> int:
-    return prod(shape[axis] - 1 for axis in term)
+def _freedom(term: Factors, shape: tuple[int, ...]) -> float:
+    """Degrees of freedom; seeds are counted in every policy."""
+    return float(prod(shape[axis] - (axis != 1 or 2 not in term) for axis in term))
 
 
 def _others(term: Factors, shape: tuple[int, ...]) -> int:

@@ -1,19 +1,25 @@
 """Section on the arms of the studies, each protocol's in pictures of one scale."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from rlrf4rec.report import plots
-from rlrf4rec.report.blocks import Figure, Figures, Note, PageBlock, Section
-from rlrf4rec.report.results import METRIC, POOLED, REFERENCES, in_words
+from rlrf4rec.report import numbers, plots
+from rlrf4rec.report.blocks import Figure, Figures, Note, PageBlock, Section, TableBlock
+from rlrf4rec.report.results import BY_LIST, METRIC, POOLED, REFERENCES, in_words
 
 Json = Mapping[str, Any]
+OLDER = (
+    "The study of {study} is of other users or other lists than this run: hold its arms against each other, not "
+    "against this run. `make {make}` makes it anew."
+)
+NAMES = {"controls": "study", "arms": "arms"}  # of the studies: what makes each
 
 
-def arms(controls: Json | None, replicated: Json | None) -> Section:
+def arms(controls: Json | None, replicated: Json | None, of_others: Collection[str] = ()) -> Section:
     """Forest plots of the study of controls, against base and constant, and of the study of arms, by protocol.
 
-    controls: evaluate_controls.json, of one policy an arm; replicated: evaluate_arms.json, of several.
+    controls: evaluate_controls.json, of one policy an arm; replicated: evaluate_arms.json, of several; of_others:
+    those of `NAMES` that are of another run than this.
     """
     title = "All arms"
     pictures = [*_replicated(replicated or {}), *_controls(controls or {})]
@@ -28,7 +34,9 @@ def arms(controls: Json | None, replicated: Json | None) -> Section:
             f"{METRIC.upper()} with 95 % intervals; right of zero is better. Each picture says how many policies an "
             "interval is about: with one, another draw of pairs, tuning and texts can lie outside."
         ),
+        *(Note(OLDER.format(study=name, make=NAMES[name]), "null") for name in NAMES if name in of_others),
         Figures(tuple(pictures)),
+        *_claims(replicated or {}),
     ]
     return Section("arms", title, tuple(blocks))
 
@@ -49,6 +57,24 @@ def _replicated(replicated: Json) -> Iterator[Figure]:
         about = f"{count} policies each" if count > 1 else "one policy each"
         title = f"{METRIC.upper()}, {protocol}: arms against each other; {about}"
         yield from _forest(f"arms-{protocol}", title, found["differences"], "the other arm")
+
+
+def _claims(replicated: Json) -> Iterator[PageBlock]:
+    """Whether the feedback is shown under each protocol, and what that hangs on."""
+    for protocol, found in replicated.items():
+        if lacks := found.get("lacks"):
+            yield Note(f"{protocol}: the feedback is not shown; it lacks: {'; '.join(lacks)}.", "null")
+        elif found.get("shown"):
+            yield Note(f"{protocol}: the feedback is shown: tuned texts lie above every control.", "gain")
+    rows = tuple(
+        (name, protocol, *numbers.row(d), numbers.plain(d.get("policies")), numbers.by_list(d))
+        for protocol, found in replicated.items()
+        for name, d in found.get("family", {}).items()
+    )
+    columns = ("comparison", "protocol", *numbers.COLUMNS, "policies", BY_LIST)
+    caption = f"What the method stands or falls with, {METRIC.upper()}, over policies; Holm's p is within the protocol"
+    if rows:
+        yield TableBlock(caption, columns, rows, words=2)
 
 
 def _of_metric(differences: Json) -> dict[str, Json]:

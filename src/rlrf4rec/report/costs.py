@@ -54,7 +54,8 @@ def spent_page(
     rows.append(("all", numbers.DASH, *whole, numbers.DASH, numbers.DASH))
     cpus = sorted({str(file["cpu"]) for file in files.values() if "cpu" in file})
     about = (
-        f"As each entry was last run on this copy, on {' and '.join(cpus)}. What was kept from before cost nothing. "
+        f"As each entry was last run on this copy, on {' and '.join(cpus)}. What was kept from before cost nothing: "
+        "≥ marks a stage that took finished pieces of work from the store. "
     )
     about += "Worker MB: of the largest one. GFLOP/s: of the LLM's products, and what share of products alone that is."
     table = TableBlock("Cost of each stage", SPENT, tuple(rows), words=2)
@@ -68,7 +69,8 @@ def _spent(name: str, file: Json) -> tuple[str, ...]:
     return (
         name,
         arithmetic,
-        *(f"{file.get(key, 0):.1f}" for key in ("wall_s", "cpu_s")),
+        f"{file.get('wall_s', 0):.1f}",
+        numbers.seconds(file.get("cpu_s", 0), "kept" in file, 1),
         *(f"{file.get(key, 0):.0f}" for key in ("peak_mb", "largest_worker_mb")),
         numbers.DASH if reached is None else f"{reached:.0f}",
         numbers.DASH if reached is None or not limit else f"{reached / limit:.0%}",

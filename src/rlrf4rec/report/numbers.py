@@ -77,6 +77,15 @@ def row(d: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
+def seconds(spent: float, kept: bool, digits: int = 0) -> str:
+    """CPU-seconds; at least so many where kept pieces of work, which cost nothing, were a part of it.
+
+    >>> seconds(48.31, False, 1), seconds(48.31, True)
+    ('48.3', '≥ 48')
+    """
+    return f"{'≥ ' if kept else ''}{spent:.{digits}f}"
+
+
 COLUMNS = ("difference", "95 % interval", "p", "p (Holm)", "detectable", "users", "seeds")
 
 

@@ -4,13 +4,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from rlrf4rec.report import numbers
-from rlrf4rec.report.blocks import PageBlock, TableBlock
+from rlrf4rec.report.blocks import Note, PageBlock, TableBlock
 
 Json = Mapping[str, Any]
 SEARCHES = {
     "tune_reward": ("reward model, by the personal part of validation users in nats", "validation_personal_part"),
     "tune_dpo": ("DPO, by the reward gain of held-out train users", "heldout_reward_gain"),
 }  # stage: what it searches by which measure, and that measure's name
+GAINED = "gained, by the measure it chose by"
+ABOUT = (
+    "What a search gained is the best of its trials by the very measure that it chose by, so it is more than new users "
+    "would show. The reward model's built-in values stand with their best epoch, by the same measure in hindsight."
+)
 NAMES = ("learning_rate", "weight_decay", "width", "epochs", "beta")
 
 
@@ -25,8 +30,9 @@ def table(found: Mapping[str, Json], seconds: Mapping[str, float] | None = None)
         if found.get(stage, {}).get("trials")
     )
     cost = () if seconds is None else ("CPU-seconds of the search",)
-    columns = ("search", "built-in values", "best values", "built-in reach", "best reach", "gained", "trials", *cost)
-    return [TableBlock("Built-in hyperparameters against searched ones", columns, rows, words=3)] if rows else []
+    columns = ("search", "built-in values", "best values", "built-in reach", "best reach", GAINED, "trials", *cost)
+    caption = "Built-in hyperparameters against searched ones"
+    return [Note(ABOUT), TableBlock(caption, columns, rows, words=3)] if rows else []
 
 
 def _row(stage: str, found: Json) -> tuple[str, ...]:

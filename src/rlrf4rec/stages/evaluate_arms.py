@@ -8,7 +8,7 @@ from typing import Any
 from rlrf4rec import paths
 from rlrf4rec.evaluation import arms as study
 from rlrf4rec.evaluation.blocks import HEADLINE
-from rlrf4rec.evaluation.lists import by_ranker, by_user, read_scores
+from rlrf4rec.evaluation.lists import by_ranker, by_user, counted, read_scores
 from rlrf4rec.files import read_json, write_csv, write_json
 from rlrf4rec.inputs import Tables, read_tables
 from rlrf4rec.params import Arms, Evaluate, TrainRanker
@@ -25,7 +25,7 @@ def run(seed: int, backbones: list[str], train_ranker: TrainRanker, arms: Arms, 
     for protocol in arms.protocols:
         tables = Tables(read.users, read.items, read.popularity, paths.protocol(protocol))
         lists = tables.lists(tables.list_frame("development"))
-        per_policy, short = [], []
+        per_policy, short, kinds = [], [], set()
         for policy in arms.policies:
             files = {kind: paths.arm(policy, kind, protocol) for kind in arms.kinds}
             scores = read_scores(files, backbones, train_ranker.seeds, ("own",), lists)["own"]
@@ -33,14 +33,22 @@ def run(seed: int, backbones: list[str], train_ranker: TrainRanker, arms: Arms, 
             per_policy.append(study.pooled(own, names))
             for kind, path in files.items():
                 verdicts = read_json(path.with_name("curves.json"))
-                short += [f"{b}-{kind}-{policy}" for b, verdict in verdicts.items() if not verdict["trained_out"]]
+                not_out = [b for b, verdict in verdicts.items() if not verdict["trained_out"]]
+                short += [f"{b}-{kind}-{policy}" for b in not_out]
+                kinds |= {kind} if not_out else set()
         users = per_policy[0]["user"].unique().sort().to_list()
         values = study.stacked(per_policy, list(arms.kinds), names)
-        found = study.report(values, evaluate.bootstrap, own_seed)
+        number = counted(lists, tables.users["user"])
+        found = study.report(values, number, evaluate.bootstrap, own_seed)
+        lacks = study.lacks(found, len(arms.policies), kinds)
         about = {"development_users": len(users), "development_lists": len(lists), "not_trained_out": short}
-        report[protocol] = {**about, **found, "shown": study.shown(found)}
+        report[protocol] = {**about, **found, "shown": not lacks, "lacks": lacks}
         rows += [{"protocol": protocol, **row} for row in study.rows(values, arms.policies, users)]
     write_json(paths.ARMS, report)
     write_csv(paths.ARMS_HEADLINE, rows)
-    told = ", ".join(f"{name} {'shown' if found['shown'] else 'not shown'}" for name, found in report.items())
+    told = ", ".join(f"{name} {_told(found['lacks'])}" for name, found in report.items())
     return f"wrote {paths.ARMS}, {len(arms.kinds)} kinds of {len(arms.policies)} policies; the feedback: {told}"
+
+
+def _told(lacks: list[str]) -> str:
+    return f"not shown ({'; '.join(lacks)})" if lacks else "shown"

@@ -1,4 +1,7 @@
-"""Stage report: one HTML page from metrics and tables. Reads no list and no text of a development user."""
+"""Stage report: one HTML page from metrics and tables. Reads no list and no text of a development user.
+
+Of the lists it asks alone whether they are those of a study.
+"""
 
 from collections.abc import Mapping
 from io import BytesIO
@@ -38,7 +41,9 @@ FOOTER = (
     "Intervals are 95 % and paired by user; “detectable” is the smallest effect that this test would find four times "
     "out of five."
 )
-STUDY_LOCK = Path("studies") / "controls" / "dvc.lock"
+LOCKS = {name: paths.STUDIES / name / "dvc.lock" for name in ("controls", "arms")}  # of the studies that are shown
+PEOPLE, LISTS = paths.FOLD_USERS.parent, paths.lists("train").parent
+OF_RUN = {"controls": (PEOPLE,), "arms": (PEOPLE, LISTS)}  # what of the run the arms of each are about
 COUNTED = ("interactions", "split", "prompt")
 SEARCHES = {
     "Search of the reward model: validation NDCG": "tune_reward",
@@ -136,13 +141,14 @@ def run(
 
 def _found(inputs: Inputs, last: str, kind: str, split: Split) -> list[Section]:
     found = {"fold": split.fold, "folds": split.folds, **inputs.json(paths.EVALUATE)}
-    study = inputs.optional(paths.CONTROLS)
+    study, replicated = inputs.optional(paths.CONTROLS), inputs.optional(paths.ARMS)
+    of_others = [name for name, of in (("controls", study), ("arms", replicated)) if of and _of_others(inputs, name)]
     per_user = inputs.csv(paths.HEADLINE, "metric", "backbone", "knowledge", "user", "seed0")
     return [
         results.headline(found, per_user, last, kind),
         results.variants(found),
-        results.protocols(found, study, study is not None and _other_users(inputs)),
-        arms.arms(study, inputs.optional(paths.ARMS)),
+        results.protocols(found, study, "controls" in of_others),
+        arms.arms(study, replicated, of_others),
     ]
 
 
@@ -153,15 +159,14 @@ def _final(inputs: Inputs, last: str, kind: str) -> Section:
     return final.final(found, inputs.csv(paths.FINAL_HEADLINE, *columns) if found else pl.DataFrame(), last, kind)
 
 
-def _other_users(inputs: Inputs) -> bool:
-    """Whether the study's lock names other users than those of this run."""
-    if not STUDY_LOCK.exists():
+def _of_others(inputs: Inputs, study: str) -> bool:
+    """Whether the study's lock names other users, or lists, than those of this run."""
+    if not LOCKS[study].exists():
         return False
-    people = paths.FOLD_USERS.parent
-    inputs.read += [paths.FOLD_USERS, STUDY_LOCK]
-    lock = STUDY_LOCK.read_text(encoding="utf-8")
-    of_study = locked(lock).get(people.as_posix())
-    return of_study is not None and of_study != {dvc_hash(contents(people))}
+    locks = locked(LOCKS[study].read_text(encoding="utf-8"))
+    inputs.read += [path for path in (paths.FOLD_USERS, LOCKS[study]) if path not in inputs.read]
+    named = {folder: locks[folder.as_posix()] for folder in OF_RUN[study] if folder.as_posix() in locks}
+    return any(of_study != {dvc_hash(contents(folder))} for folder, of_study in named.items())
 
 
 def _feedback(inputs: Inputs, rounds: list[str], kind: str) -> list[Section]:

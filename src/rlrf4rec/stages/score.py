@@ -5,7 +5,7 @@ Each is scored twice: by the models that label (what pairs are made of) and by t
 
 import polars as pl
 
-from rlrf4rec import machine, paths
+from rlrf4rec import machine, paths, replicates
 from rlrf4rec.files import write_csv, write_json
 from rlrf4rec.inputs import Tables, read_tables
 from rlrf4rec.judging.reliability import reliability
@@ -26,7 +26,7 @@ def run(seed: int, reward: Reward, round_name: str, texts_name: str) -> str:
     frame = pl.concat([_tuning_lists(tables, round_name), tables.list_frame("validation")])
     lists = tables.lists(frame)
     texts, group = tables.texts(texts_name, "tuning"), rewards.groups(tables.users, lists)
-    length, own_seed = lists.item.shape[1], derive(seed, "score")
+    length, own_seed = lists.item.shape[1], seed_of(seed, round_name)
     places = [paths.reward_models(round_name, duty) for duty in paths.DUTIES]
     labellers, judges = (models.load(place, item_features, length, tables.texts) for place in places)
     both = [rewards.scoring(of, lists, texts, group, reward, own_seed) for of in (labellers, judges)]
@@ -50,6 +50,12 @@ def run(seed: int, reward: Reward, round_name: str, texts_name: str) -> str:
         f"labellers to judges {shown['labellers_to_judges']:.2f}, "
         f"tied lists {shown['tied_lists']:.0%}; {computed}"
     )
+
+
+def seed_of(seed: int, round_name: str) -> int:
+    """Of the draw of others' lists: one for all rounds of the run, of its own for each policy of a study."""
+    number = replicates.parts(round_name)[1]
+    return derive(seed, "score", *([number] if number else []))
 
 
 def _tuning_lists(tables: Tables, round_name: str) -> pl.DataFrame:

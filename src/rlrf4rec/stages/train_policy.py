@@ -80,7 +80,7 @@ def run(
         n: sum(getattr(s, n) for s in tail) / len(tail) for n in ("loss", "margin", "accuracy", "chosen", "rejected")
     }
     done = f"{len(pairs)} pairs, {len(steps)} steps, accuracy {last['accuracy']:.2f}"
-    report: dict[str, Any] = {"pairs": len(pairs), "second_half": last}
+    report: dict[str, Any] = {"pairs": len(pairs), "swapped": swapped(of_round, frame), "second_half": last}
     if number:
         moved = _moved(measured, tuned)
         report |= {"users_skipped": of_round.height - frame.height, "moved": moved, "moved_tuned": target}
@@ -89,6 +89,12 @@ def run(
     computed = machine.arithmetic(dpo.precision, where.device)
     write_json(paths.metrics("train_policy", name), {**report, "arithmetic": computed})
     return f"wrote {paths.policy(name)}, {done}; {computed}"
+
+
+def swapped(of_round: pl.DataFrame, pairs: pl.DataFrame) -> int:
+    """How many of the round's pairs are among `pairs` with chosen and rejected the other way round."""
+    sides = ["chosen_sample", "rejected_sample"]
+    return pairs.join(of_round, how="semi", left_on=["user", *sides], right_on=["user", *sides[::-1]]).height
 
 
 def _of_tuned(
