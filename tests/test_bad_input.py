@@ -6,20 +6,18 @@ least must be refused: the others have changes that do no harm, such as another 
 
 import copy
 import re
-from collections import Counter
 from pathlib import Path
 
 import dataset
 import polars as pl
 import pytest
-from faults.fuzz_readers import BYTES, KINDS, Edit, edited, readers
+from faults.exploring import ANY, ONE, earlier, edits, explored
+from faults.fuzz_readers import edited, readers
 from good_tables import GOOD
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from rlrf4rec import params, tables
-from rlrf4rec.errors import RLRFError
 from rlrf4rec.tables.contract import Table
 from rlrf4rec.tables.interactions import INTERACTIONS, ITEMS, USERS
 
@@ -37,7 +35,6 @@ BAD = {
     "json": (200, 190),
     "wheel": (150, 130),
 }
-CHECKS = list(HealthCheck)
 
 
 def test_enough_bad_inputs_are_made():
@@ -46,46 +43,11 @@ def test_enough_bad_inputs_are_made():
 
 @pytest.fixture
 def untouched(tmp_path):
-    """A check that the files of earlier stages are as they were, and that no others lie beside them."""
-    folder = tmp_path / "earlier"
-    folder.mkdir()
-    for table, frame in GOOD[:3]:
-        table.write(frame, folder / f"{table.schema.name}.parquet")
-    (folder / "metrics.json").write_text('{"a": 1}\n')
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
-
-    def check():
-        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-
-    return check
+    return earlier(tmp_path / "earlier")
 
 
 def explore(name, strategy, call, untouched):
-    """Call with generated inputs; anything but success or RLRFError fails. True if enough were tried and refused."""
-    counts = Counter()
-
-    @settings(max_examples=BAD[name][0], derandomize=True, deadline=None, database=None, suppress_health_check=CHECKS)
-    @given(strategy)
-    def example(given):
-        try:
-            call(given)
-            counts["taken"] += 1
-        except RLRFError:
-            counts["refused"] += 1
-        untouched()
-
-    example()
-    print(name, dict(counts))
-    return counts.total() >= BAD[name][0] and counts["refused"] >= BAD[name][1]
-
-
-ANY, ONE = st.binary(min_size=1, max_size=6), st.sampled_from([bytes([b]) for b in BYTES])
-
-
-def edits(new=ANY):
-    place = st.integers(0, 999).map(lambda n: n / 1000)
-    one = st.builds(Edit, st.sampled_from(KINDS), place, st.integers(1, 40), new)
-    return st.lists(one, min_size=1, max_size=5)
+    return explored(BAD[name], strategy, call, untouched)
 
 
 # Params

@@ -2,13 +2,12 @@
 
 import shutil
 
-import gguf
-import numpy as np
 import polars as pl
 import pytest
 import torch
 import transformers
 from good_tables import rows
+from made_up_gguf import written
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForMaskedLM, RobertaConfig, RobertaModel
 from words import words
@@ -57,31 +56,6 @@ def test_an_llm_whose_weights_are_not_whole_is_refused_and_nothing_is_drawn_or_d
     assert not (tmp_path / "out").exists()
     with pytest.raises(InputError, match=words):
         load_llm(llm, torch.float32)
-
-
-def written(path, layers=2, more=(), lacks=()):
-    """A small GGUF file of a Llama of 2 layers, with tensors for `layers` of them."""
-    writer = gguf.GGUFWriter(path, "llama")
-    writer.add_block_count(2)
-    writer.add_context_length(64)
-    writer.add_embedding_length(32)
-    writer.add_feed_forward_length(64)
-    writer.add_head_count(4)
-    writer.add_head_count_kv(2)
-    writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_rope_dimension_count(8)
-    writer.add_vocab_size(64)
-    shapes = {"token_embd": (64, 32), "output_norm": (32,), "rope_freqs": (4,)} | dict.fromkeys(more, (8,))
-    wide = {"attn_q": 32, "attn_k": 16, "attn_v": 16, "attn_output": 32, "ffn_gate": 64, "ffn_up": 64}
-    for block in range(layers):
-        shapes |= {f"blk.{block}.{name}": (rows, 32) for name, rows in wide.items()}
-        shapes |= {f"blk.{block}.attn_norm": (32,), f"blk.{block}.ffn_norm": (32,), f"blk.{block}.ffn_down": (32, 64)}
-    for name in sorted(set(shapes) - set(lacks)):
-        writer.add_tensor(f"{name}.weight", np.full(shapes[name], 0.1, np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
 
 
 @pytest.mark.parametrize(

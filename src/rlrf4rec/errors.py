@@ -77,7 +77,11 @@ def entry(table: Mapping[str, T], name: str, what: str) -> T:
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
 TOO_MANY_FILES = {errno.EMFILE, errno.ENFILE}
-NO_MEMORY = ("can't allocate memory", "Cannot allocate memory", "out of memory")
+# Rust's libraries give the number; a thread is not started, nor a library loaded, for want of memory.
+NO_MEMORY = (
+    *("can't allocate memory", "Cannot allocate memory", "out of memory", "(os error 12)", "bad_alloc"),
+    *("can't start new thread", "failed to map segment"),
+)
 
 
 def explain(error: BaseException, path: Path | None = None) -> RLRFError | None:
@@ -112,5 +116,5 @@ def _cause(error: BaseException, path: Path | None) -> str:
 
 
 def _says_no_memory(error: BaseException) -> bool:
-    """Torch says it in the text of a RuntimeError."""
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY)
+    """Torch says it in the text of a RuntimeError, others in that of errors of their own."""
+    return any(words in str(error) for words in NO_MEMORY)

@@ -1,22 +1,20 @@
 """Everything that `rlrf4rec check` looks at, in sentences."""
 
 import html
-import json
 import re
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ruamel.yaml import YAML
-
 from rlrf4rec import cost, paths
 from rlrf4rec.committed import findings, line, reproduced
 from rlrf4rec.committed.figures import Numbers, figures
-from rlrf4rec.errors import InputError, RLRFError
+from rlrf4rec.errors import RLRFError
 from rlrf4rec.files import read_json
 from rlrf4rec.looking import looks
 from rlrf4rec.reproducing import records, runs
 from rlrf4rec.revisions import git, kept, locks
+from rlrf4rec.revisions.documents import of_json, of_yaml
 from rlrf4rec.revisions.git import Revision
 from rlrf4rec.revisions.words import listed
 
@@ -69,11 +67,8 @@ def present(root: Path) -> Numbers:
     for path in locks.metrics_files(root):
         if path.suffix != ".json" or path.relative_to(root).as_posix().startswith(locks.UNHASHED):
             continue
-        try:
-            known.add(json.loads(path.read_text(encoding="utf-8")))
-        except ValueError as error:
-            raise InputError(f"{path}: not valid JSON ({error})") from None
-    known.add(YAML(typ="safe").load((root / "params.yaml").read_text(encoding="utf-8")))
+        known.add(of_json(path.read_bytes(), str(path)))
+    known.add(of_yaml((root / "params.yaml").read_bytes(), "params.yaml"))
     return known
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel
 
-from rlrf4rec.conversion import encoders, forward
+from rlrf4rec.conversion import encoders, forward, gguf_header
 from rlrf4rec.errors import ModelError, explain
 from rlrf4rec.llm.models import load_whole
 from rlrf4rec.llm.tokenizer import closes, needs_code, own_code
@@ -34,6 +34,8 @@ def convert(
     asked = None if causal else encoders.asked(source)
     auto = AutoModelForCausalLM if causal else AutoModel
     try:
+        if gguf:
+            _check_sizes(source, gguf, auto)
         model = load_whole(auto, source, dtype=torch.float32 if gguf else dtype, trust_remote_code=trusted, **extra)
         tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True, trust_remote_code=trusted, **extra)
     except Exception as error:  # readers of broken model files raise anything
@@ -110,6 +112,25 @@ def _check(source: Path, trusted: bool) -> None:
                     f"{source.name}: its code lies in another repository ({reference.split('--')[0]}), where it can "
                     "change; take a copy of the model with the code beside it"
                 )
+
+
+def _check_sizes(source: Path, gguf: str, auto: Any) -> None:
+    """ValueError where a GGUF file is damaged, or asks for a larger model than it has weights for.
+
+    What a file lacks would be drawn at random and only then told: of a wrong size more than the machine has.
+    """
+    from gguf import GGUFReader
+
+    gguf_header.check(source / gguf)
+    reader = GGUFReader(source / gguf)
+    given = sum(int(tensor.n_elements) for tensor in reader.tensors)
+    config = AutoConfig.from_pretrained(source, gguf_file=gguf, local_files_only=True)
+    if config.num_hidden_layers > len(reader.tensors):
+        raise ValueError(f"it asks for {config.num_hidden_layers} layers, but has {len(reader.tensors)} tensors in all")
+    with torch.device("meta"):
+        wanted = sum(parameter.numel() for parameter in auto.from_config(config).parameters())
+    if wanted > 2 * given:  # a head that is tied to the embedding may be there once
+        raise ValueError(f"it asks for a model of {wanted} numbers, but has {given}")
 
 
 def _check_places(path: Path, name: str, model: PreTrainedModel) -> None:

@@ -37,14 +37,18 @@ def read(path: Path) -> list[Look]:
     """All looks, the first one first; none where the file is not there. InputError for a file of another kind."""
     if not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if reader.fieldnames != COLUMNS:
-            raise InputError(f"{path}: its columns are not {', '.join(COLUMNS)}; `git checkout {path}` brings it back")
-        try:
-            return [_look(row) for row in reader]
-        except (TypeError, ValueError) as error:
-            raise InputError(f"{path}: line {reader.line_num}: {error}; `git checkout {path}` brings it back") from None
+    back = f"`git checkout {path}` brings it back"
+    try:
+        reader = csv.DictReader(path.read_text(encoding="utf-8").splitlines())
+        names = reader.fieldnames
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: {error}; {back}") from None
+    if names != COLUMNS:
+        raise InputError(f"{path}: its columns are not {', '.join(COLUMNS)}; {back}")
+    try:
+        return [_look(row) for row in reader]
+    except (TypeError, ValueError, csv.Error) as error:
+        raise InputError(f"{path}: line {reader.line_num}: {error}; {back}") from None
 
 
 def _look(row: Mapping[str, str]) -> Look:

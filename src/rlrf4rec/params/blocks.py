@@ -305,11 +305,12 @@ def load(path: Path = Path("params.yaml")) -> Params:
     """Read and check the params file; ParamsError lists every fault with its key, value and allowed range."""
     try:
         content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        place = secret_in(content)
     except FileNotFoundError:
         raise ParamsError(f"{path}: missing; run from the repository's top folder") from None
-    except (YAMLError, UnicodeDecodeError) as error:
+    except (YAMLError, ValueError, RecursionError) as error:  # of a date that is none; of a part that holds itself
         raise ParamsError(f"{path}: not valid YAML: {error}") from None
-    if place := secret_in(content):
+    if place:
         raise ParamsError(
             f"{path}: {place} holds what looks like a token or password, and this file is versioned: take it out, "
             "give it in an environment variable (HF_TOKEN), and revoke it if it was ever committed"

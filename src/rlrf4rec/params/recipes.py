@@ -53,7 +53,7 @@ def read(name: str) -> Recipe:
         raise ParamsError(f"recipe {name!r} is not there; there are {', '.join(names()) or 'none'}")
     try:
         content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except (YAMLError, UnicodeDecodeError) as error:
+    except (YAMLError, ValueError, RecursionError) as error:
         raise ParamsError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(content, dict) or not isinstance(content.get("set"), dict) or not content.get("about"):
         raise ParamsError(f"{path}: a recipe has `about` and a mapping `set`")

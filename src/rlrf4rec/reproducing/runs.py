@@ -1,6 +1,5 @@
 """Metrics of a finished run: of a commit, or of a folder in which one was made."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +7,9 @@ from typing import Any
 
 from rlrf4rec import machine, paths
 from rlrf4rec.errors import InputError
-from rlrf4rec.files import locked
 from rlrf4rec.reproducing.headlines import Headline, headlines
-from rlrf4rec.revisions import git, locks
+from rlrf4rec.revisions import dag, git, locks
+from rlrf4rec.revisions.documents import of_json
 from rlrf4rec.revisions.git import Revision
 
 LOCK = "dvc.lock"
@@ -51,11 +50,11 @@ def _run(files: Mapping[str, bytes | None], label: str) -> Run:
     found: dict[str, dict[str, Any]] = {}
     for name, content in files.items():
         if content is not None and name != LOCK:
-            try:
-                found[name] = json.loads(content)
-            except ValueError as error:
-                raise InputError(f"{label}: {name} is not valid JSON: {error}") from None
-    lock = locked((files[LOCK] or b"").decode(errors="replace"))
+            found[name] = of_json(content, f"{label}: {name}")
+    lock: dict[str, set[str]] = {}
+    for stage in dag.stages({"stages": locks.entries(files[LOCK] or b"", f"{label}: {LOCK}")}).values():
+        for path, md5 in [*stage.deps.items(), *stage.outs.items()]:
+            lock.setdefault(path, set()).add(md5)
     try:
         numbers = headlines(found[EVALUATE], found[SUMMARY])
     except (AttributeError, KeyError, TypeError, ValueError) as error:

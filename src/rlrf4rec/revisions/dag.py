@@ -9,6 +9,7 @@ from typing import Any
 PARAMS = "params.yaml"
 CODE = "src/"
 COMMAND, NEVER = "dvc.yaml (cmd)", "never run"
+WRONG = (AttributeError, KeyError, TypeError, ValueError)  # what `stages` and `defined` raise for another form
 VARIABLE = re.compile(r"\$\{\s*([\w.]+)\s*\}")
 
 
@@ -32,22 +33,34 @@ class Defined:
 
 
 def stages(lock: Any) -> dict[str, Stage]:
-    """The stages of a lock; AttributeError, KeyError or TypeError where it has not the form that DVC writes."""
-    return {
-        name: Stage(
+    """The stages of a lock; one of WRONG where it has not the form that DVC writes."""
+    found = {
+        str(name): Stage(
             command=str(entry["cmd"]),
-            deps={d["path"]: str(d.get("md5")) for d in entry.get("deps", [])},
-            outs={o["path"]: str(o.get("md5")) for o in entry.get("outs", [])},
+            deps={str(d["path"]): str(d.get("md5")) for d in entry.get("deps", [])},
+            outs={str(o["path"]): str(o.get("md5")) for o in entry.get("outs", [])},
             params=dict(entry.get("params", {}).get(PARAMS, {})),
         )
         for name, entry in lock["stages"].items()
     }
+    if outside := [path for stage in found.values() for path in stage.outs if not inside(path)]:
+        raise ValueError(f"the output {outside[0]!r} lies outside of the repository")
+    return found
+
+
+def inside(path: str) -> bool:
+    """Whether a path of a lock names something below the folder that it is taken from.
+
+    >>> inside("metrics/a.json"), inside("metrics/../../a.json"), inside("/a.json")
+    (True, False, False)
+    """
+    return not path.startswith("/") and ".." not in path.split("/") and not {"\n", "\0"} & set(path)
 
 
 def defined(dag: Any, params: Mapping[str, Any], ran: Collection[str]) -> dict[str, Defined]:
     """The stages of a dvc.yaml by name, each entry of a `foreach` or `matrix` for itself.
 
-    Entries that params.yaml does not tell are those that have run.
+    Entries that params.yaml does not tell are those that have run. One of WRONG where DVC would not read it.
     """
     found = {}
     for base, body in (dag.get("stages") or {}).items():
@@ -68,7 +81,9 @@ def _defined(body: Mapping[str, Any], known: Mapping[str, Any]) -> Defined:
     deps = [_filled(dep, known) for dep in body.get("deps") or [] if isinstance(dep, str)]
     keys = [key for key in body.get("params") or [] if isinstance(key, str)]
     return Defined(
-        _filled(str(body.get("cmd")), known), [d for d in dict.fromkeys(deps) if d and d.startswith(CODE)], keys
+        _filled(str(body.get("cmd")), known),
+        [d for d in dict.fromkeys(deps) if d and d.startswith(CODE) and inside(d)],
+        keys,
     )
 
 

@@ -1,16 +1,15 @@
 """What the lock files of DVC say of the code, params and metrics files that lie beside them in the workspace."""
 
 import functools
-import io
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
+from rlrf4rec.errors import InputError
 from rlrf4rec.files import contents, dvc_hash
 from rlrf4rec.revisions import dag
+from rlrf4rec.revisions.documents import mapping, of_yaml
 
 DEFAULT = "dvc.yaml"
 STUDIES = ("controls", "arms/base", "arms", "learning_curve", "final", "bench")
@@ -35,13 +34,14 @@ class Behind:
 def locks(root: Path) -> dict[str, dict[str, Any]]:
     """The stages in the lock of each pipeline that has been run, by the path of its dvc.yaml.
 
-    Without entries of stages and rounds that dvc.yaml no longer has: DVC leaves them in the lock.
+    Without entries of stages and rounds that dvc.yaml no longer has: DVC leaves them in the lock. InputError for a
+    file that is broken, or whose form is not DVC's.
     """
     found = {}
     for name in PIPELINES:
         path = (root / name).with_suffix(".lock")
         if path.exists() and (root / name).exists():
-            ran = _stages(path.read_text(encoding="utf-8"))
+            ran = entries(path.read_bytes(), path.relative_to(root).as_posix())
             now = _defined(root, name, ran)
             if not ran:  # the report reads the lock of the final users, which is there before anyone has looked
                 continue
@@ -51,26 +51,35 @@ def locks(root: Path) -> dict[str, dict[str, Any]]:
 
 def _defined(root: Path, name: str, ran: Collection[str]) -> dict[str, dag.Defined]:
     """The stages of a dvc.yaml with today's params."""
-    params = _yaml((root / dag.PARAMS).read_text(encoding="utf-8"))
-    return dag.defined(_yaml((root / name).read_text(encoding="utf-8")), params, ran)
+    content, params = mapping(_yaml(root, name), name), mapping(_yaml(root, dag.PARAMS), dag.PARAMS)
+    try:
+        return dag.defined(content, params, ran)
+    except dag.WRONG as error:
+        raise InputError(f"{name} has not the form that DVC reads ({error!r})") from None
 
 
 @functools.cache
-def _stages(text: str) -> dict[str, Any]:
-    return dict(_yaml(text)["stages"])
+def entries(content: bytes, name: str) -> dict[str, Any]:
+    """The stages in a lock as DVC writes them; InputError that begins with `name` where it has another form."""
+    found = of_yaml(content, name)
+    try:
+        dag.stages(found)
+    except dag.WRONG as error:
+        raise InputError(f"{name} has not the form that DVC writes ({error!r})") from None
+    return {str(stage): entry for stage, entry in found["stages"].items()}
 
 
-def _yaml(text: str) -> Any:
-    return YAML(typ="safe").load(io.StringIO(text))
+def _yaml(root: Path, name: str) -> Any:
+    return of_yaml((root / name).read_bytes(), name)
 
 
 def behind(root: Path) -> list[Behind]:
     """Stages, commands, code and params of each dvc.yaml that are not what its lock says they were."""
-    params = _yaml((root / dag.PARAMS).read_text(encoding="utf-8"))
+    params = _yaml(root, dag.PARAMS)
     hashed = functools.cache(lambda path: dvc_hash(contents(root / path)))
     found = []
-    for name, entries in locks(root).items():
-        ran = dag.stages({"stages": entries})
+    for name, known in locks(root).items():
+        ran = dag.stages({"stages": known})
         for stage, other in dag.behind(_defined(root, name, ran), ran, params, hashed).items():
             found += [Behind(name, stage, what) for what in other]
     return found
@@ -85,11 +94,11 @@ def metrics_files(root: Path) -> list[Path]:
 def written(root: Path) -> dict[str, tuple[str, str, str]]:
     """Hash, stage and pipeline of every metrics file that a lock knows, by its path."""
     return {
-        out["path"]: (out["md5"], stage, name)
-        for name, stages in locks(root).items()
-        for stage, entry in stages.items()
-        for out in entry.get("outs", [])
-        if "metrics/" in out["path"]
+        path: (md5, stage, name)
+        for name, known in locks(root).items()
+        for stage, ran in dag.stages({"stages": known}).items()
+        for path, md5 in ran.outs.items()
+        if "metrics/" in path
     }
 
 

@@ -1,7 +1,5 @@
 """What a revision says about its run: params, dvc.lock, headline metrics; read from Git alone."""
 
-import io
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +12,7 @@ from rlrf4rec.errors import InputError
 from rlrf4rec.metrics.statistics import Array
 from rlrf4rec.revisions import dag, git, hashes
 from rlrf4rec.revisions.dag import Defined, Stage
+from rlrf4rec.revisions.documents import mapping, of_json, of_yaml
 from rlrf4rec.revisions.git import Revision
 
 PARAMS, LOCK, DAG, LIBRARIES = dag.PARAMS, "dvc.lock", "dvc.yaml", "constraints.txt"
@@ -52,12 +51,13 @@ def load(revision: Revision) -> State:
     """Read a revision; InputError that names revision and file when one is missing or broken."""
     found = git.read(revision, [PARAMS, LOCK, DAG, SUMMARY, EVALUATE, PER_USER, LIBRARIES])
     files = {path: _there(revision, path, content) for path, content in found.items() if path != LIBRARIES}
-    params = _mapping(revision, PARAMS, _yaml(revision, PARAMS, files[PARAMS]))
-    ran = _stages(revision, _yaml(revision, LOCK, files[LOCK]))
-    defined = _defined(revision, _mapping(revision, DAG, _yaml(revision, DAG, files[DAG])), params, ran)
+    at = {path: f"{revision.label}: {path}" for path in files}
+    params = mapping(of_yaml(files[PARAMS], at[PARAMS]), at[PARAMS])
+    ran = _stages(revision, of_yaml(files[LOCK], at[LOCK]))
+    defined = _defined(revision, mapping(of_yaml(files[DAG], at[DAG]), at[DAG]), params, ran)
     # DVC leaves stages that dvc.yaml no longer has, and entries of removed rounds, in dvc.lock.
     stages = {name: stage for name, stage in ran.items() if name in defined}
-    summary = _json(revision, SUMMARY, files[SUMMARY])
+    summary = of_json(files[SUMMARY], at[SUMMARY])
     return State(
         revision=revision,
         params=flatten(params),
@@ -66,7 +66,7 @@ def load(revision: Revision) -> State:
         summary={
             k: v if isinstance(v, str) else float(v) for k, v in summary.items() if isinstance(v, int | float | str)
         },
-        definition=_json(revision, EVALUATE, files[EVALUATE]).get("metrics"),
+        definition=of_json(files[EVALUATE], at[EVALUATE]).get("metrics"),
         cells=_cells(revision, files[PER_USER]),
         arithmetic=_arithmetic(revision, stages),
         stale=_stale(revision, params, defined, stages),
@@ -98,33 +98,10 @@ def _there(revision: Revision, path: str, content: bytes | None) -> bytes:
     )
 
 
-def _yaml(revision: Revision, path: str, content: bytes) -> Any:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    try:
-        return YAML(typ="safe").load(io.BytesIO(content))
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{revision.label}: {path} is not valid YAML: {error}") from None
-
-
-def _json(revision: Revision, path: str, content: bytes) -> dict[str, Any]:
-    try:
-        return _mapping(revision, path, json.loads(content))
-    except ValueError as error:
-        raise InputError(f"{revision.label}: {path} is not valid JSON: {error}") from None
-
-
-def _mapping(revision: Revision, path: str, content: Any) -> dict[str, Any]:
-    if not isinstance(content, dict):
-        raise InputError(f"{revision.label}: {path} holds {type(content).__name__} where keys with values are expected")
-    return content
-
-
 def _stages(revision: Revision, lock: Any) -> dict[str, Stage]:
     try:
         return dag.stages(lock)
-    except (AttributeError, KeyError, TypeError) as error:
+    except dag.WRONG as error:
         raise InputError(f"{revision.label}: {LOCK} has not the form that DVC writes ({error!r})") from None
 
 
@@ -133,7 +110,7 @@ def _defined(
 ) -> dict[str, Defined]:
     try:
         return dag.defined(content, params, ran)
-    except (AttributeError, TypeError) as error:
+    except dag.WRONG as error:
         raise InputError(f"{revision.label}: {DAG} has not the form that DVC reads ({error!r})") from None
 
 
@@ -147,7 +124,7 @@ def _arithmetic(revision: Revision, stages: dict[str, Stage]) -> dict[str, str]:
     of = {p: name for name, s in stages.items() for p in s.outs if p.startswith("metrics/") and p.endswith(".json")}
     found = {}
     for path, content in git.read(revision, sorted(of)).items():
-        said = machine.said(_json(revision, path, content)) if content is not None else None
+        said = machine.said(of_json(content, f"{revision.label}: {path}")) if content is not None else None
         if said:
             found[of[path]] = said
     return found
@@ -161,9 +138,11 @@ def _stale(
     A kept run holds no code: that it was the run's own was asked before.
     """
     known = {name: {**s.deps, **s.outs} for name, s in stages.items()}
-    small = {p: md5 for h in known.values() for p, md5 in h.items() if p.startswith((dag.CODE, "metrics/"))}
+    small = {
+        p: md5 for h in known.values() for p, md5 in h.items() if p.startswith((dag.CODE, "metrics/")) and dag.inside(p)
+    }
     kept = {p: md5 for p, md5 in small.items() if revision.folder and p.startswith(dag.CODE)}
-    asked = sorted((p, md5) for p, md5 in small.items() if p not in kept and "\n" not in p)
+    asked = sorted((p, md5) for p, md5 in small.items() if p not in kept)
     now = {**hashes.now(revision, asked), **kept}
     found = dag.behind(defined, stages, params, now.get)
     for name, files in known.items():
