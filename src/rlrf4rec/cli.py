@@ -14,9 +14,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rlrf4rec import cost, interrupts, logs, machine, versions
+from rlrf4rec import cost, interrupts, logs, machine, versions, watcher
 from rlrf4rec.committed import command as checking
-from rlrf4rec.errors import ParamsError, RLRFError, explain
+from rlrf4rec.errors import ParamsError, ResourceError, RLRFError, explain
 from rlrf4rec.files import sweep
 from rlrf4rec.reproducing import command as reproducing
 from rlrf4rec.revisions import command as comparison
@@ -35,7 +35,8 @@ FAULT = 70  # exit code of a fault of the program, as in sysexits.h
 def main() -> int:
     """Run one command; its exit code is 0, the command's own, or that of the error (see `rlrf4rec.errors`)."""
     args = _parser().parse_args()
-    with interrupts.caught() as stop:
+    words = _lines(args.command, ResourceError(watcher.KILLED)) if args.command in STAGES + STUDY else ()
+    with watcher.last_words(*words), interrupts.caught() as stop:
         try:
             return _logged(args, stop)
         except KeyboardInterrupt:  # while the log was opened, or a failure told
@@ -119,11 +120,11 @@ def _failed(command: str, error: BaseException, log: logs.Log) -> int:
     """Say what is wrong and, in the last line, what to do; returns the exit code."""
     known = error if isinstance(error, RLRFError) else explain(error)
     if error is known:
-        _last_words(f"rlrf4rec {command}: error: {known}", f"what to do: {known.todo}")
+        _last_words(*_lines(command, known))
         return RLRFError.code if command == "compare" else known.code  # the comparison keeps to its four codes
     where = log.traceback(error)
     if known:
-        _last_words(f"rlrf4rec {command}: error: {known}", f"what to do: {known.todo}")
+        _last_words(*_lines(command, known))
         return known.code
     message = " ".join(str(error).split())
     _last_words(
@@ -132,6 +133,10 @@ def _failed(command: str, error: BaseException, log: logs.Log) -> int:
         f"what to do: this is a fault of the program; the traceback is {f'in {where}' if where else 'above'}",
     )
     return FAULT
+
+
+def _lines(command: str, error: RLRFError) -> tuple[str, str]:
+    return f"rlrf4rec {command}: error: {error}", f"what to do: {error.todo}"
 
 
 def _last_words(*lines: str) -> None:
