@@ -22,7 +22,7 @@ from rlrf4rec.tables.contract import ContractError
 from rlrf4rec.tables.interactions import ITEMS
 
 LOG = Path(".rlrf4rec/logs/interactions.log")
-MEMORY = "out of memory: lower sample.batch_users, encode.batch or dpo.batch"
+MEMORY = "out of memory: lower sample.batch_users, encode.batch, dpo.batch or interactions.users"
 
 
 def failing(error):

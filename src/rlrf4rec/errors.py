@@ -109,7 +109,7 @@ def _cause(error: BaseException, path: Path | None) -> str:
     if number in TOO_MANY_FILES:
         return "too many open files: raise the limit (`ulimit -n`)"
     if isinstance(error, MemoryError) or number == errno.ENOMEM or _says_no_memory(error):
-        return "out of memory: lower sample.batch_users, encode.batch or dpo.batch"
+        return "out of memory: lower sample.batch_users, encode.batch, dpo.batch or interactions.users"
     if isinstance(error, BrokenExecutor):
         return "a worker process was killed, most often because memory ran out"
     return ""

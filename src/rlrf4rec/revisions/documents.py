@@ -5,9 +5,14 @@ Nothing in them is trusted: a document nested too deeply for its parser, or that
 
 import io
 import json
+import re
 from typing import Any
 
 from rlrf4rec.errors import InputError
+
+DEEPEST = 200  # parts in parts; libyaml's reader ends the whole process where there are very many
+BRACKET = re.compile(rb"[\[\]{}]")
+STEPS = re.compile(rb"(?:[-?:][ \t]+){%d}|^ {%d}" % (DEEPEST, 10 * DEEPEST), re.MULTILINE)
 
 
 def of_yaml(content: bytes, where: str) -> Any:
@@ -15,12 +20,24 @@ def of_yaml(content: bytes, where: str) -> Any:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
+    if _too_deep(content):
+        raise InputError(f"{where} is not valid YAML: more than {DEEPEST} parts in each other")
     try:
         found = YAML(typ="safe").load(io.BytesIO(content))
         _check_ends(found, set(), set())
     except (YAMLError, ValueError, TypeError, RecursionError) as error:  # of a date that is none, a key that is a list
         raise InputError(f"{where} is not valid YAML: {error}") from None
     return found
+
+
+def _too_deep(content: bytes) -> bool:
+    """Whether more parts may be in each other than anyone writes, by brackets, by marks in a line, or by its indent."""
+    depth = 0
+    for bracket in BRACKET.finditer(content):
+        depth += 1 if bracket[0] in b"[{" else -1
+        if depth > DEEPEST:
+            return True
+    return STEPS.search(content) is not None
 
 
 def _check_ends(content: Any, above: set[int], done: set[int]) -> None:
