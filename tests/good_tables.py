@@ -46,8 +46,6 @@ SAMPLED = rows(
 PAIRS = rows(
     {"user": "u", "half": "A", "chosen_tokens": [1, 2], "rejected_tokens": [3]},
     {"user": "v", "half": "B", "chosen_tokens": [1], "rejected_tokens": [2]},
-    prompt="p",
-    prompt_tokens=[1, 5],
     chosen_sample=0,
     rejected_sample=1,
     chosen="good",

@@ -44,7 +44,7 @@ def test_a_name_tells_arm_and_policy(name, found):
 
 
 def test_what_a_study_makes_lies_apart_from_the_run():
-    """No output of the run moves; texts and rewards of several policies lie in Git, what holds prompts does not."""
+    """No output of the run moves; texts, rewards and pairs of several policies lie below the study, in Git."""
     made = [paths.texts, paths.vectors, paths.rewards, paths.pairs, paths.policy]
     assert [place("round1").as_posix() for place in made] == [
         *("data/texts/round1/texts.parquet", "data/encode/round1/vectors.safetensors"),
@@ -52,7 +52,7 @@ def test_what_a_study_makes_lies_apart_from_the_run():
     ]
     assert [place("tuned-2").as_posix() for place in made] == [
         *("studies/arms/texts/tuned-2/texts.parquet", "data/arms/encode/tuned-2/vectors.safetensors"),
-        *("studies/arms/score/tuned-2/rewards.parquet", "data/arms/pair/tuned-2/pairs.parquet"),
+        *("studies/arms/score/tuned-2/rewards.parquet", "studies/arms/pair/tuned-2/pairs.parquet"),
         "models/arms/policy/tuned-2",
     ]
     assert paths.policy("shuffled").as_posix() == "models/controls/policy/shuffled"

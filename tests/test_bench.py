@@ -127,7 +127,7 @@ def test_our_dpo_takes_the_told_reference_in_float32_alone(llama, monkeypatch, a
 
 def test_every_arithmetic_of_the_machine_is_measured(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    empty = pl.DataFrame(schema=dict.fromkeys(("tokens", "item", *bench.PAIR), pl.String))
+    empty = pl.DataFrame(schema=dict.fromkeys(("user", "prompt", "tokens", "item", *bench.PAIR), pl.String))
     for name in ("PROMPTS", "PAIRS", "ITEMS", "HISTORY"):
         monkeypatch.setattr(bench, name, SimpleNamespace(read=lambda path: empty))
     monkeypatch.setattr(bench.template, "read", lambda path, texts: None)

@@ -61,8 +61,6 @@ def pairs():
         {
             "user": ["u", "v"],
             "half": ["A", "B"],
-            "prompt": ["p", "q"],
-            "prompt_tokens": [[1, 5], [1, 6]],
             "chosen_sample": [0, 1],
             "rejected_sample": [1, 0],
             "chosen": ["good", "good"],
@@ -105,7 +103,7 @@ def test_a_valid_table_comes_back_as_it_was(tmp_path):
         (LISTS, lists().with_columns(position=pl.Series([0, 1, 5])), ["positions count from 0"]),
         (PAIRS, pairs().with_columns(chosen_reward=pl.lit(0.05)), ["chosen reward > rejected reward", "user='u'"]),
         (PAIRS, pairs().with_columns(chosen_tokens=pl.col("rejected_tokens")), ["chosen and rejected differ"]),
-        (PAIRS, pairs().with_columns(prompt_tokens=pl.lit([], pl.List(pl.Int64))), ["every prompt has tokens"]),
+        (PAIRS, pairs().with_columns(prompt=pl.lit("Liked: Heat")), ["column_in_schema", "prompt"]),
         (PROMPTS, prompts(prompt="own."), ["column parts", "the parts make up the prompt", "user='u'"]),
         (PROMPTS, prompts(tokens=[1, 2]), ["column parts", "the parts make up the prompt and its tokens"]),
         (PROMPTS, prompts(parts=[]), ["column parts"]),

@@ -165,7 +165,7 @@ def test_no_label_reaches_the_llm():
             assert not any(d.startswith("data/split/") and "people" not in d for d in body(dag, stage)["deps"])
 
 
-def test_metrics_and_plots_are_in_git_and_keep_the_run_cache():
+def test_metrics_and_plots_are_in_git_and_so_is_what_any_clone_goes_on_from():
     for dag, stage in ALL:
         for kind in ("metrics", "plots"):
             for entry in body(dag, stage).get(kind, []):
@@ -173,12 +173,22 @@ def test_metrics_and_plots_are_in_git_and_keep_the_run_cache():
         own = [path for path, options in outs(dag, stage).items() if options.get("cache") is False]
         in_git = [path for path in own if not path.startswith("data/final/")]
         assert all(path.endswith(("per_user.csv", "looks.csv")) or pattern(path) in IN_GIT for path in in_git)
+        assert not {pattern(path) for path, options in outs(dag, stage).items() if options.get("cache", True)} & {
+            *IN_GIT
+        }
 
 
 # Outputs that go on in any clone: small, and without ratings.
 IN_GIT = {
     "studies/arms/texts/*": "texts that an LLM wrote",
     "studies/arms/score/*": "a reward for each text",
+    "studies/arms/pair/*": "two of these texts of a user, and their rewards",
+    "data/texts/*": "texts that an LLM wrote",
+    "data/controls/texts/*": "texts that an LLM wrote",
+    "data/score/*": "a reward for each text",
+    "data/pair/*": "two of these texts of a user, and their rewards",
+    "data/tune_reward": "trials of a search",
+    "data/tune_dpo": "trials of a search",
 }
 
 
@@ -197,12 +207,10 @@ HOLDS_RATINGS = {
     "data/final/interactions": "ratings of the final users",
     "data/prompt": "prompts name the titles that a user liked and disliked",
     "data/texts/template": "says of each user the genres and titles of the history, without an LLM between",
-    "data/pair/*": "has the prompts",
     "data/evaluate": "examples show lists with labels",
     "data/report": "shows the history and lists of some users",
     "data/controls/protocol/*": "lists with labels",
     "data/controls/texts/template_shown": "says of each user the genres and era of what the prompt shows",
-    "data/arms/pair/*": "has the prompts",
 }
 HOLDS_NONE = {
     "models/pretrained/llm": "fetched weights",
@@ -214,13 +222,8 @@ HOLDS_NONE = {
     "models/controls/policy/*": "weights of an adapter",
     "data/texts/items": "texts about items",
     "data/texts/none": "the same word for everyone",
-    "data/texts/*": "texts that an LLM wrote",
-    "data/controls/texts/*": "texts that an LLM wrote",
     "data/encode/*": "vectors of texts",
     "data/controls/encode/*": "vectors",
-    "data/score/*": "a reward for each text",
-    "data/tune_reward": "trials of a search",
-    "data/tune_dpo": "trials of a search",
     "data/controls/train_ranker/*": "scores without items",
     "models/arms/policy/*": "weights of an adapter",
     "models/arms/train_reward/*": "weights, and numbers of the lists that they were trained on",
@@ -246,7 +249,7 @@ def test_what_is_not_pushed_is_made_again_by_stages_that_are_quick():
     """None runs the LLM or trains; `evaluate` alone keeps pieces of its work, the rewards of users."""
     again = {stage for _, push, stage in cached() if not push}
     of_studies = {"protocol", "shown"}
-    assert again == {"fetch_dataset", "interactions", "split", "prompt", "pair", "evaluate", "report"} | of_studies
+    assert again == {"fetch_dataset", "interactions", "split", "prompt", "evaluate", "report"} | of_studies
     slow = {"sampling", "alignment", "retraining", "encoding"}
     for stage in again:
         rooms = {path.relative_to(closure.PACKAGE).parts[0] for path in closure.files(f"stages.{stage}")}

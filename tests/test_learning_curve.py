@@ -55,11 +55,11 @@ def tiny(llama, monkeypatch):
     """The learning curve on a tiny LLM with three pairs."""
     monkeypatch.setattr(tuner, "load_tokenizer", lambda folder, trusted: None)
     monkeypatch.setattr(tuner, "load_llm", lambda folder, dtype, attention, place: llama(attention))
-    monkeypatch.setattr(tuner, "token_pairs", lambda frame, context: PAIRS)
+    monkeypatch.setattr(tuner, "token_pairs", lambda frame, prompts, context: PAIRS)
 
 
 def test_tuning_uses_the_chosen_pairs_alone_and_starts_from_the_base_each_time(tiny, llama, tmp_path):
-    work = tuner.Tuner(pl.DataFrame(), False, DPO, {"beta": 0.5, "learning_rate": 0.01}, tmp_path, CPU)
+    work = tuner.Tuner(pl.DataFrame(), pl.DataFrame(), False, DPO, {"beta": 0.5, "learning_rate": 0.01}, tmp_path, CPU)
     for name, rows in (("first", [0, 1, 2]), ("some", [0, 2])):
         work.tune(rows, 3, 7, tmp_path / name)
     policy = new_policy(llama(packed.NAME), 4, 8, 0.0, 7)
@@ -109,6 +109,7 @@ def test_the_curve_holds_every_size_against_the_same_base_texts(monkeypatch, tmp
     for name, value in {
         "FOLD_USERS": SimpleNamespace(read=lambda path: users),
         "PAIRS": SimpleNamespace(read=lambda path: pl.DataFrame({"user": ["t"] * 8})),
+        "PROMPTS": SimpleNamespace(read=lambda path: pl.DataFrame()),
         "check_tuning_users": lambda *args: None,
         "read_json": lambda path: {"beta": 0.2},
         "Judge": Judge,

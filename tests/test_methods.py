@@ -35,7 +35,7 @@ def texts():
 
 def of_round(users):
     made = pl.concat([good_tables.PAIRS.head(1)] * len(users))
-    return made.with_columns(user=pl.Series(users), prompt_tokens=pl.Series([[1, n] for n in range(len(users))]))
+    return made.with_columns(user=pl.Series(users))
 
 
 def test_the_text_that_names_more_years_is_chosen_and_who_names_as_many_in_all_is_left_out():
@@ -46,7 +46,6 @@ def test_the_text_that_names_more_years_is_chosen_and_who_names_as_many_in_all_i
     assert found["rejected"].to_list() == [WRITTEN["u"][0], WRITTEN["w"][1]]
     assert found["chosen_tokens"].to_list() == [[13] * 3, [10] * 2]
     assert found["rejected_log_prob"].to_list() == [-1.0, -2.0]
-    assert found["prompt_tokens"].to_list() == [[1, 0], [1, 2]]
     assert (found["chosen_sample"].to_list(), found["rejected_sample"].to_list()) == ([3, 0], [0, 1])
 
 

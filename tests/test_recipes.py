@@ -15,7 +15,7 @@ from rlrf4rec.errors import ParamsError, ResourceError
 from rlrf4rec.params import load, recipes
 
 ROOT = Path(__file__).parent.parent
-NAMES = ["default", "ml-1m", "paper-amazon-books", "paper-ml1m", "single-gpu-1b"]
+NAMES = ["default", "ml-1m", "ml-1m-study", "paper-amazon-books", "paper-ml1m", "single-gpu-1b"]
 NAMES += ["smoke", "smoke-gemma3", "smoke-ml-1m"]
 
 
@@ -167,7 +167,7 @@ def test_a_faulty_recipe_is_named(tmp_path, monkeypatch, text, words):
 
 
 def test_an_unknown_recipe_is_told_from_those_there_are():
-    with pytest.raises(ParamsError, match=r"recipe 'smok' is not there; there are default, ml-1m, paper"):
+    with pytest.raises(ParamsError, match=r"recipe 'smok' is not there; there are default, ml-1m, ml-1m-study, paper"):
         recipes.read("smok")
 
 
@@ -190,6 +190,28 @@ def test_a_recipe_runs_as_the_experiment_of_its_name_and_takes_no_other_s_place(
     assert "sample.n=2" in command
     assert "backbones=['prm']" in command
     assert capsys.readouterr().out.startswith("smoke: Every stage in a few minutes")
+
+
+def test_a_recipe_can_be_written_into_the_params_and_nothing_is_run(tmp_path, monkeypatch):
+    """A branch has them: comments stay, and what is written again changes nothing."""
+    path = tmp_path / "params.yaml"
+    path.write_text((ROOT / "params.yaml").read_text())
+    monkeypatch.setattr(subprocess, "run", None)
+    assert recipes.write("ml-1m-study", path) == (
+        f"{path}: the recipe ml-1m-study, 5 values are new; `dvc repro` runs what depends on them"
+    )
+    assert load(path) == resolved("ml-1m-study")[1]
+    assert path.read_text().startswith("# Every knob of the pipeline.")
+    written = path.read_bytes()
+    assert ", 0 values are new" in recipes.write("ml-1m-study", path)
+    assert path.read_bytes() == written
+
+
+def test_the_study_of_movielens_1m_searches_nothing_on_its_users_and_has_pairs_for_as_many_of_them():
+    p, default = resolved("ml-1m-study")[1], load()
+    assert (p.dataset, p.interactions.users, p.interactions.final_folds) == ("ml-1m", 2000, 4)
+    assert (p.tune_reward.n_trials, p.tune_dpo.n_trials) == (0, 0)
+    assert p.pair.max_pairs / p.interactions.users == default.pair.max_pairs / default.interactions.users
 
 
 def test_what_dvc_lists_is_what_a_free_name_is_looked_for_in(tmp_path, monkeypatch):

@@ -89,7 +89,7 @@ def test_shuffled_preferences_are_the_same_texts_in_another_order():
         before, after = ([[row[name] for name in side] for side in sides] for row in (a, b))
         assert after in (before, before[::-1])
         turned += after != before
-        same = ("user", "half", "prompt", "prompt_tokens")
+        same = ("user", "half", "gap", "judged_gap")
         assert [a[name] for name in same] == [b[name] for name in same]
     assert turned == 200
     assert found.columns == many.columns

@@ -13,6 +13,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoConfig, AutoModelForCausalLM, BertConfig, BertModel, PreTrainedTokenizerFast
 
 from rlrf4rec import paths
+from rlrf4rec.alignment.pairs import token_pairs
 from rlrf4rec.cli import run_stage
 from rlrf4rec.llm.tokenizer import load_tokenizer
 from rlrf4rec.params import load, recipes
@@ -243,8 +244,9 @@ def as_it_was_told():
         liked, disliked = ([r for r in row["ratings"] if r["liked"] == side] for side in (True, False))
         assert own == own_part(named(liked, words), named(disliked, words))
         assert row["ratings"] == disliked + liked
-    pairs = PAIRS.read(paths.pairs("round1")).join(prompts, on="user")
-    assert pairs["prompt_tokens"].equals(pairs["tokens"].alias("prompt_tokens"))
+    pairs = PAIRS.read(paths.pairs("round1"))
+    tokens = dict(prompts.select("user", "tokens").iter_rows())
+    assert [pair.prompt for pair in token_pairs(pairs, prompts, 2048)] == [tokens[user] for user in pairs["user"]]
 
 
 def test_with_the_base_llm_as_reference_a_second_round_does_not_begin_at_it(place):

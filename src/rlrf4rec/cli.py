@@ -77,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     shown.add_argument("user")
     recipe = commands.add_parser("exp", help="run a recipe of recipes/ as the experiment of its name")
     recipe.add_argument("recipe")
+    recipe.add_argument("--write", action="store_true", help="only write its values into params.yaml, as for a branch")
     guess = commands.add_parser("estimate", help="time, memory and disk of the LLM's stages against what there is here")
     guess.add_argument("--recipe", help="with the changes of a recipe")
     comparison.add(commands)
@@ -100,7 +101,9 @@ def _run(args: argparse.Namespace) -> int:
     elif args.command == "exp":
         from rlrf4rec.params import recipes
 
-        return recipes.run(args.recipe)
+        if not args.write:
+            return recipes.run(args.recipe)
+        print(recipes.write(args.recipe))
     elif args.command == "estimate":
         show_estimate(args.recipe)
     else:

@@ -140,12 +140,12 @@ def rewards(round_name: str) -> Path:
 
 def pairs(round_name: str) -> Path:
     """Preference pairs of a round."""
-    return _below(DATA, round_name) / "pair" / round_name / "pairs.parquet"
+    return _in_git(round_name) / "pair" / round_name / "pairs.parquet"
 
 
 def skipped(round_name: str) -> Path:
     """Users without a pair."""
-    return _below(DATA, round_name) / "pair" / round_name / "skipped.parquet"
+    return _in_git(round_name) / "pair" / round_name / "skipped.parquet"
 
 
 def policy(name: str) -> Path:

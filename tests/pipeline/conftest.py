@@ -233,7 +233,7 @@ def tiny_repository(folder, assets, root=ROOT):
     made = (
         "metrics/",
         "studies/controls/metrics/",
-        *(f"studies/arms/{part}/" for part in ("metrics", "texts", "score")),
+        *(f"studies/arms/{part}/" for part in ("metrics", "texts", "score", "pair")),
     )
     for name in listed:
         if (root / name).is_file() and not name.startswith((*made, "dvc.lock")):

@@ -203,7 +203,7 @@ def test_what_the_sampler_told_of_real_pairs_is_what_a_pass_of_the_llm_gives(clo
     llm = folder / "models" / "pretrained" / "llm"
     frame = pl.read_parquet(folder / "data" / "pair" / "round1" / "pairs.parquet").head(4)
     policy = new_policy(load_llm(llm, DTYPES[kind], packed.NAME), 4, 8, 0.0, 0)
-    pairs = token_pairs(frame, 2048)
+    pairs = token_pairs(frame, pl.read_parquet(folder / "data" / "prompt" / "prompts.parquet"), 2048)
     sampled, computed = reference.sampler_log_probs(frame), reference_log_probs(policy, pairs, 2, kind, "test", None)
     limit = {"float32": 5e-3, "bfloat16": 0.5}[kind]
     assert (sampled.chosen - computed.chosen).abs().max() < limit

@@ -20,13 +20,20 @@ class Tuner:
     """Tunes the base LLM on some of the pairs; reference log-probabilities are computed once."""
 
     def __init__(
-        self, frame: pl.DataFrame, sampled: bool, dpo: Dpo, values: dict[str, float], folder: Path, place: Place
+        self,
+        frame: pl.DataFrame,
+        prompts: pl.DataFrame,
+        sampled: bool,
+        dpo: Dpo,
+        values: dict[str, float],
+        folder: Path,
+        place: Place,
     ) -> None:
         """`sampled`: the sampler computed in this arithmetic, so its log-probabilities are taken; `folder`: the LLM."""
         self.dpo, self.values, self.folder, self.place = dpo, values, folder, place
         self.tokenizer = load_tokenizer(folder, place.trusted)
         self.llm = llm = load_llm(folder, DTYPES[dpo.precision], packed.NAME, place)
-        self.pairs = pairs = token_pairs(frame, context(llm))
+        self.pairs = pairs = token_pairs(frame, prompts, context(llm))
         policy = new_policy(llm, dpo.lora_rank, dpo.lora_alpha, dpo.lora_dropout, 0, dpo.lora_target)
         self.reference = reference(
             policy, frame, pairs, sampled, dpo.batch, dpo.precision, "learning_curve reference", None

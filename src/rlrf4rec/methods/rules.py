@@ -15,10 +15,10 @@ def by_rule(given: Given, measure: Callable[[pl.DataFrame], pl.Series]) -> pl.Da
     """Pairs of the round's users: chosen is the text with the largest `measure`, rejected that with the smallest.
 
     measure: of the table of texts a number each. The lower sample number comes first among equals; a user whose texts
-    are all equal in it, or whose two texts are the same tokens, is left out. Columns: user, prompt_tokens, and sides.
+    are all equal in it, or whose two texts are the same tokens, is left out. Columns: user, and sides.
     RLRFError when nobody is left.
     """
-    users = given.pairs.select("user", "prompt_tokens")
+    users = given.pairs.select("user")
     own = given.texts.join(users, on="user", how="semi", maintain_order="left")
     valued = own.with_columns(measure(own).alias("value"))
     ends = [

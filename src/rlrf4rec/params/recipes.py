@@ -123,6 +123,17 @@ def _hydra(value: Any) -> str:
     return repr(value)
 
 
+def write(name: str, path: Path = Path("params.yaml")) -> str:
+    """Write the recipe's values into the params, as DVC would for `exp run`, and run nothing; returns a sentence."""
+    from dvc.utils.hydra import apply_overrides
+
+    old = plain(path)
+    changes = overrides(old, resolve(read(name), old)[0])
+    if changes:
+        apply_overrides(path, changes)
+    return f"{path}: the recipe {name}, {len(changes)} values are new; `dvc repro` runs what depends on them"
+
+
 def run(name: str) -> int:
     """Run a recipe as the experiment of its name, or of `name-2` where there is one; returns DVC's exit code."""
     recipe, old = read(name), plain()

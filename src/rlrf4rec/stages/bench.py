@@ -25,13 +25,16 @@ from rlrf4rec.tables.texts import PROMPTS
 
 LIBRARIES = ("torch", "transformers", "trl", "peft", "lightning")
 SIDE = "", "_tokens", "_log_prob"
-PAIR = "prompt", "prompt_tokens", *(f"{side}{what}" for side in ("chosen", "rejected") for what in SIDE)
+PAIR = tuple(f"{side}{what}" for side in ("chosen", "rejected") for what in SIDE)
 
 
 def run(prompt: Prompt, sample: Sample, dpo: Dpo, bench: Bench) -> str:
     """Measure and write metrics/bench.json; returns the closing line."""
-    prompts = PROMPTS.read(paths.PROMPTS)["tokens"].head(bench.users).to_list()
-    pairs = PAIRS.read(paths.pairs("round1")).select(PAIR).head(bench.pairs).to_dicts()
+    told = PROMPTS.read(paths.PROMPTS)
+    prompts = told["tokens"].head(bench.users).to_list()
+    shown_to = told.select("user", "prompt", prompt_tokens="tokens")
+    of_round = PAIRS.read(paths.pairs("round1")).join(shown_to, on="user", how="inner", maintain_order="left")
+    pairs = of_round.select("prompt", "prompt_tokens", *PAIR).head(bench.pairs).to_dicts()
     items, ratings = ITEMS.read(paths.ITEMS), HISTORY.read(paths.HISTORY)
     history = ratings.join(items, on="item", how="left", maintain_order="left")
     shown = template.read(Path(prompt.template), texts=text_names(items))

@@ -20,6 +20,7 @@ from rlrf4rec.search import study
 from rlrf4rec.seeds import derive
 from rlrf4rec.tables.rewards import PAIRS, check_tuning_users
 from rlrf4rec.tables.split import FOLD_USERS
+from rlrf4rec.tables.texts import PROMPTS
 
 
 def run(
@@ -44,7 +45,7 @@ def run(
     fewer = sample.model_copy(update={"n": curve.samples})
     judge = Judge(asked, "validation", fewer, encode, reward, round_name, derive(seed, "learning_curve"), where)
     held = [user for user in asked if judge.row[user] in judge.group]
-    tuner = Tuner(frame, sample.dtype == dpo.precision, dpo, values, paths.LLM, where)
+    tuner = Tuner(frame, PROMPTS.read(paths.PROMPTS), sample.dtype == dpo.precision, dpo, values, paths.LLM, where)
 
     def rewards(adapter: Path) -> Array:
         """Of new texts by an adapter, [users]."""

@@ -9,7 +9,7 @@ from rlrf4rec.pairing import pairs
 from rlrf4rec.params import Pair
 from rlrf4rec.tables.rewards import PAIRS, REWARDS, SKIPPED, check_pair_sources, check_tuning_users
 from rlrf4rec.tables.split import FOLD_USERS, TUNING
-from rlrf4rec.tables.texts import PROMPTS, TEXTS
+from rlrf4rec.tables.texts import TEXTS
 
 
 def run(pair: Pair, round_name: str, texts_name: str) -> str:
@@ -18,7 +18,6 @@ def run(pair: Pair, round_name: str, texts_name: str) -> str:
     _sampled_here(texts, round_name)
     users = FOLD_USERS.read(paths.FOLD_USERS)
     rewards = REWARDS.read(paths.rewards(round_name)).join(users.filter(TUNING).select("user", "half"), on="user")
-    prompts = PROMPTS.read(paths.PROMPTS)
     made, skipped = pairs.make(rewards, texts, pair.min_gap, pair.max_pairs)
     reasons = dict(sorted(skipped["reason"].value_counts().iter_rows()))
     if not made.height:
@@ -27,9 +26,7 @@ def run(pair: Pair, round_name: str, texts_name: str) -> str:
             "pair.min_gap, or choose reward.kind: smooth"
         )
     made = made.join(users.select("user", "half"), on="user")
-    made = made.join(prompts.select("user", "prompt", prompt_tokens="tokens"), on="user")
-    head = "user", "half", "prompt", "prompt_tokens"
-    made = made.select(*head, pl.exclude(head)).sort("user")
+    made = made.select("user", "half", pl.exclude("user", "half")).sort("user")
     path = paths.pairs(round_name)
     check_tuning_users(made, users, path)
     check_pair_sources(made, path)

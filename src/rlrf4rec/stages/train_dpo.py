@@ -18,6 +18,7 @@ from rlrf4rec.search import study
 from rlrf4rec.seeds import derive
 from rlrf4rec.tables.rewards import PAIRS, check_tuning_users
 from rlrf4rec.tables.split import FOLD_USERS
+from rlrf4rec.tables.texts import PROMPTS
 
 
 def run(seed: int, sample: Sample, llm: Llm, dpo: Dpo, train_dpo: TrainDpo, round_name: str, policy: str) -> str:
@@ -28,7 +29,7 @@ def run(seed: int, sample: Sample, llm: Llm, dpo: Dpo, train_dpo: TrainDpo, roun
     where = Place.of(llm.device, llm.quantization, llm.trust_remote_code)
     tokenizer = load_tokenizer(paths.LLM, where.trusted)
     base = load_llm(paths.LLM, DTYPES[dpo.precision], packed.NAME, where)
-    pairs = token_pairs(frame, context(base))
+    pairs = token_pairs(frame, PROMPTS.read(paths.PROMPTS), context(base))
     own_seed = derive(seed, "train_dpo", round_name)
     identity = fingerprint([where.identity(paths.LLM), store.code("stages.train_dpo")])
     if policy == "base":

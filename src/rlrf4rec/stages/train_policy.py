@@ -50,19 +50,19 @@ def run(
         raise ParamsError(f"train_policy: {name} moves as far as a policy of the study of arms; name one: {name}-1")
     values, _ = study.join(train_dpo.model_dump(), read_json(paths.TUNE_DPO), DEFAULTS)
     users, texts = FOLD_USERS.read(paths.FOLD_USERS), TEXTS.read(paths.texts(wrote))
-    of_round = PAIRS.read(paths.pairs(round_name))
+    of_round, prompts = PAIRS.read(paths.pairs(round_name)), PROMPTS.read(paths.PROMPTS)
     check_tuning_users(of_round, users, paths.pairs(round_name))
     where = Place.of(llm.device, llm.quantization, llm.trust_remote_code)
     tokenizer = load_tokenizer(paths.LLM, where.trusted)
     if number:
         held_out = users.filter(pl.col("fold") == "validation")["user"]
-        apart = others(texts, PROMPTS.read(paths.PROMPTS), held_out, train_policy.moved_users)
-        measured, target = _of_tuned(of_round, apart, paths.policy(round_name), dpo, where)
+        apart = others(texts, prompts, held_out, train_policy.moved_users)
+        measured, target = _of_tuned(of_round, prompts, apart, paths.policy(round_name), dpo, where)
     base = load_llm(paths.LLM, DTYPES[dpo.precision], packed.NAME, where)
     # The same seed as the round's own policy: adapter and order of the pairs are equal, the preferences differ.
     own_seed = derive(seed, "train_dpo", round_name)
     frame = changed.pairs(Given(of_round, texts, derive(seed, name)))
-    pairs = token_pairs(frame, context(base))
+    pairs = token_pairs(frame, prompts, context(base))
     tuned = new_policy(base, dpo.lora_rank, dpo.lora_alpha, dpo.lora_dropout, own_seed, dpo.lora_target)
     identity = fingerprint([where.identity(paths.LLM), store.code("stages.train_policy")])
     what = f"train_policy {name}"
@@ -98,15 +98,14 @@ def swapped(of_round: pl.DataFrame, pairs: pl.DataFrame) -> int:
 
 
 def _of_tuned(
-    of_round: pl.DataFrame, apart: list[TokenPair], adapter: Path, dpo: Dpo, where: Place
+    of_round: pl.DataFrame, prompts: pl.DataFrame, apart: list[TokenPair], adapter: Path, dpo: Dpo, where: Place
 ) -> tuple[list[Texts], dict[str, float]]:
     """The texts to measure on, those of the pairs and those `apart`, and how far the policy of `adapter` has moved."""
     llm = load_llm(paths.LLM, DTYPES[dpo.precision], packed.NAME, where)
     tuned = load_policy_for_training(llm, adapter)
     with tuned.disable_adapter():
-        measured = [
-            Texts.of(tuned, own, dpo.batch, dpo.precision) for own in (token_pairs(of_round, context(llm)), apart)
-        ]
+        of_pairs = token_pairs(of_round, prompts, context(llm))
+        measured = [Texts.of(tuned, own, dpo.batch, dpo.precision) for own in (of_pairs, apart)]
     return measured, _moved(measured, tuned)
 
 

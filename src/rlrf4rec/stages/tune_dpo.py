@@ -28,6 +28,7 @@ from rlrf4rec.search import study
 from rlrf4rec.seeds import derive
 from rlrf4rec.tables.rewards import PAIRS, REWARDS, check_tuning_users
 from rlrf4rec.tables.split import FOLD_USERS
+from rlrf4rec.tables.texts import PROMPTS
 
 
 def run(
@@ -86,7 +87,7 @@ def _search(
     where = Place.of(llm.device, llm.quantization, llm.trust_remote_code)
     tokenizer = load_tokenizer(paths.LLM, where.trusted)
     base = load_llm(paths.LLM, DTYPES[dpo.precision], packed.NAME, where)
-    pairs = token_pairs(frame, context(base))
+    pairs = token_pairs(frame, PROMPTS.read(paths.PROMPTS), context(base))
     fewer = sample.model_copy(update={"n": space.samples})
     judge = Judge(held, "train", fewer, encode, reward, round_name, seed, where)
     before = REWARDS.read(paths.rewards(round_name))

@@ -43,12 +43,10 @@ class RewardRow(pa.DataFrameModel):
 
 
 class PairRow(pa.DataFrameModel):
-    """A user's best and worst text; `prompt_tokens` as the sampler had them."""
+    """A user's best and worst text, without the prompt, which shows what the user rated: see `prompts.parquet`."""
 
     user: str = pa.Field(unique=True)
     half: str = pa.Field(isin=["A", "B"])
-    prompt: str = pa.Field(str_length={"min_value": 1})
-    prompt_tokens: pl.List(pl.Int64)  # type: ignore[valid-type]
     chosen_sample: int = pa.Field(ge=0)
     rejected_sample: int = pa.Field(ge=0)
     chosen: str = pa.Field(str_length={"min_value": 1})
@@ -100,12 +98,6 @@ PAIRS = table(
         lambda f: f.filter(pl.col("chosen_reward") <= pl.col("rejected_reward")).select(
             "user", "chosen_reward", "rejected_reward"
         ),
-    ),
-    Rule(
-        "prompt_tokens",
-        "every prompt has tokens",
-        "run `dvc repro pair`",
-        lambda f: f.filter(pl.col("prompt_tokens").list.len() == 0).select("user", "prompt"),
     ),
     Rule(
         "chosen_tokens",
