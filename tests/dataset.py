@@ -7,7 +7,9 @@ from rlrf4rec.datasets.clean import clean
 from rlrf4rec.datasets.readers import read
 from rlrf4rec.params import load
 
-DEFAULT = load(Path(__file__).parent.parent / "params.yaml").interactions.model_copy(update={"final_folds": None})
+DEFAULT = load(Path(__file__).parent.parent / "params.yaml").interactions.model_copy(
+    update={"final_folds": None, "final_list": None}
+)
 
 
 def tables(folder, min_interactions=2, **changes):

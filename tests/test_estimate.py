@@ -306,7 +306,7 @@ def test_a_recipe_that_can_not_fit_here_ends_with_the_code_of_the_machine(monkey
     monkeypatch.setattr(capacity, "machine_here", lambda device, arithmetic: replace(CPU, gpu=0.0))
     assert call(monkeypatch, "estimate", "--recipe", "paper-ml1m") == 6
     out, error = capsys.readouterr()
-    assert "8.0 billion parameters, 4530 users" in out
+    assert "8.0 billion parameters, 4593 users" in out
     assert "PyTorch finds no GPU" in error
 
 

@@ -8,7 +8,6 @@ from dataset import DEFAULT, tables, write
 
 from rlrf4rec import paths
 from rlrf4rec.errors import ParamsError
-from rlrf4rec.lists import folds
 from rlrf4rec.params import load
 from rlrf4rec.stages import final_split, split
 from rlrf4rec.tables.contract import ContractError
@@ -36,15 +35,11 @@ def drawn(raw):
     return set(raw.users["user"]), set(raw.final["user"])
 
 
-def test_final_users_are_those_whom_split_would_test_if_all_took_part(folder):
-    everyone = tables(folder, users=None)
-    names = sorted(everyone.users["user"])
-    for fold in range(4):
-        kept, final = drawn(tables(folder, users=None, final_folds=4, final_fold=fold))
-        tested = folds.assign(names, 4, fold, 0.1, "apart", 0.6, 1).filter(pl.col("fold") == "development")["user"]
-        assert final == set(tested)
-        assert kept == set(names) - final
-        assert len(final) == 10
+def test_every_user_is_final_in_one_part_and_of_the_run_in_all_others(folder):
+    everyone = set(tables(folder, users=None).users["user"])
+    found = [drawn(tables(folder, users=None, final_folds=4, final_fold=fold)) for fold in range(4)]
+    assert sorted(user for _, final in found for user in final) == sorted(everyone)
+    assert all(kept == everyone - final for kept, final in found)
 
 
 def test_the_others_are_drawn_as_if_there_were_no_final_users(folder):
@@ -60,10 +55,11 @@ def test_the_others_are_drawn_as_if_there_were_no_final_users(folder):
     without = tables(folder, users=12)
     assert without.interactions.equals(some.interactions)
     assert without.users.equals(some.users)
-    assert some.counts["final_users"] == 10
-    assert some.counts["users_not_drawn"] == 18
-    assert some.counts["interactions_of_final_users"] == some.final.height == 100
-    assert some.counts["interactions_read"] == some.interactions.height + 100 + 180
+    final = len(drawn(some)[1])
+    assert 4 < some.counts["final_users"] == final < 16
+    assert some.counts["users_not_drawn"] == COUNT - final - 12
+    assert some.counts["interactions_of_final_users"] == some.final.height == 10 * final
+    assert some.counts["interactions_read"] == some.interactions.height + 10 * final + 10 * (COUNT - final - 12)
 
 
 def written(folder, final_folds, protocol="popularity"):
@@ -85,7 +81,7 @@ def test_lists_of_final_users_lie_apart_and_the_split_of_the_others_is_the_same_
     final_split.run(1, p)
     assert {path: path.read_bytes() for path in paths.SPLIT.rglob("*.parquet")} == before
     users, others = FINAL_USERS.read(paths.FINAL_USERS), FOLD_USERS.read(paths.FOLD_USERS)
-    assert users.height == 10
+    assert users.height == len(drawn(tables(folder, users=None, final_folds=4, final_fold=1))[1]) > 4
     assert not set(users["user"]) & set(others["user"])
     lists = LISTS.read(paths.lists(FINAL, paths.FINAL_SPLIT))
     assert set(lists["user"]) <= set(users["user"])
@@ -109,5 +105,6 @@ def test_no_user_of_the_run_may_be_final_and_none_that_is_final_of_a_fold(folder
 
 
 def test_the_default_params_keep_users_apart():
-    assert load(PARAMS).interactions.final_folds == 4
+    p = load(PARAMS).interactions
+    assert (p.final_folds, p.final_list) == (4, "ml-100k")
     assert DEFAULT.final_folds is None, "tests of the others have none"

@@ -128,7 +128,8 @@ def test_a_data_set_is_a_word_away(tmp_path):
     assert (named.interactions.format, named.interactions.columns.genres) == ("atomic", "genre")
     same = {"dataset": "given", "fetch_dataset": default.fetch_dataset, "interactions": default.interactions}
     assert named.model_copy(update=same) == default  # no other block
-    kept = {"format", "columns"}
+    assert (default.interactions.final_list, named.interactions.final_list) == ("ml-100k", None)
+    kept = {"format", "columns", "final_list"}
     assert named.interactions.model_dump(exclude=kept) == default.interactions.model_dump(exclude=kept)
     again = load(changed(tmp_path, "dataset: given", "dataset: ml-100k"))
     assert (

@@ -102,6 +102,7 @@ SMALL = {
         "format": "table",
         "columns": {name: name for name in ("user", "item", "rating", "timestamp", "title", "year", "genres")}
         | {"texts": []},
+        "final_list": None,
         "min_interactions": 20,
     },
     "split": {"folds": 3, "validation_share": 0.3, "max_lists": 3},

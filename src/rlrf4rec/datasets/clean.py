@@ -3,19 +3,17 @@
 In this order: items without title or text of their own go, and interactions with unknown items; then, where a user
 rated an item again, all but the last line in the files; then ratings below `min_rating`; then, until nothing more goes,
 users and items of fewer than `user_core` and `item_core` interactions; then users with fewer than `min_interactions`;
-then a part of the users, `final_fold` of `final_folds`, is laid apart; last go all but `users` of the others, drawn by
-the seed: a larger number draws the same users and more. What is read is what is kept and the sum of what each step
-counts. Interactions are in the order of time; ties keep that of the files.
+then the final users (see `final_users`) are laid apart; last go all but `users` of the others, drawn by the seed: a
+larger number draws the same users and more. What is read is what is kept and the sum of what each step counts.
+Interactions are in the order of time; ties keep that of the files.
 """
 
 import hashlib
 from dataclasses import dataclass, field
 
-import numpy as np
 import polars as pl
 
-from rlrf4rec import parts
-from rlrf4rec.datasets import texts
+from rlrf4rec.datasets import final_users, texts
 from rlrf4rec.datasets.found import CONTROL, ITEMS, PART, SHOWN, YEAR, Found, plain, reading, refuse, refuse_more
 from rlrf4rec.datasets.genres import guessed, told_apart
 from rlrf4rec.datasets.times import timed
@@ -70,7 +68,8 @@ def clean(found: Found, p: Interactions, seed: int) -> Raw:
     kept = narrowed(_of(kept, users, active), "of_users_with_few")
     final = kept.clear()
     if p.final_folds is not None:
-        active, last = _laid_apart(active, p.final_folds, p.final_fold, seed)
+        apart = final_users.is_final(active["user"], p)
+        active, last = active.filter(~apart), active.filter(apart)
         final = kept.join(last, on="user", how="semi", maintain_order="left")
         counts["final_users"] = last.height
         kept = narrowed(kept.join(last, on="user", how="anti", maintain_order="left"), "of_final_users")
@@ -88,15 +87,6 @@ def clean(found: Found, p: Interactions, seed: int) -> Raw:
 def _of(frame: pl.DataFrame, users: pl.DataFrame, fewer: pl.DataFrame) -> pl.DataFrame:
     """Rows of the `fewer` of the users, in the order that they had."""
     return frame.join(fewer, on="user", how="semi", maintain_order="left") if fewer.height < users.height else frame
-
-
-def _laid_apart(users: pl.DataFrame, folds: int, fold: int, seed: int) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The users that are kept, and the final ones: `split` would have this fold of them, if all users took part."""
-    users = users.sort("user")
-    order = parts.in_order(users.height, folds, fold, seed)
-    last = pl.Series(np.sort(order[users.height - parts.size(users.height, folds, fold) :]))
-    apart = pl.int_range(users.height, eager=True).is_in(last.implode())
-    return users.filter(~apart), users.filter(apart)
 
 
 def _drawn(users: pl.DataFrame, number: int, seed: int) -> pl.DataFrame:

@@ -96,6 +96,7 @@ class Interactions(Block):
     item_core: Count
     min_interactions: Annotated[int, Field(ge=2)]
     users: Annotated[int, Field(ge=8)] | None
+    final_list: Text | None
     final_folds: Annotated[int, Field(ge=2)] | None
     final_fold: Annotated[int, Field(ge=0)]
 

@@ -24,7 +24,7 @@ KNOWN: dict[str, dict[str, dict[str, Any]]] = {
             "revision": None,
             "sha256": "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407",
         },
-        "interactions": {"format": "atomic", "columns": COLUMNS},
+        "interactions": {"format": "atomic", "columns": COLUMNS, "final_list": "ml-100k"},
     },
     "ml-1m": {
         "fetch_dataset": {
@@ -34,7 +34,7 @@ KNOWN: dict[str, dict[str, dict[str, Any]]] = {
             "revision": None,
             "sha256": "0b500e6225b7a5bd4c33f59ba73650365427e639e3517ba57ae4f16b2af0c2c7",
         },
-        "interactions": {"format": "atomic", "columns": {**COLUMNS, "genres": "genre"}},
+        "interactions": {"format": "atomic", "columns": {**COLUMNS, "genres": "genre"}, "final_list": None},
     },
 }
 
