@@ -35,7 +35,10 @@ curve: setup
 
 # Looks at the users that are kept apart, and writes it down: of what is committed, once.
 final: setup
+	PATH="$(BIN):$$PATH" rlrf4rec ready
 	PATH="$(BIN):$$PATH" dvc repro studies/final/dvc.yaml
+	PATH="$(BIN):$$PATH" dvc repro report
+	@echo 'final: commit metrics, studies/final, dvc.lock and the report'"'"'s README line (rlrf4rec check --write), whatever they say'
 
 # A recipe of recipes/ as an experiment: make exp RECIPE=smoke
 exp: setup

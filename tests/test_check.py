@@ -252,8 +252,8 @@ def test_a_run_behind_its_code_is_told_and_is_a_fault_at_a_release(checked, caps
 
 
 def test_the_readme_says_how_many_looks_the_final_users_have_had(checked):
-    row = {"date": "2026-11-26", "commit": "c", "final_users": 3, "users": "u", "lists": "l", "look": 1, "params": ""}
-    found = [looks.Look(**row), looks.Look(**{**row, "commit": "d", "look": 2})]
+    row = {"date": "2026-11-26", "commit": "c", "final_users": 3, "users": "u", "seen": "s", "look": 1, "params": ""}
+    found = [looks.Look(**row), looks.Look(**{**row, "seen": "t", "look": 2})]
     looks.add(paths.LOOKS, found[:1], found[1])
     assert check.readme_line(Path()) == f"{line.FITS} Looks at its final users: 2 (`metrics/looks.csv`)."
 

@@ -1,10 +1,9 @@
-"""The list of looks: counted by users, told what they differ in, kept by DVC, and taken into account by every p."""
+"""The list of looks: counted by what was seen, told what they differ in, kept by DVC, and paid for by every p."""
 
 import subprocess
 import sys
 from pathlib import Path
 
-import polars as pl
 import pytest
 from dataset import write
 from ruamel.yaml import YAML
@@ -16,25 +15,19 @@ from rlrf4rec.looking import commit, looks
 ROOT = Path(__file__).parent.parent
 
 
-def labelled(users="ab", label=1):
-    rows = [(user, 0, position, f"i{position}", label * (position == 0)) for user in users for position in range(3)]
-    return pl.DataFrame(rows, schema=["user", "list", "position", "item", "label"], orient="row")
-
-
-def test_looks_are_counted_by_users_and_a_repetition_is_none(tmp_path):
+def test_looks_are_counted_by_what_was_seen_whatever_the_commit_and_whoever_the_users(tmp_path):
     path = tmp_path / "looks.csv"
-    asked = [("c1", labelled()), ("c2", labelled(label=0)), ("c2", labelled("abc")), ("c2", labelled(label=0))]
+    asked = [("c1", "ab", "s1"), ("c2", "ba", "s1"), ("c2", "ba", "s2"), ("c3", "cde", "s3"), ("c4", "ab", "s2")]
     numbers = []
-    for head, lists in asked:
+    for head, users, seen in asked:
         before = looks.read(path)
-        look = looks.next_look(before, head, lists, "")
+        look = looks.next_look(before, head, list(users), seen, "")
         looks.add(path, before, look)
         numbers.append(look.look)
-    assert numbers == [1, 2, 1, 2]
+    assert numbers == [1, 1, 2, 3, 2]
     found = looks.read(path)
-    assert [(look.commit, look.final_users, look.look) for look in found] == [("c1", 2, 1), ("c2", 2, 2), ("c2", 3, 1)]
+    assert [(look.commit, look.final_users, look.look) for look in found] == [("c1", 2, 1), ("c2", 2, 2), ("c3", 3, 3)]
     assert found[0].users == found[1].users != found[2].users
-    assert found[0].lists != found[1].lists
 
 
 @pytest.mark.parametrize(
@@ -43,19 +36,25 @@ def test_looks_are_counted_by_users_and_a_repetition_is_none(tmp_path):
 )
 def test_looks_that_were_edited_by_hand_are_told(tmp_path, old, new, words):
     path = tmp_path / "looks.csv"
-    looks.add(path, [], looks.next_look([], "c", labelled(), ""))
+    looks.add(path, [], looks.next_look([], "c", ["a"], "s", ""))
     path.write_text(path.read_text().replace(old, new))
     with pytest.raises(InputError, match=words):
         looks.read(path)
 
 
-def test_every_p_is_adjusted_for_the_looks():
-    """By hand: .01 and Holm's .03 at a third look are .03 and .09; .4 can't be more than 1."""
+def test_every_p_is_adjusted_for_the_number_of_its_look():
+    """By hand: .01 and Holm's .03 at a third look, 3 x 4, are .12 and .36; .4 can't be more than 1."""
     found = {"family": {"a": {"difference": 0.1, "p": 0.01, "p_holm": 0.03}}, "seeds": [0.1], "b": {"all": {"p": 0.4}}}
     made = looks.adjusted(found, 3)
-    assert made["family"]["a"] == pytest.approx({"difference": 0.1, "p": 0.03, "p_holm": 0.09})
+    assert made["family"]["a"] == pytest.approx({"difference": 0.1, "p": 0.12, "p_holm": 0.36})
     assert (made["seeds"], made["b"]) == ([0.1], {"all": {"p": 1.0}})
-    assert looks.adjusted(found, 1) == found
+
+
+def test_over_any_number_of_looks_a_null_is_rejected_no_more_often_than_one_test_would():
+    """p below alpha after the adjustment has probability alpha / factor; by the union bound these add up."""
+    bounds = [1 / looks.spent(look) for look in range(1, 10_001)]
+    assert 0.999 < sum(bounds) < 1
+    assert bounds[0] == 1 / 2
 
 
 def git(*args):
@@ -102,14 +101,13 @@ def test_a_look_says_what_differs_from_the_one_before(repository):
 
 LOOK = """
 from pathlib import Path
-import polars as pl
 from rlrf4rec import paths
-from rlrf4rec.looking import commit, looks
+from rlrf4rec.looking import commit, identity, known, looks
 
-head, before = commit.clean(), looks.read(paths.LOOKS)
-lists = pl.DataFrame({"user": ["a"], "list": [0], "position": [0], "item": ["i"], "label": [1]})
+head, before = commit.clean(), known.everywhere(paths.LOOKS)
 since = commit.changed(before[-1].commit if before else None)
-looks.add(paths.LOOKS, before, looks.next_look(before, head, lists, since))
+seen = identity.seen([Path("params.yaml")], {})
+known.write_down(paths.LOOKS, looks.next_look(before, head, ["a"], seen, since))
 Path(paths.FINAL_HEADLINE).write_text("")
 Path("metrics/final.json").write_text("{}")
 """

@@ -51,7 +51,7 @@ def called(clone, *command):
         ("repro", "bin/dvc repro"),
         ("report", "bin/dvc repro report"),
         ("study", "bin/dvc repro studies/controls/dvc.yaml"),
-        ("final", "bin/dvc repro studies/final/dvc.yaml"),
+        ("final", "bin/dvc repro report"),
         ("arms", "bin/dvc repro studies/arms/dvc.yaml"),
         ("curve", "bin/dvc repro studies/learning_curve/dvc.yaml"),
         ("bench", "bin/dvc repro --force --single-item studies/bench/dvc.yaml:bench"),
@@ -77,3 +77,8 @@ def test_the_gate_runs_in_a_path_with_a_blank(clone):
     (clone[1] / "python3").symlink_to("python")
     found = called(clone, str(clone[0] / ".ci" / "run"))
     assert [line.split()[0] for line in found] == ["bin/python", "bin/ruff", "bin/ruff", "bin/mypy", "bin/pytest"]
+
+
+def test_a_final_look_is_refused_before_anything_of_it_is_made(clone):
+    found = called(clone, "make", "final", f"PYTHON={clone[1] / 'python'}")
+    assert found[-3:] == ["bin/rlrf4rec ready", "bin/dvc repro studies/final/dvc.yaml", "bin/dvc repro report"]

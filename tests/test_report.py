@@ -221,7 +221,8 @@ def test_a_look_at_final_users_is_shown_with_its_number(small_run):
     )
     run_stage()
     text = words((small_run / "data/report/index.html").read_text())
-    assert "Look 2 at these users, of commit abcdef0: they are kept apart" in text
+    assert "Look 2 at final users, of commit abcdef0: they are kept apart" in text
+    assert "Every p here is multiplied by 2 times 3, which bounds the error over all looks" in text
     assert re.search(r"160 final users, 1.900 candidate lists, protocol popularity, outside of all folds;", text)
     assert "Of 1 final users, 1 have a higher NDCG@5 end to end with round1 than with base" in text
     assert "correction (p = 0.080)" in text

@@ -217,9 +217,12 @@ def _removed(shelf: Shelf) -> bool:
 
 
 @contextmanager
-def alone(name: str) -> Iterator[None]:
-    """Wait until no other process is in the same block; the system frees the lock of a process that is killed."""
-    with _lock(name) as file:
+def alone(name: str, place: Path | None = None) -> Iterator[None]:
+    """Wait until no other process is in the same block; the system frees the lock of a process that is killed.
+
+    place: the folder of the lock's file; None: that of locks in the state folder.
+    """
+    with _lock(name, place) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -228,8 +231,8 @@ def alone(name: str) -> Iterator[None]:
         yield
 
 
-def _lock(name: str) -> IO[str]:
-    path = folder() / "locks" / name
+def _lock(name: str, place: Path | None = None) -> IO[str]:
+    path = (place or folder() / "locks") / name
     path.parent.mkdir(parents=True, exist_ok=True)
     return path.open("w")
 

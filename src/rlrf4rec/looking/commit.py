@@ -1,6 +1,7 @@
 """The commit that a final look is of: all that decides the result has to be in it."""
 
 import json
+import subprocess
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -8,19 +9,26 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from rlrf4rec.errors import RLRFError
+from rlrf4rec.params.recipes import DVC
 from rlrf4rec.revisions import git
 
 PARAMS, LOCK = "params.yaml", "dvc.lock"
+COPIES = ".dvc", "tmp", "exps"  # where DVC runs an experiment apart from the workspace
 DECIDES = ("src", PARAMS, "dvc.yaml", LOCK, "constraints.txt", "studies/final/dvc.yaml")
 
 
 def clean() -> str:
     """HEAD's full hash; RLRFError unless code, params and the record of the run are as HEAD has them."""
+    if any(Path.cwd().parts[at : at + len(COPIES)] == COPIES for at in range(len(Path.cwd().parts))):
+        raise RLRFError(
+            "final: DVC runs an experiment in this copy, which knows no looks of other branches and goes with its row: "
+            "final users are looked at in the workspace, by `make final`"
+        )
     head = git.commit("HEAD")
     if head is None:
         raise RLRFError("final: no commit here, and a final look is of one: commit code, params and the finished run")
     at = git.Revision("HEAD", head), git.Revision(git.WORKSPACE, None)
-    other = [path for place in DECIDES for path in git.changed(*at, place)] + git.untracked(["src"])
+    other = [path for place in DECIDES for path in git.changed(*at, place)] + git.untracked(DECIDES)
     if other:
         more = f" and {len(other) - 1} more" if len(other) > 1 else ""
         raise RLRFError(
@@ -28,6 +36,19 @@ def clean() -> str:
             "commit code, params and the finished run (dvc.lock, metrics), then `make final`"
         )
     return head
+
+
+def up_to_date() -> None:
+    """RLRFError unless every output of the run is there and is that of its code, data and params, by `dvc status`."""
+    asked = subprocess.run([*DVC, "status", "--json", "dvc.yaml"], capture_output=True, text=True)
+    if asked.returncode:
+        raise RLRFError(f"final: dvc status failed: {asked.stderr.strip()}")
+    if stale := list(json.loads(asked.stdout)):
+        more = f" and {len(stale) - 1} more" if len(stale) > 1 else ""
+        raise RLRFError(
+            f"final: {stale[0]}{more} of the run is not up to date: `dvc repro` (or `dvc checkout`, where outputs are "
+            "missing), commit its dvc.lock and metrics, then `make final`"
+        )
 
 
 def changed(since: str | None) -> str:

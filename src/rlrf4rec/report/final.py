@@ -1,4 +1,4 @@
-"""Section on the final users: what the look at them gave, and how many looks they have had."""
+"""Section on the final users: what the look at them gave, and which look it was."""
 
 import polars as pl
 
@@ -14,9 +14,10 @@ def final(found: Json | None, per_user: pl.DataFrame, last: str, kind: str) -> S
     if found is None:
         note = "No final look was made: all numbers of this page are of users that development has read (`make final`)."
         return Section(SLUG, "Final users", (Note(note),))
-    looks = f"Look {found['look']} at these users, of commit {found['commit']:.7}"
+    look = found["look"]
     told = (
-        f"{looks}: they are kept apart from all else on this page, and every p here is multiplied by the number of "
-        "looks that they have had (metrics/looks.csv); intervals are not."
+        f"Look {look} at final users, of commit {found['commit']:.7}: they are kept apart from all else on this page. "
+        f"Every p here is multiplied by {look} times {look + 1}, which bounds the error over all looks "
+        "(metrics/looks.csv), however many there will be; intervals are not adjusted."
     )
     return Section(SLUG, "Final users", (Note(told), *results.headline(found, per_user, last, kind, FOLD).blocks))

@@ -146,6 +146,16 @@ def time_of_last_change(revision: Revision, path: str) -> float:
     return float(_git("log", "-1", "--format=%ct", revision.commit or "HEAD", "--", path, check=False).strip() or 0)
 
 
+def versions(path: str) -> list[str]:
+    """Commits of all branches, tags, remotes' branches and experiments that changed a file, the newest first."""
+    return _git("log", "--all", "--full-history", "--format=%H", "--", path, check=False).split()
+
+
+def common_folder() -> Path:
+    """The folder of Git's own files, the same for all worktrees of a clone; InputError where there is no repository."""
+    return Path(_git("rev-parse", "--path-format=absolute", "--git-common-dir").strip())
+
+
 def untracked(folders: Sequence[str]) -> list[str]:
     """Files below these that Git neither knows nor ignores."""
     return _git("ls-files", "-z", "--others", "--exclude-standard", "--", *folders).split("\0")[:-1]
