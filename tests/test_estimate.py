@@ -264,7 +264,7 @@ def test_before_anything_is_fetched_the_usual_recipe_s_numbers_serve(monkeypatch
     assert call(monkeypatch, "estimate") == 0
     first, second, *_ = capsys.readouterr().out.splitlines()
     assert first == "nothing is fetched yet: by the numbers of recipes/default.yaml"
-    assert second.startswith("135 million parameters, 707 users, 418 tokens a prompt")
+    assert second.startswith("135 million parameters, 634 users, 418 tokens a prompt")
 
 
 def test_the_numbers_of_an_llm_come_from_its_folder_however_many_files_it_has(llama, tmp_path):
