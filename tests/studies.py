@@ -3,6 +3,7 @@
 import json
 
 import polars as pl
+import pytest
 
 from rlrf4rec import paths
 from rlrf4rec.cli import run_stage
@@ -45,7 +46,7 @@ def run_arms():
         run_stage("train_dpo", [tuned, "base"])
         others = [f"{arm}-{number}" for arm in ("matched", "sft")]
         for name in others:
-            run_stage("train_policy", [name])
+            run_stage("match_policy", [name])
         for name in (tuned, *others):
             run_stage("sample", [name, name, "evaluated"])
             run_stage("encode", [name])
@@ -66,14 +67,18 @@ def as_the_arms_were_told(arms):
     assert len({tuple(frame["user"]) for frame in texts}) == 1
     for number in arms.policies:
         moved = {
-            name: json.loads(paths.metrics("train_policy", f"{name}-{number}").read_text())
+            name: json.loads(paths.metrics("match_policy", f"{name}-{number}").read_text())
             for name in ("matched", "sft")
         }
         assert len({found["moved_tuned"]["kl"] for found in moved.values()}) == 1
         assert all(found["moved"]["shift"] > 0 for found in moved.values())
-        matched = moved["matched"]
-        assert matched["all_steps"] or matched["moved"]["kl"] >= matched["moved_tuned"]["kl"]
-        assert matched["pairs"] == moved["sft"]["pairs"]
+        for name, found in moved.items():
+            exact = found["moved"]["kl"] == pytest.approx(found["moved_tuned"]["kl"], rel=0.01)
+            assert found["matched"] == exact == (found["why_not"] == "")
+            last = list(found["trained"].values())[-1]
+            assert last["kl"] >= found["moved"]["kl"]
+            assert found["matched"] or f"{name}-{number}" in told[arms.protocols[0]]["not_matched"]
+        assert moved["matched"]["pairs"] == moved["sft"]["pairs"]
     shown = pl.read_parquet(paths.texts("template_shown"))["text"]
     assert shown.n_unique() > 1
     assert not shown.equals(pl.read_parquet(paths.texts("template"))["text"])

@@ -129,11 +129,20 @@ def place(tmp_path, monkeypatch):
     return Tables(read.users, read.items, read.popularity, folder)
 
 
+def write_movement(not_matched=()):
+    """How far the policies have moved, all as far as the tuned one or not."""
+    for name in (f"{kind}-{policy}" for kind in arms.CONTROLS[1:] for policy in range(1, POLICIES + 1)):
+        kl = 0.1 if name in not_matched else 0.5
+        found = {"moved": {"kl": kl}, "moved_tuned": {"kl": 0.5}, "matched": name not in not_matched}
+        write_json(paths.metrics("match_policy", name), found)
+
+
 def write_scores(tables, strength, lacking=(), short=None):
     """Scores of re-rankers that know the label as well as `strength` of kind and policy says, noise besides.
 
     short: the re-ranker that was not trained out, as `sft-3`.
     """
+    write_movement()
     lists = tables.lists(tables.list_frame("development"))
     generator = torch.Generator().manual_seed(3)
     taste = torch.randn(USERS, generator=generator)[lists.user][:, None]  # a user is easy or hard for all
@@ -198,11 +207,12 @@ def test_a_gain_that_the_study_can_not_vouch_for_is_not_shown(place, capsys):
 
 def test_what_the_feedback_lacks_to_be_shown_is_told():
     found = {"family": {f"tuned - {name}": {"low": 0.01} for name in arms.CONTROLS if name != "sft"}}
-    assert arms.lacks(found, 2, {"tuned", "base_labels"}) == [
-        *("2 of 3 policies", "re-rankers of tuned not trained out", "sft left out"),
+    assert arms.lacks(found, 2, {"tuned", "base_labels"}, ["sft-1"]) == [
+        *("2 of 3 policies", "re-rankers of tuned not trained out"),
+        *("not as far from the LLM as tuned: sft-1", "sft left out"),
     ]
     found["family"] |= {"tuned - sft": {"low": 0.01}, "tuned - base": {"low": 0.0}}
-    assert arms.lacks(found, 3, ()) == ["not above base"]
+    assert arms.lacks(found, 3, (), ()) == ["not above base"]
 
 
 def test_a_study_of_other_sizes_can_be_planned_from_the_file(place):
@@ -232,6 +242,18 @@ def test_what_a_control_has_too_is_not_the_feedback_s(place):
     assert found["family"]["tuned - base"]["low"] > 0.05
     assert around_zero(found["family"]["tuned - rule_years"])
     assert not found["shown"]
+
+
+def test_a_control_that_has_not_moved_as_far_shows_nothing(place):
+    """Tuned texts lie above it, and it could be that the control has hardly moved."""
+    write_scores(place, lambda kind, policy: float(kind == "tuned"))
+    assert evaluated()["shown"]
+    write_movement(not_matched=["sft-2"])
+    found = evaluated()
+    assert found["family"]["tuned - sft"]["low"] > 0.05
+    assert (found["shown"], found["not_matched"]) == (False, ["sft-2"])
+    assert (found["moved"]["sft-2"], found["moved"]["tuned-2"]) == ({"kl": 0.1}, {"kl": 0.5})
+    assert len(found["moved"]) == POLICIES * len(arms.CONTROLS)
 
 
 def test_nothing_is_found_where_nothing_is(place):
@@ -280,7 +302,9 @@ def test_every_policy_s_texts_are_scored_on_other_users_lists_of_its_own():
 
 def test_a_matched_policy_is_one_of_several(place):
     with pytest.raises(ParamsError, match="matched moves as far as a policy of the study of arms; name one: matched-1"):
-        run_stage("train_policy", ["matched"])
+        run_stage("match_policy", ["matched"])
+    with pytest.raises(ParamsError, match="sft-2 is a policy of the study of arms; match_policy makes it"):
+        run_stage("train_policy", ["sft-2"])
 
 
 def test_a_policy_that_the_params_do_not_have_is_named(place):

@@ -23,13 +23,13 @@ def test_the_study_of_arms_runs_after_what_it_depends_on(tmp_path, monkeypatch):
     order = re.findall(r"Running stage '(?:studies/)?([^']+)'", printed)
     assert len(order) == len(set(order))
     policies = load(ROOT / "params.yaml").arms.policies
-    entries = [f"{arm}-{n}" for n in policies for arm in ("tuned", *ARMS["train_policy"]["matrix"]["arm"])]
+    entries = [f"{arm}-{n}" for n in policies for arm in ("tuned", *ARMS["match_policy"]["matrix"]["arm"])]
     for number in policies:
         chain = [f"arms/base/dvc.yaml:sample@{number}", f"arms/base/dvc.yaml:encode@{number}"]
         chain += [f"arms/dvc.yaml:{stage}@{number}" for stage in ("train_reward", "score", "pair", "train_dpo")]
         tuned = [name for name in entries if name.endswith(f"-{number}")]
         for name in tuned:
-            made = [f"arms/dvc.yaml:{stage}@{name}" for stage in ("train_policy", "sample", "encode")]
+            made = [f"arms/dvc.yaml:{stage}@{name}" for stage in ("match_policy", "sample", "encode")]
             own = [*chain, *(made[1:] if name.startswith("tuned") else made), f"arms/dvc.yaml:arm@{number}"]
             places = [order.index(stage) for stage in own]
             assert places == sorted(places)
@@ -47,7 +47,7 @@ def test_every_kind_of_the_study_is_trained_under_every_protocol():
 def test_every_arm_is_tuned_sampled_encoded_and_read_under_every_protocol():
     params = load(ROOT / "params.yaml")
     tuned = list(paths.ARM_POLICIES[1:])
-    assert [["tuned", *ARMS["train_policy"]["matrix"]["arm"]]] * 2 == [
+    assert [["tuned", *ARMS["match_policy"]["matrix"]["arm"]]] * 2 == [
         ARMS[stage]["matrix"]["arm"] for stage in ("sample", "encode")
     ]
     assert sorted(ARMS["sample"]["matrix"]["arm"]) == sorted(tuned)

@@ -1,20 +1,12 @@
-"""Rules that read no label, how far a policy has moved, and the policy that is trained until it has moved as far."""
-
-from dataclasses import replace
+"""Rules that read no label."""
 
 import good_tables
 import polars as pl
 import pytest
-import torch
-from test_dpo import PAIRS, SETTINGS, tuned
 
-from rlrf4rec.alignment import module
-from rlrf4rec.alignment.loss import LogProbs
 from rlrf4rec.errors import RLRFError
-from rlrf4rec.methods import movement, rules
-from rlrf4rec.methods.matched import Matched
+from rlrf4rec.methods import rules
 from rlrf4rec.methods.method import Given
-from rlrf4rec.methods.movement import Texts
 
 WRITTEN = {
     "u": ["likes war", "of 1990 and 1994", "of the 1990s", "of 1990, 1994 or the 1980s, 2 of them"],
@@ -70,61 +62,3 @@ def test_a_rule_that_tells_no_texts_apart_is_named():
         rules.length(Given(of_round(["w"]), texts(), 0))
     with pytest.raises(RLRFError, match="no two texts of any of 1 users"):
         rules.years(Given(of_round(["v"]), texts(), 0))
-
-
-def test_movement_by_hand(monkeypatch):
-    before = LogProbs(torch.tensor([-1.0, -2.0]), torch.tensor([-3.0, -4.0]))
-    now = LogProbs(torch.tensor([-2.0, -1.0]), torch.tensor([-3.0, -8.0]))
-    monkeypatch.setattr(movement, "reference_log_probs", lambda *_: now)
-    measured = Texts([], before, 1, "float32")
-    assert measured.kl(None) == pytest.approx((1 - 1 + 0 + 4) / 4)
-    assert measured.shift(None) == pytest.approx((1 + 1 + 0 + 4) / 4)
-
-
-def test_an_untrained_policy_has_not_moved_and_a_trained_one_has(llama):
-    policy, reference, _ = tuned(llama)
-    measured = Texts.of(policy, PAIRS, 2, "float32")
-    assert measured.shift(policy) == 0
-    module.train(module.DpoModule(policy, PAIRS, reference, SETTINGS), "test", None)
-    assert measured.shift(policy) >= abs(measured.kl(policy)) > 0.1
-
-
-def test_others_are_two_texts_each_of_the_first_users_that_have_some():
-    prompts = pl.DataFrame({"user": ["v", "u"], "tokens": [[7], [8, 9]]})
-    found = movement.others(texts(), prompts, pl.Series(["u", "x", "v"]), 2)
-    assert [(p.prompt, p.chosen, p.rejected) for p in found] == [
-        ([8, 9], [10], [11] * 2),
-        ([7], [10] * 2, [11] * 4),
-    ]
-    assert len(movement.others(texts(), prompts, pl.Series(["u", "x", "v"]), 1)) == 1
-
-
-def matched(llama, epochs, target):
-    """Steps of a matched training on the pairs, and how far it has moved in the end."""
-    policy, reference, _ = tuned(llama)
-    measured, asked = Texts.of(policy, PAIRS, 2, "float32"), []
-    work = Matched(policy, PAIRS, reference, replace(SETTINGS, epochs=epochs, batch=1))
-
-    def far_enough():
-        """Whether it is, noted."""
-        asked.append(measured.shift(policy))
-        return asked[-1] >= target
-
-    work.far_enough = far_enough
-    steps = module.train(work, "test", None)
-    return steps, asked, measured.shift(policy), work
-
-
-def test_a_matched_policy_ends_when_it_has_moved_as_far(llama):
-    steps, asked, moved, work = matched(llama, 20, 2.0)
-    assert 4 < len(steps) < work.total == 80
-    assert moved == asked[-1] >= 2.0
-    assert all(earlier < 2.0 for earlier in asked[:-1])
-    assert len(asked) == len(steps)  # four looks in an epoch of four steps
-
-
-def test_a_matched_policy_that_never_moves_so_far_takes_all_epochs(llama):
-    steps, asked, moved, work = matched(llama, 2, 1e6)
-    assert len(steps) == work.total == 8
-    assert 0 < moved < 1e6
-    assert len(asked) == 7  # after every step but the last, behind which nothing is trained

@@ -58,6 +58,10 @@ def test_the_committed_params_are_valid():
         ("template, base, round1]", "template, base]", ["texts has no entry round1"]),
         ("    base: {text: ", "    other: {text: ", ["rankers has no entry base"]),
         ("  prompt: null", "  prompt: ''", ["encode.prompt", "takes text or null"]),
+        ("  longest: 8", "  longest: 0", ["match_policy.longest", ">= 1"]),
+        ("  tolerance: 0.01", "  tolerance: 0", ["match_policy.tolerance", "a number, > 0, <= 0.5"]),
+        ("  users: 24", "  users: 1", ["match_policy.users", ">= 2"]),
+        ("  sft_epochs: 1", "  sft_epochs: 1\n  matched_epochs: 3", ["train_policy.matched_epochs", "unknown key"]),
         ("seed: 2026", "seed: 2026\n  x: 1", ["not valid YAML"]),
     ],
 )

@@ -1,4 +1,3 @@
-import math
 from collections import Counter
 from pathlib import Path
 
@@ -7,12 +6,6 @@ import polars as pl
 import pytest
 import torch
 
-from rlrf4rec.alignment import module, packed
-from rlrf4rec.alignment.module import DpoModule, DpoSettings
-from rlrf4rec.alignment.packed import TokenPair
-from rlrf4rec.alignment.policy import new_policy, save_adapter
-from rlrf4rec.llm.models import load_policy
-from rlrf4rec.params import Watch
 from rlrf4rec.prompting import template
 from rlrf4rec.prompting.prompts import by_liking, masked, named, telling, template_text, top_genres
 from rlrf4rec.prompting.template import read
@@ -195,43 +188,3 @@ def test_corpus_measures_of_a_collapsed_policy():
     assert found["distinct_share"] == 0.25
     assert found["distinct_3"] == 0.25
     assert found["similarity_between_users"] == pytest.approx(1.0)
-
-
-SETTINGS = DpoSettings(0.5, 0.01, 2, 6, 0.0, 0.0, 1.0, "float32", 1)
-
-
-def log_prob(model, prompt, completion):
-    logits = model(torch.tensor([prompt + completion])).logits[0, :-1].double()
-    each = torch.log_softmax(logits, -1).gather(1, torch.tensor(prompt + completion)[1:, None])[:, 0]
-    return float(each[len(prompt) - 1 :].sum())
-
-
-@torch.no_grad()
-def by_hand(tuned, plain, prompts, tokens):
-    return [
-        np.mean([log_prob(tuned, prompts[u], t) - log_prob(plain, prompts[u], t) for t in tokens[u]]) for u in prompts
-    ]
-
-
-def test_divergence_is_the_mean_log_ratio_of_own_texts(llama, tmp_path):
-    prompts = {"a": [1, 5, 6, 7], "b": [1, 8], "c": [1, 9, 10]}
-    tokens = {"a": [[8, 9, 2], [3]], "b": [[11, 2], [12, 13, 2]], "c": [[4, 4], [5, 2]]}
-    policy = new_policy(llama(packed.NAME), 4, 8, 0.0, 0)
-    pairs = [TokenPair(prompts[u], *tokens[u]) for u in prompts]
-    reference = module.reference_log_probs(policy, pairs, 2, "float32", "test", None)
-    module.train(DpoModule(policy, pairs, reference, SETTINGS), "test", None)
-    save_adapter(policy, tmp_path / "base", tmp_path / "round1")
-    table = pl.DataFrame({"user": list(prompts), "tokens": list(prompts.values())})
-    own = pl.DataFrame([{"user": u, "sample": s, "tokens": t} for u in tokens for s, t in enumerate(tokens[u])])
-    block = Watch(kl_users=3, top_genres=1, bootstrap=100, batch=2, precision="float32")
-    llama().save_pretrained(tmp_path / "base")
-    merged, alone = (
-        load_policy(tmp_path / "base", tmp_path / "round1", torch.float32, a) for a in (packed.NAME, "sdpa")
-    )
-    ratios = by_hand(alone, llama(), prompts, tokens)
-    base = llama(packed.NAME)
-    kl, error = watch.divergence(merged, base, own, table, list(prompts), block, "round1")
-    assert kl == pytest.approx(np.mean(ratios), abs=1e-4)
-    assert error == pytest.approx(2 * np.std(ratios, ddof=1) / math.sqrt(3), abs=1e-4)
-    assert abs(kl) > 0.01
-    assert watch.divergence(base, base, own, table, list(prompts), block, "base") == (0.0, 0.0)

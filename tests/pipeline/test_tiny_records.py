@@ -1,4 +1,4 @@
-"""A study that is spread over clones: what has been sampled and scored in one is in Git, and another goes on from it."""
+"""A study that is spread over clones: what was sampled and scored in one is in Git, and another goes on from it."""
 
 import pytest
 

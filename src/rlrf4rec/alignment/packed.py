@@ -146,18 +146,26 @@ ALL_ATTENTION_FUNCTIONS.register(NAME, packed_attention)
 ALL_MASK_ATTENTION_FUNCTIONS.register(NAME, sdpa_mask)
 
 
-def completion_log_probs(model: PreTrainedModel, batch: Packed) -> LogProbs:
-    """Log-probabilities of a packed batch, [B] each; logits are computed at the completions alone.
+def completion_states(model: PreTrainedModel, batch: Packed) -> Tensor:
+    """Last hidden states at the places that predict the completions' tokens, [M, hidden]: what the head takes.
 
     model: a causal LM loaded with the attention `NAME`, its adapter layers in place.
     """
     assert model.config._attn_implementation == NAME, "load the model with this module's attention"
     forward = operations(model, batch.tokens.shape[1], len(batch.targets))
     machine.count(forward * (2 if torch.is_grad_enabled() else 1))  # backward: the same, for the inputs alone
-    hidden = model.base_model(
+    states: Tensor = model.base_model(
         input_ids=batch.tokens, position_ids=batch.positions, use_cache=False, packed=batch
     ).last_hidden_state[0, batch.places]
-    head = model.get_output_embeddings()
+    return states
+
+
+def completion_log_probs(model: PreTrainedModel, batch: Packed) -> LogProbs:
+    """Log-probabilities of a packed batch, [B] each; logits are computed at the completions alone.
+
+    model: as of `completion_states`.
+    """
+    hidden, head = completion_states(model, batch), model.get_output_embeddings()
     chunks = zip(hidden.split(CHUNK), batch.targets.split(CHUNK), strict=True)
     each = torch.cat([checkpoint(_log_probs, head, h, t, use_reentrant=False) for h, t in chunks])
     sums = torch.stack([part.sum() for part in each.split(batch.lengths)])

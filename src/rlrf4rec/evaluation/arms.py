@@ -85,14 +85,16 @@ def rows(values: Values, policies: Sequence[int], users: Sequence[str]) -> list[
     ]
 
 
-def lacks(found: Mapping[str, Any], policies: int, short: Collection[str]) -> list[str]:
+def lacks(found: Mapping[str, Any], policies: int, short: Collection[str], not_matched: Sequence[str]) -> list[str]:
     """What there lacks for the feedback to be shown, a sentence each; none: it is.
 
     Tuned has to lie above every control that the study has a claim about, each interval above 0, by `POLICIES` policies
-    or more whose re-rankers of these kinds were trained out. short: kinds of which a re-ranker was not.
+    or more whose re-rankers of these kinds were trained out; and every policy of a control has to have moved as far as
+    tuned. short: kinds of which a re-ranker was not trained out; not_matched: policies that have not moved so far.
     """
     said = [] if policies >= POLICIES else [f"{policies} of {POLICIES} policies"]
     said += [f"re-rankers of {kind} not trained out" for kind in ("tuned", *CONTROLS) if kind in short]
+    said += [f"not as far from the LLM as tuned: {', '.join(not_matched)}"] if not_matched else []
     for name in CONTROLS:
         claim = found["family"].get(f"tuned - {name}")
         if claim is None:

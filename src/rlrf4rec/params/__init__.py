@@ -24,7 +24,7 @@ from rlrf4rec.params.blocks import (
 from rlrf4rec.params.data import FetchDataset, Interactions
 from rlrf4rec.params.loop import Loop, RankerInputs, Round
 from rlrf4rec.params.models import Endpoint, Estimate, FetchModels, Llm, Model, Store
-from rlrf4rec.params.study import Arms, Bench, Kind, LearningCurve, Probe, TrainPolicy
+from rlrf4rec.params.study import Arms, Bench, Kind, LearningCurve, MatchPolicy, Probe, TrainPolicy
 
 __all__ = [
     "Arms",
@@ -42,6 +42,7 @@ __all__ = [
     "LearningCurve",
     "Llm",
     "Loop",
+    "MatchPolicy",
     "Model",
     "Pair",
     "Params",

@@ -19,7 +19,7 @@ from rlrf4rec.params.faults import explain
 from rlrf4rec.params.known import laid_over
 from rlrf4rec.params.loop import Loop, RankerInputs
 from rlrf4rec.params.models import Endpoint, Estimate, FetchModels, Llm, Store
-from rlrf4rec.params.study import Arms, Bench, LearningCurve, Probe, TrainPolicy
+from rlrf4rec.params.study import Arms, Bench, LearningCurve, MatchPolicy, Probe, TrainPolicy
 from rlrf4rec.params.types import (
     Arithmetic,
     Backbone,
@@ -262,6 +262,7 @@ class Params(Block):
     train_dpo: TrainDpo
     train_ranker: TrainRanker
     train_policy: TrainPolicy
+    match_policy: MatchPolicy
     protocols: Annotated[list[Protocol], Field(min_length=1)]
     controls: Annotated[dict[str, RankerInputs], Field(min_length=1)]
     arms: Arms

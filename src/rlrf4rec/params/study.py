@@ -9,16 +9,24 @@ from rlrf4rec.paths import ARM_POLICIES
 
 
 class TrainPolicy(Block):
-    """Study: supervised fine-tuning on the chosen texts, and the most epochs that a matched policy is trained for.
-
-    moved_users: on how many validation users' texts it is measured how far a policy has moved. What is not named here
-    are DPO's own hyperparameters.
-    """
+    """Study: supervised fine-tuning on the chosen texts. What is not named here are DPO's own hyperparameters."""
 
     sft_learning_rate: Rate
     sft_epochs: Count
-    matched_epochs: Count
-    moved_users: Count
+
+
+class MatchPolicy(Block):
+    """Study of arms: how policies are brought as far from the LLM as the tuned one.
+
+    users: validation users on whose texts, two each, movement is measured; longest: most times a method's own epochs;
+    tolerance: of KL, relative; floor: nats a text, below which a policy counts as not moved; precision: of measuring.
+    """
+
+    users: Annotated[int, Field(ge=2)]
+    longest: Count
+    tolerance: Annotated[float, Field(gt=0, le=0.5)]
+    floor: Annotated[float, Field(gt=0)]
+    precision: Arithmetic
 
 
 class Kind(Block):

@@ -19,7 +19,7 @@ PARTS = {
     "sampling": ("sample",),
     "encoding": ("encode", "source"),
     "rewards and pairs": ("tune_reward", "train_reward", "score", "pair"),
-    "tuning": ("tune_dpo", "train_dpo", "train_policy"),
+    "tuning": ("tune_dpo", "train_dpo", "train_policy", "match_policy"),
     "re-rankers": ("train_ranker", "control", "arm"),
 }  # stages by what an arm's CPU-seconds are spent on; the rest is data, lists and prompts
 BEFORE = "before that"

@@ -25,6 +25,7 @@ STUDY = (
     "source",
     "shown",
     "train_policy",
+    "match_policy",
     "control",
     "evaluate_controls",
     "arm",

@@ -20,6 +20,7 @@ def run(seed: int, backbones: list[str], train_ranker: TrainRanker, arms: Arms, 
     """Write the study's metrics and its headline table; returns the closing line."""
     read, own_seed = read_tables(), derive(seed, "evaluate_arms")
     names = [name for name in HEADLINE if name in metric_names(evaluate.ks)]
+    moved, not_matched = _movement(arms)
     report: dict[str, Any] = {}
     rows: list[dict[str, Any]] = []
     for protocol in arms.protocols:
@@ -40,8 +41,9 @@ def run(seed: int, backbones: list[str], train_ranker: TrainRanker, arms: Arms, 
         values = study.stacked(per_policy, list(arms.kinds), names)
         number = counted(lists, tables.users["user"])
         found = study.report(values, number, evaluate.bootstrap, own_seed)
-        lacks = study.lacks(found, len(arms.policies), kinds)
+        lacks = study.lacks(found, len(arms.policies), kinds, not_matched)
         about = {"development_users": len(users), "development_lists": len(lists), "not_trained_out": short}
+        about |= {"moved": moved, "not_matched": not_matched}
         report[protocol] = {**about, **found, "shown": not lacks, "lacks": lacks}
         rows += [{"protocol": protocol, **row} for row in study.rows(values, arms.policies, users)]
     write_json(paths.ARMS, report)
@@ -52,3 +54,15 @@ def run(seed: int, backbones: list[str], train_ranker: TrainRanker, arms: Arms, 
 
 def _told(lacks: list[str]) -> str:
     return f"not shown ({'; '.join(lacks)})" if lacks else "shown"
+
+
+def _movement(arms: Arms) -> tuple[dict[str, Any], list[str]]:
+    """How far each policy has moved from the LLM, by name, and those that were to be as far as `tuned` and are not."""
+    moved: dict[str, Any] = {}
+    not_matched: list[str] = []
+    for policy in arms.policies:
+        for kind in (kind for kind in study.CONTROLS if kind in arms.kinds and kind != "base"):
+            found = read_json(paths.metrics("match_policy", f"{kind}-{policy}"))
+            moved |= {f"tuned-{policy}": found["moved_tuned"], f"{kind}-{policy}": found["moved"]}
+            not_matched += [] if found["matched"] else [f"{kind}-{policy}"]
+    return moved, not_matched

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
-from transformers import PreTrainedModel
 
 from rlrf4rec import machine, paths
-from rlrf4rec.alignment import module, packed
-from rlrf4rec.alignment.packed import TokenPair
+from rlrf4rec.alignment import packed
 from rlrf4rec.files import write_csv, write_json
 from rlrf4rec.llm.models import DTYPES, Place, load_llm, load_policy, untuned
 from rlrf4rec.metrics.statistics import Array, paired_interval
+from rlrf4rec.movement.divergence import Moved, Texts
+from rlrf4rec.movement.texts import two_each
 from rlrf4rec.params import Llm, Loop, Prompt, Watch
 from rlrf4rec.prompting import domain
 from rlrf4rec.prompting.domain import Domain
@@ -54,13 +54,16 @@ def run(seed: int, loop: Loop, llm: Llm, prompt: Prompt, watch: Watch) -> str:
         averages = per_user[policy].drop("user").mean().row(0, named=True)
         means = {str(name): float(value) for name, value in averages.items() if value is not None}
         vectors_of_texts = vectors.read_texts(paths.vectors(policy), everyone["user"], rows.tolist())[rows]
-        kl, error = 0.0, 0.0
+        moved = Moved(0.0, 0.0, 0.0, 0.0)
         if not untuned(paths.policy(policy)):
             tuned = load_policy(paths.LLM, paths.policy(policy), kind, packed.NAME, where)
-            kl, error = divergence(tuned, base, texts, prompts, kl_users, watch, policy)
+            own = Texts(two_each(texts, prompts, kl_users), watch.batch, watch.precision)
+            says = own.read(tuned, f"watch {policy}")
             del tuned  # before the next one is loaded
+            moved = own.apart(says, own.read(base, "watch base")).mean()
         corpus = corpus_measures(texts["text"].to_list(), vectors_of_texts)
-        report[policy] = {**means, **corpus, "kl_to_base": kl, "kl_to_base_two_errors": error}
+        kl = {"kl_to_base": moved.kl, "kl_to_base_two_errors": 2 * moved.kl_standard_error}
+        report[policy] = {**means, **corpus, **kl}
     computed = machine.arithmetic(watch.precision, where.device)
     write_json(paths.metrics("watch"), {p: {**found, "arithmetic": computed} for p, found in report.items()})
     measures = [{"policy": p, "measure": m, "value": v} for p, found in report.items() for m, v in found.items()]
@@ -93,30 +96,6 @@ def read_users(prompts: pl.DataFrame, items: pl.DataFrame, words: Domain, top: i
 def _part(prompt: dict[str, Any], *names: str) -> str:
     """What these parts of a prompt hold."""
     return "".join(part["text"] for part in prompt["parts"] if part["part"] in names)
-
-
-def divergence(
-    tuned: PreTrainedModel,
-    base: PreTrainedModel,
-    texts: pl.DataFrame,
-    prompts: pl.DataFrame,
-    users: list[str],
-    watch: Watch,
-    name: str,
-) -> tuple[float, float]:
-    """Mean of log pi - log pi_base over two texts of each of `users`, nats per text, and two standard errors.
-
-    The texts are pi's own, so this estimates KL(pi || pi_base) by Monte Carlo (Schulman 2020, k1). They were drawn
-    with the sampler's temperature and top-p, not from pi as it is: with top-p below 1 the tail of pi is left out.
-    """
-    prompt_of = dict(prompts.select("user", "tokens").iter_rows())
-    tokens = {(u, s): t for u, s, t in texts.select("user", "sample", "tokens").iter_rows()}
-    rows = [TokenPair(prompt_of[u], tokens[u, 0], tokens[u, 1]) for u in users]
-    own = module.reference_log_probs(tuned, rows, watch.batch, watch.precision, f"watch {name}", None)
-    before = module.reference_log_probs(base, rows, watch.batch, watch.precision, "watch base", None)
-    ratio = ((own.chosen - before.chosen) + (own.rejected - before.rejected)) / 2
-    error = 2 * float(ratio.std()) / len(ratio) ** 0.5 if len(ratio) > 1 else 0.0
-    return float(ratio.mean()), error
 
 
 def changes(per_user: dict[str, pl.DataFrame], resamples: int, seed: int) -> list[dict[str, object]]:

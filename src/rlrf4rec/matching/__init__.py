@@ -1,0 +1,1 @@
+"""Policies that are as far from the LLM as another one."""
