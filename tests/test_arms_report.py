@@ -4,10 +4,11 @@ import json
 import re
 
 import pytest
-from made_up_run import effect, evaluated, run_stage, write_json, write_run
+from made_up_run import ROOT, effect, evaluated, run_stage, write_json, write_run
 
 from rlrf4rec import cost, paths
 from rlrf4rec.files import contents, dvc_hash
+from rlrf4rec.params import load
 from rlrf4rec.report import arms, numbers, searches, worth
 from rlrf4rec.report.blocks import Figures, Note, TableBlock
 from rlrf4rec.revisions.dag import Stage
@@ -83,12 +84,23 @@ def test_whether_the_feedback_is_shown_stands_beside_the_arms():
     blocks = arms.arms(None, {"rated": lacking, "popularity": {**found, "shown": True, "lacks": []}}).blocks
     said = [(b.text, b.tone) for b in blocks if isinstance(b, Note)][1:]
     assert said == [
-        ("rated: the feedback is not shown; it lacks: 2 of 3 policies; not above sft.", "null"),
+        ("rated: the feedback is not shown (2 of 3 policies; not above sft).", "null"),
         ("popularity: the feedback is shown: tuned texts lie above every control.", "gain"),
     ]
     (table,) = (b for b in blocks if isinstance(b, TableBlock))
     assert [row[:2] for row in table.rows] == [("tuned - base", "rated"), ("tuned - base", "popularity")]
     assert table.rows[0][-2:] == ("3", "+0.0200 [0.0000, +0.0300]")
+
+
+def test_every_arm_of_the_study_is_explained():
+    """Each kind of params.yaml in words, not by its name alone."""
+    kinds = load(ROOT / "params.yaml").arms.kinds
+    differences = {"tuned - base": {"ndcg@5": effect(0.0, 0.01, policies=3)}}
+    blocks = arms.arms(None, {"rated": {"differences": differences, "kinds": {kind: {} for kind in kinds}}}).blocks
+    (glossary,) = (b for b in blocks if isinstance(b, TableBlock))
+    assert [name for name, _ in glossary.rows] == list(kinds)
+    assert all(len(said.split()) > 3 for _, said in glossary.rows)
+    assert dict(glossary.rows)["base_template"] == "texts of the untuned LLM, beside the profile text"
 
 
 def test_the_page_has_the_arms_of_both_studies(tmp_path, monkeypatch):

@@ -5,13 +5,24 @@ from typing import Any
 
 from rlrf4rec.report import numbers, plots
 from rlrf4rec.report.blocks import Figure, Figures, Note, PageBlock, Section, TableBlock
-from rlrf4rec.report.results import BY_LIST, METRIC, POOLED, REFERENCES, in_words
+from rlrf4rec.report.results import BY_LIST, METRIC, POOLED, REFERENCES, described, in_words
 
 Json = Mapping[str, Any]
 OLDER = (
     "The study of {study} is of other users or other lists than this run: hold its arms against each other, not "
     "against this run. `make {make}` makes it anew."
 )
+ARMS = {
+    "tuned": "LLM tuned by DPO on what re-rankers prefer",
+    "matched": "LLM tuned by DPO on shuffled preferences until it has moved as far as the tuned one",
+    "rule_years": "LLM tuned by DPO to name more years and decades; no label read",
+    "rule_length": "LLM tuned by DPO to write more; no label read",
+    "base_labels": "texts of the untuned LLM, and the tuning users' labels train the re-ranker",
+    "template_shown": "genre and era profile as text, of what the prompt shows alone",
+    "profile_shown": "genre and era profile as numbers, of what the prompt shows alone",
+    "tuned_template": "texts of the tuned LLM, beside the profile text",
+    "tuned_template_shown": "texts of the tuned LLM, beside the profile text of what the prompt shows alone",
+}  # those that the study of controls has are in `results.KNOWLEDGE`
 NAMES = {"controls": "study", "arms": "arms"}  # of the studies: what makes each
 
 
@@ -35,8 +46,9 @@ def arms(controls: Json | None, replicated: Json | None, of_others: Collection[s
             "interval is about: with one, another draw of pairs, tuning and texts can lie outside."
         ),
         *(Note(OLDER.format(study=name, make=NAMES[name]), "null") for name in NAMES if name in of_others),
+        *_verdicts(replicated or {}),
         Figures(tuple(pictures)),
-        *_claims(replicated or {}),
+        *_tables(replicated or {}),
     ]
     return Section("arms", title, tuple(blocks))
 
@@ -59,13 +71,17 @@ def _replicated(replicated: Json) -> Iterator[Figure]:
         yield from _forest(f"arms-{protocol}", title, found["differences"], "the other arm")
 
 
-def _claims(replicated: Json) -> Iterator[PageBlock]:
-    """Whether the feedback is shown under each protocol, and what that hangs on."""
+def _verdicts(replicated: Json) -> Iterator[PageBlock]:
+    """Whether the feedback is shown under each protocol."""
     for protocol, found in replicated.items():
         if lacks := found.get("lacks"):
-            yield Note(f"{protocol}: the feedback is not shown; it lacks: {'; '.join(lacks)}.", "null")
+            yield Note(f"{protocol}: the feedback is not shown ({'; '.join(lacks)}).", "null")
         elif found.get("shown"):
             yield Note(f"{protocol}: the feedback is shown: tuned texts lie above every control.", "gain")
+
+
+def _tables(replicated: Json) -> Iterator[PageBlock]:
+    """What the feedback stands or falls with, and what each arm of that study is."""
     rows = tuple(
         (name, protocol, *numbers.row(d), numbers.plain(d.get("policies")), numbers.by_list(d))
         for protocol, found in replicated.items()
@@ -75,6 +91,10 @@ def _claims(replicated: Json) -> Iterator[PageBlock]:
     caption = f"What the method stands or falls with, {METRIC.upper()}, over policies; Holm's p is within the protocol"
     if rows:
         yield TableBlock(caption, columns, rows, words=2)
+    kinds = dict.fromkeys(kind for found in replicated.values() for kind in found.get("kinds", {}))
+    if kinds:
+        glossary = tuple((kind, ARMS.get(kind) or described(kind)) for kind in kinds)
+        yield TableBlock("What each arm of several policies is", ("arm", "what it is"), glossary, words=2)
 
 
 def _of_metric(differences: Json) -> dict[str, Json]:
