@@ -112,6 +112,19 @@ def test_a_valid_table_comes_back_as_it_was(tmp_path):
         (TEXTS, texts().with_columns(log_prob=pl.lit(0.1)), ["column log_prob"]),
         (PAIRS, pairs().with_columns(gap=pl.lit(0.0)), ["column gap"]),
         (
+            PAIRS,
+            pairs().with_columns(user=pl.lit("u"), chosen_sample=pl.lit(0, pl.Int64)),
+            ["uniqueness", '"user":"u"'],
+        ),
+        (PAIRS, pairs().with_columns(user=pl.lit("u"), rejected_sample=pl.lit(1, pl.Int64)), ["rejected at most once"]),
+        (
+            PAIRS,
+            pairs().with_columns(
+                user=pl.lit("u"), rejected=pl.Series(["bad", "good"]), chosen=pl.Series(["good", "x"])
+            ),
+            ["column chosen", "no text of a user is chosen and rejected", "chosen='good'"],
+        ),
+        (
             FOLD_USERS,
             pl.DataFrame(
                 {"user": ["a", "a"], "fold": ["train", "development"], "role": ["rank", "none"], "half": ["-", "-"]}

@@ -133,7 +133,10 @@ def test_time_goes_with_users_rounds_and_machine():
         2 * usual["sample"].seconds, rel=0.01
     )
     assert needs(work=replace(WORK, users=1886))["train_dpo"].seconds == usual["train_dpo"].seconds  # pair.max_pairs
-    assert needs(work=replace(WORK, users=100))["train_dpo"].seconds < usual["train_dpo"].seconds
+    few = replace(WORK, users=100)
+    assert needs(work=few)["train_dpo"].seconds < usual["train_dpo"].seconds
+    two, most = (needs(params(pair__per_user=n), work=few)["train_dpo"].seconds for n in (2, 9))  # of five texts
+    assert (two, most) == (pytest.approx(2 * needs(work=few)["train_dpo"].seconds), two)
     fast = needs(machine=replace(CPU, flops=8e11))
     assert fast["sample"].seconds == pytest.approx(usual["sample"].seconds / 2)
     assert fast["train_ranker"].seconds == usual["train_ranker"].seconds  # that is the CPU's

@@ -47,6 +47,15 @@ def test_the_longer_text_is_chosen():
     assert (found["chosen_sample"].to_list(), found["rejected_sample"].to_list()) == ([3, 1], [0, 2])
 
 
+def test_who_gave_two_pairs_to_the_round_gives_two_to_a_rule_while_their_texts_differ():
+    """Years of u: 0, 2, 1, 3; of v 1 each; tokens of v: 2, 4, 1, 1, of u: 1, 2, 2, 3."""
+    found = rules.years(Given(of_round(["u", "u", "w"]), texts(), 0))
+    assert found.select("user", "chosen_sample", "rejected_sample").rows() == [("u", 3, 0), ("u", 1, 2), ("w", 0, 1)]
+    found = rules.length(Given(of_round(["v", "v", "u", "u"]), texts(), 0))
+    assert found.select("user", "chosen_sample", "rejected_sample").rows() == [("v", 1, 2), ("v", 0, 3), ("u", 3, 0)]
+    assert "place" not in found.columns
+
+
 def test_a_rule_takes_the_round_s_users_and_no_label():
     one, other = (
         of_round(["v"]),

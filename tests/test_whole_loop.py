@@ -200,6 +200,8 @@ def test_two_rounds_from_the_policy_before_with_users_that_tune_and_rank(place):
         "knowledge": {"items": "llm"},
         "reward_model": {"net": "dlcm"},
         "reward": {"kind": "smooth"},
+        "sample": {"n": 4},
+        "pair": {"max_pairs": 20, "per_user": 2},
         "dpo": {"reference": "previous"},
     }
     write_params(place, changes)
@@ -213,6 +215,8 @@ def test_two_rounds_from_the_policy_before_with_users_that_tune_and_rank(place):
     rewards = pl.read_parquet(paths.rewards("round2"))
     assert rewards["reward"].equals(rewards["smooth"].alias("reward"))
     as_it_was_told()
+    pairs = PAIRS.read(paths.pairs("round1"))
+    assert set(pairs["user"].value_counts()["count"]) == {1, 2}
     assert not rewards["judged"].equals(rewards["reward"].alias("judged"))
     # A policy is its own reference before its first step, so the loss begins at log 2 in both rounds.
     for name in ("round1", "round2"):
@@ -258,6 +262,8 @@ def test_with_the_base_llm_as_reference_a_second_round_does_not_begin_at_it(plac
         "prompt": {"titles": "masked"},
         "reward_model": {"net": "setrank", "texts": "llm", "beside": "template"},
         "reward": {"kind": "ndcg"},
+        "sample": {"n": 5},
+        "tune_dpo": {"holdout_users": 2},
         "dpo": {"engine": "trl", "epochs": 3},
         "train_dpo": {"learning_rate": 0.02},
     }

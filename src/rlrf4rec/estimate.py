@@ -172,7 +172,7 @@ def _tuning_users(p: Params, work: Work) -> float:
 
 
 def _pairs(p: Params, work: Work) -> int:
-    return min(p.pair.max_pairs, round(_tuning_users(p, work)))
+    return min(p.pair.max_pairs, round(_tuning_users(p, work)) * min(p.pair.per_user, p.sample.n // 2))
 
 
 def _tune_dpo(p: Params, llm: LlmSize, work: Work, machine: Machine) -> Need:

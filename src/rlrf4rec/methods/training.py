@@ -95,7 +95,7 @@ def prepare(
     return Training(
         policy=policy,
         pairs=pairs,
-        users_skipped=of_round.height - frame.height,
+        users_skipped=of_round["user"].n_unique() - frame["user"].n_unique(),
         swapped=swapped(of_round, frame),
         before=before,
         loss=changed.loss,

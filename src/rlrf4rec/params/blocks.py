@@ -162,9 +162,10 @@ class TrainReward(Block):
 
 
 class Pair(Block):
-    """At most `max_pairs` users, those with the largest gap between best and worst text."""
+    """At most `max_pairs` pairs, those with the largest gaps, of them at most `per_user` of a user."""
 
     max_pairs: Count
+    per_user: Annotated[int, Field(ge=1, le=32)]
     min_gap: Annotated[float, Field(ge=0)]
 
 

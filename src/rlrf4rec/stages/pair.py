@@ -1,4 +1,4 @@
-"""Stage pair: best and worst text of each tuning user, and why users gave no pair."""
+"""Stage pair: best and worst texts of each tuning user, and why users gave no pair."""
 
 import polars as pl
 
@@ -18,7 +18,7 @@ def run(pair: Pair, round_name: str, texts_name: str) -> str:
     _sampled_here(texts, round_name)
     users = FOLD_USERS.read(paths.FOLD_USERS)
     rewards = REWARDS.read(paths.rewards(round_name)).join(users.filter(TUNING).select("user", "half"), on="user")
-    made, skipped = pairs.make(rewards, texts, pair.min_gap, pair.max_pairs)
+    made, skipped = pairs.make(rewards, texts, pair.min_gap, pair.max_pairs, pair.per_user)
     reasons = dict(sorted(skipped["reason"].value_counts().iter_rows()))
     if not made.height:
         raise RLRFError(
@@ -26,7 +26,8 @@ def run(pair: Pair, round_name: str, texts_name: str) -> str:
             "pair.min_gap, or choose reward.kind: smooth"
         )
     made = made.join(users.select("user", "half"), on="user")
-    made = made.select("user", "half", pl.exclude("user", "half")).sort("user")
+    made = made.select("user", "half", pl.exclude("user", "half"))
+    made = made.sort(["user", "gap", "chosen_sample"], descending=[False, True, False])
     path = paths.pairs(round_name)
     check_tuning_users(made, users, path)
     check_pair_sources(made, path)

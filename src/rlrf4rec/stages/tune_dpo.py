@@ -138,10 +138,11 @@ def held_out(seed: int, space: TuneDpo, round_name: str) -> tuple[pl.DataFrame, 
     users = FOLD_USERS.read(paths.FOLD_USERS)
     scored = REWARDS.read(paths.rewards(round_name)).filter(pl.col("fold") == "train")["user"].unique().sort()
     held = scored.sample(min(space.holdout_users, len(scored)), seed=derive(seed, "held_out"), shuffle=True).to_list()
-    rest = pairs.filter(~pl.col("user").is_in(held)).sort(["gap", "user"], descending=[True, False]).head(space.pairs)
+    own = pairs.filter(~pl.col("user").is_in(held))
+    rest = own.sort(["gap", "user", "chosen_sample"], descending=[True, False, False]).head(space.pairs)
     if not rest.height:
         raise RLRFError(
             f"tune_dpo: {pairs.height} pairs, all of the {len(held)} held-out users; lower tune_dpo.holdout_users"
         )
     check_tuning_users(rest, users, paths.pairs(round_name))
-    return rest.sort("user"), held
+    return rest.sort("user", maintain_order=True), held

@@ -43,9 +43,12 @@ class RewardRow(pa.DataFrameModel):
 
 
 class PairRow(pa.DataFrameModel):
-    """A user's best and worst text, without the prompt, which shows what the user rated: see `prompts.parquet`."""
+    """A user's best and worst text, second best and second worst, ...; without the prompt, see `prompts.parquet`.
 
-    user: str = pa.Field(unique=True)
+    A prompt shows what the user rated.
+    """
+
+    user: str
     half: str = pa.Field(isin=["A", "B"])
     chosen_sample: int = pa.Field(ge=0)
     rejected_sample: int = pa.Field(ge=0)
@@ -62,6 +65,7 @@ class PairRow(pa.DataFrameModel):
 
     class Config:
         strict = True
+        unique = ["user", "chosen_sample"]
 
 
 class Skipped(pa.DataFrameModel):
@@ -91,6 +95,20 @@ REWARDS = Table(
 PAIRS = table(
     PairRow,
     "pair",
+    Rule(
+        "rejected_sample",
+        "of a user's texts each is rejected at most once",
+        "run `dvc repro pair`",
+        lambda f: f.filter(pl.struct("user", "rejected_sample").is_duplicated()).select("user", "rejected_sample"),
+    ),
+    Rule(
+        "chosen",
+        "no text of a user is chosen and rejected",
+        "run `dvc repro pair`",
+        lambda f: f.join(f, left_on=["user", "chosen"], right_on=["user", "rejected"], how="semi").select(
+            "user", "chosen"
+        ),
+    ),
     Rule(
         "chosen_reward",
         "chosen reward > rejected reward",
