@@ -19,6 +19,7 @@ from rlrf4rec.committed import command as checking
 from rlrf4rec.errors import ParamsError, ResourceError, RLRFError, explain
 from rlrf4rec.files import sweep
 from rlrf4rec.looking import ready
+from rlrf4rec.planning import command as planning
 from rlrf4rec.reproducing import command as reproducing
 from rlrf4rec.revisions import command as comparison
 from rlrf4rec.revisions import keep as keeping
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 BEGUN = time.monotonic()
 # Commands with modules of their own; their exit codes may say more than whether it worked.
 COMMANDS = {"compare": comparison, "check": checking, "reproduce": reproducing, "keep": keeping, "ready": ready}
+COMMANDS |= {"power": planning}
 FAULT = 70  # exit code of a fault of the program, as in sysexits.h
 
 
@@ -86,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     checking.add(commands, STAGES)
     ready.add(commands)
     reproducing.add(commands)
+    planning.add(commands)
     return parser
 
 
