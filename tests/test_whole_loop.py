@@ -315,6 +315,7 @@ def test_the_log_of_a_shop_goes_to_the_report_by_the_recipe_smoke_with_another_a
             "columns": ORDERS,
             "files": {"interactions": "orders-*.csv", "items": "goods.csv"},
             "min_interactions": 20,
+            "final_folds": None,
         },
         "split": {"positive_rating": 1.0},
         "knowledge": {"template": products},
