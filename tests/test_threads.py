@@ -51,7 +51,7 @@ def train_reward(llama, folder):
     net = models.new("match", item_features, texts, lists, 0.3, 16, 1)
     losses = models.train_anew(net, "match", lists, texts, Hyperparameters(0.01, 0.1, 16, 3), 32, 5)
     models.save(folder / "models", {"A-0": net}, "match", 16, ranked=False)
-    read = models.load(folder / "models", item_features, 5)["A-0"]
+    read = models.load(folder / "models", item_features, 5, {}.__getitem__).nets["A-0"]
     return [[value.tolist() for value in (*each.parameters(), *each.buffers())] for each in (net, read)], losses
 
 
