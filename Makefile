@@ -1,5 +1,5 @@
 # `make repro`: everything from nothing to the metrics and the report.  `make study`: the grid of controls after it.
-#  `make test`: everything that is checked.  `make test-faults`: an hour of kills, full disks and broken files.
+#  `make test`: everything that is checked.  `make test-faults`: longer, kills, full disks, no memory, broken files.
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 

@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError
 
 from rlrf4rec.cli import main
+from rlrf4rec.datasets.found import reading
 from rlrf4rec.errors import FetchError, InputError, ModelError, ParamsError, ResourceError, RLRFError, explain
 from rlrf4rec.files import atomic
 from rlrf4rec.tables.contract import ContractError
@@ -136,6 +137,19 @@ def test_a_table_that_may_not_be_read_is_no_broken_table(monkeypatch):
         ITEMS.read(Path("items.parquet"))
 
 
+def test_memory_that_runs_out_while_a_table_is_checked_is_no_fault_of_the_table(monkeypatch):
+    """Polars ends in a panic where it can't start a thread."""
+
+    def panic(self, frame, lazy):
+        raise pl.exceptions.ComputeError('Os { code: 11, message: "Resource temporarily unavailable" }')
+
+    monkeypatch.setattr(type(ITEMS.schema), "validate", panic)
+    with pytest.raises(ResourceError, match="out of memory"):
+        ITEMS.check(pl.DataFrame({"item": ["1"]}), Path("items.parquet"))
+    with pytest.raises(ResourceError, match="out of memory"), reading(Path("x.csv"), "CSV"):
+        panic(None, None, True)
+
+
 def full_by_polars(path):
     path.symlink_to("/dev/full")
     pl.DataFrame({"a": [1]}).write_parquet(path)
@@ -190,6 +204,10 @@ def test_out_of_memory_names_the_batches(stage, capsys):
         (PermissionError(errno.EPERM, "Operation not permitted", "a/b"), "no permission to read or write a/b"),
         (OSError(errno.EMFILE, "Too many open files"), "too many open files"),
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), MEMORY),
+        (SafetensorError("Error while deserializing: Cannot allocate memory (os error 12)"), MEMORY),
+        (RuntimeError("can't start new thread"), MEMORY),
+        (ImportError("libx.so: failed to map segment from shared object"), MEMORY),
+        (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), MEMORY),
         (BrokenProcessPool("A process in the process pool was terminated"), "a worker process was killed"),
     ],
 )
@@ -277,6 +295,7 @@ def run(interactions):
 
 if __name__ == "__main__":
     from rlrf4rec.cli import main
+from rlrf4rec.datasets.found import reading
     from rlrf4rec.stages import interactions as module
     run.__annotations__ = module.run.__annotations__
     module.run = run

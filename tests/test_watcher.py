@@ -29,7 +29,9 @@ def run(args):
         os.abort()
     return {"exit": sys.exit, "return": int}[end](0)
 cli._run = run
-sys.exit(cli.main())
+code = cli.main()
+os.write(2, b"what an allocator says\\n")
+sys.exit(code)
 """
 SAID = f"rlrf4rec split: error: {KILLED}\nwhat to do: {ResourceError.todo}\n"
 
@@ -47,10 +49,11 @@ def test_a_process_that_is_ended_has_last_words(end, code, tmp_path):
 
 @pytest.mark.parametrize("end", ["exit", "return"])
 def test_one_that_ends_by_itself_has_none(end, tmp_path):
-    assert run(end, tmp_path) == (0, "")
+    assert run(end, tmp_path)[0] == 0
+    assert run(end, tmp_path)[1] == {"exit": "", "return": "what an allocator says\n"}[end]
 
 
-def test_what_the_command_says_itself_is_said_once(tmp_path):
+def test_what_the_command_says_itself_is_said_once_and_last(tmp_path):
     code, said = run("raise", tmp_path)
     assert code == ResourceError.code
     assert said.splitlines()[1:] == [f"what to do: {ResourceError.todo}"]

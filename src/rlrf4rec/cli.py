@@ -39,11 +39,14 @@ def main() -> int:
     """Run one command; its exit code is 0, the command's own, or that of the error (see `rlrf4rec.errors`)."""
     args = _parser().parse_args()
     words = _lines(args.command, ResourceError(watcher.KILLED)) if args.command in STAGES + STUDY else ()
-    with watcher.last_words(*words), interrupts.caught() as stop:
+    with watcher.last_words(*words) as alone, interrupts.caught() as stop:
         try:
-            return _logged(args, stop)
+            code = _logged(args, stop)
         except KeyboardInterrupt:  # while the log was opened, or a failure told
-            return _stopped(args.command, stop)
+            code = _stopped(args.command, stop)
+    if alone and code:
+        watcher.mute()  # so that the last line stays the last
+    return code
 
 
 def _logged(args: argparse.Namespace, stop: interrupts.Stop) -> int:

@@ -80,7 +80,7 @@ TOO_MANY_FILES = {errno.EMFILE, errno.ENFILE}
 # Rust's libraries give the number; a thread is not started, nor a library loaded, for want of memory.
 NO_MEMORY = (
     *("can't allocate memory", "Cannot allocate memory", "out of memory", "(os error 12)", "bad_alloc"),
-    *("can't start new thread", "failed to map segment"),
+    *("can't start new thread", "failed to map segment", "Resource temporarily unavailable"),
 )
 
 

@@ -17,23 +17,31 @@ STARTED = "torch", "polars"  # a process with threads is no longer safe to fork;
 
 
 @contextmanager
-def last_words(*lines: str) -> Iterator[None]:
+def last_words(*lines: str) -> Iterator[bool]:
     """Have the lines printed to stderr if this process ends before the block does.
 
-    None are where libraries are there already, as in a program that calls the command line's function.
+    None are where libraries are there already, as in a program that calls the command line's
+    function; gives False then.
     """
     if not lines or not hasattr(os, "fork") or any(name in sys.modules for name in STARTED):
-        yield
+        yield False
         return
     reading, writing = os.pipe()
     _begin(reading, writing, "".join(f"{line}\n" for line in lines))
     os.close(reading)
     os.register_at_fork(after_in_child=lambda: _close(writing))  # else a worker would keep the end from being seen
     try:
-        yield
+        yield True
     finally:
         os.write(writing, WELL)
         os.close(writing)
+
+
+def mute() -> None:
+    """Nothing of this process reaches the terminal's stderr any more: allocators complain when it is left."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
 
 
 def _begin(reading: int, writing: int, text: str) -> None:

@@ -67,6 +67,8 @@ def reading(path: Path, kind: str, *more: Path, single: Mapping[Path, pl.LazyFra
     try:
         yield
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        if lacking := explain(error, path):
+            raise lacking from None
         why = str(error).splitlines()[0]  # further lines are about options of the reader
         if re.search("utf-?8", why, re.IGNORECASE):
             _refuse_bytes((path, *more))

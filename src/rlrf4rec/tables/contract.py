@@ -52,7 +52,8 @@ class Table:
             pl.exceptions.PanicException,
         ) as error:  # of the reader of failures, at types that it can't show
             types = ", ".join(f"{name} {kind}" for name, kind in frame.schema.items())
-            raise ContractError(f"{path}: columns {types} can't be checked ({error}); {_advice(self.stage)}") from None
+            odd = ContractError(f"{path}: columns {types} can't be checked ({error}); {_advice(self.stage)}")
+            raise explain(error) or odd from None
         for rule in self.rules:
             require(rule.violations(frame), path, rule.column, rule.sentence, rule.advice)
         return frame
