@@ -13,12 +13,15 @@ import polars as pl
 import pyarrow.parquet
 import pytest
 import torch
+import transformers
 from safetensors import SafetensorError
 
 from rlrf4rec.cli import main
 from rlrf4rec.datasets.found import reading
 from rlrf4rec.errors import FetchError, InputError, ModelError, ParamsError, ResourceError, RLRFError, explain
 from rlrf4rec.files import atomic
+from rlrf4rec.llm.models import load_encoder
+from rlrf4rec.tables import vectors
 from rlrf4rec.tables.contract import ContractError
 from rlrf4rec.tables.interactions import ITEMS
 
@@ -148,6 +151,18 @@ def test_memory_that_runs_out_while_a_table_is_checked_is_no_fault_of_the_table(
         ITEMS.check(pl.DataFrame({"item": ["1"]}), Path("items.parquet"))
     with pytest.raises(ResourceError, match="out of memory"), reading(Path("x.csv"), "CSV"):
         panic(None, None, True)
+
+
+def test_memory_that_runs_out_while_a_model_or_vectors_are_read_is_no_fault_of_the_files(monkeypatch, tmp_path):
+    def mapped(*given, **options):
+        raise SafetensorError("Error while deserializing header: Cannot allocate memory (os error 12)")
+
+    monkeypatch.setattr(vectors, "safe_open", mapped)
+    with pytest.raises(ResourceError, match="out of memory"):
+        vectors.load_tensors(tmp_path / "vectors.safetensors")
+    monkeypatch.setattr(transformers.AutoModel, "from_pretrained", mapped)
+    with pytest.raises(ResourceError, match="out of memory"):
+        load_encoder(tmp_path)
 
 
 def full_by_polars(path):

@@ -8,7 +8,7 @@ from safetensors import SafetensorError
 from transformers import AutoTokenizer
 from transformers.utils import logging
 
-from rlrf4rec.errors import InputError
+from rlrf4rec.errors import InputError, RLRFError, explain
 
 UNREADABLE = (OSError, ValueError, KeyError, SafetensorError)
 logging.disable_progress_bar()
@@ -29,8 +29,10 @@ def closes(tokenizer: Any) -> bool:
     return bool(whole[len(whole) - len(plain) :] != plain)
 
 
-def unreadable(folder: Path, what: str, error: Exception, trusted: bool) -> InputError:
-    """What to do with a model folder that can't be read."""
+def unreadable(folder: Path, what: str, error: Exception, trusted: bool) -> RLRFError:
+    """What to do with a model folder that can't be read, or what the machine lacks to read it."""
+    if lacking := explain(error, folder):
+        return lacking
     if own_code(folder) and not trusted:
         return InputError(needs_code(str(folder)))
     return InputError(f"{folder}: {what}: {error}; run `dvc repro fetch_models`")

@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from rlrf4rec.errors import InputError
+from rlrf4rec.errors import InputError, explain
 from rlrf4rec.files import atomic, fingerprint
 
 
@@ -56,7 +56,8 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     except FileNotFoundError:
         raise InputError(f"{path}: missing; run `dvc repro` (or `dvc pull --allow-missing`)") from None
     except SafetensorError as error:
-        raise InputError(f"{path}: not a readable safetensors file ({error}); run `dvc repro`") from None
+        broken = InputError(f"{path}: not a readable safetensors file ({error}); run `dvc repro`")
+        raise explain(error, path) or broken from None
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
