@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from rlrf4rec import logs
 from rlrf4rec.errors import ResourceError
 from rlrf4rec.watcher import KILLED
 
@@ -19,7 +20,9 @@ end = sys.argv.pop(1)
 def run(args):
     import polars
     print("at work", flush=True)
-    if end == "raise":
+    if end == "untold":
+        cli._failed = lambda *given: 1 / 0
+    if end in ("raise", "untold"):
         raise MemoryError
     if end == "fork" and os.fork() == 0:
         time.sleep(600)
@@ -42,7 +45,7 @@ def run(end, tmp_path):
     return done.returncode, done.stderr
 
 
-@pytest.mark.parametrize(("end", "code"), [("kill", -signal.SIGKILL), ("abort", -signal.SIGABRT)])
+@pytest.mark.parametrize(("end", "code"), [("kill", -signal.SIGKILL), ("abort", -signal.SIGABRT), ("untold", 1)])
 def test_a_process_that_is_ended_has_last_words(end, code, tmp_path):
     assert run(end, tmp_path) == (code, SAID)
 
@@ -57,6 +60,18 @@ def test_what_the_command_says_itself_is_said_once_and_last(tmp_path):
     code, said = run("raise", tmp_path)
     assert code == ResourceError.code
     assert said.splitlines()[1:] == [f"what to do: {ResourceError.todo}"]
+
+
+def test_a_failure_is_told_though_there_is_no_memory_for_its_traceback(stage, monkeypatch, capsys):
+    def run_out(error):
+        raise SystemError("error return without exception set")
+
+    def body():
+        raise MemoryError
+
+    monkeypatch.setattr(logs, "trace", run_out)
+    assert stage(body) == ResourceError.code
+    assert capsys.readouterr().err.splitlines()[-1] == f"what to do: {ResourceError.todo}"
 
 
 def test_a_worker_that_lives_on_does_not_keep_them_back(tmp_path):

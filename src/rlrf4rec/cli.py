@@ -133,7 +133,10 @@ def _failed(command: str, error: BaseException, log: logs.Log) -> int:
     if error is known:
         _last_words(*_lines(command, known))
         return RLRFError.code if command == "compare" else known.code  # the comparison keeps to its four codes
-    where = log.traceback(error)
+    try:
+        where = log.traceback(error)
+    except Exception:  # without memory there is none for a traceback
+        where = None
     if known:
         _last_words(*_lines(command, known))
         return known.code

@@ -30,11 +30,19 @@ def last_words(*lines: str) -> Iterator[bool]:
     _begin(reading, writing, "".join(f"{line}\n" for line in lines))
     os.close(reading)
     os.register_at_fork(after_in_child=lambda: _close(writing))  # else a worker would keep the end from being seen
+    well = False
     try:
         yield True
+        well = True
+    except SystemExit:
+        well = True
+        raise
     finally:
-        os.write(writing, WELL)
-        os.close(writing)
+        if well:
+            os.write(writing, WELL)
+            os.close(writing)
+        else:  # not even the failure could be told; the other end of the pipe sees the end of the process
+            mute()
 
 
 def mute() -> None:

@@ -67,7 +67,8 @@ def test_a_stage_without_memory_says_so_and_leaves_nothing_half_written(copy, st
         text=True,
     )
     shutil.rmtree(copy / ".rlrf4rec" / "store", ignore_errors=True)
+    said = [line for line in done.stderr.splitlines() if not line.startswith("<jemalloc>")]  # of a thread, to the end
     assert "Traceback" not in done.stdout + done.stderr
     assert written(copy) == before
     assert more > 4 or done.returncode != 0
-    assert done.returncode == 0 or done.stderr.splitlines()[-1] == f"what to do: {ResourceError.todo}", done.stderr
+    assert done.returncode == 0 or said[-1] == f"what to do: {ResourceError.todo}", said
