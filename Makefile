@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 
-.PHONY: setup repro report study arms curve final bench exp quick browser test check same test-faults audit
+.PHONY: setup repro report study arms records resume curve final bench exp quick browser test check same test-faults audit
 .NOTPARALLEL:
 # The code that runs is this copy's, whatever the shell has set for another one.
 unexport PYTHONPATH
@@ -29,6 +29,17 @@ study: setup
 # Several policies for every arm that could kill the claim: hours.
 arms: setup
 	PATH="$(BIN):$$PATH" dvc repro studies/arms/dvc.yaml
+
+# What a run has sampled, scored and searched goes into Git, for other clones to go on from: a remote of DVC, in records/.
+RECORDED := sample score pair tune_reward tune_dpo
+
+records: setup
+	PATH="$(BIN):$$PATH" dvc push -r records $(RECORDED)
+	git add records
+
+# In such a clone, before `make repro`: which then makes the rest.
+resume: setup
+	PATH="$(BIN):$$PATH" dvc pull -r records --allow-missing $(RECORDED)
 
 curve: setup
 	PATH="$(BIN):$$PATH" dvc repro studies/learning_curve/dvc.yaml

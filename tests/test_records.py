@@ -1,13 +1,11 @@
 """What lies in Git of a run, so that any clone goes on from it: texts, rewards, pairs, searches, and no ratings."""
 
 import re
-import shutil
-import subprocess
 
 import good_tables
 import polars as pl
 import pytest
-from test_dag import ALL, HOLDS_NONE, HOLDS_RATINGS, IN_GIT, ROOT, body
+from test_dag import ALL, body
 
 from rlrf4rec.alignment.pairs import token_pairs
 from rlrf4rec.errors import RLRFError
@@ -15,27 +13,6 @@ from rlrf4rec.tables.rewards import PAIRS, REWARDS
 from rlrf4rec.tables.texts import TEXTS
 
 PROMPTS = pl.DataFrame({"user": ["v", "w", "u"], "tokens": [[1, 6], [1, 7], [1, 5]]})
-
-
-def test_git_takes_what_is_in_it_and_nothing_else_of_the_data(tmp_path):
-    """Git itself is asked, with the committed data/.gitignore: DVC does not say when Git ignores such an output."""
-    (tmp_path / "data").mkdir()
-    shutil.copy(ROOT / "data" / ".gitignore", tmp_path / "data")
-    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
-    names = {"texts": ("base", "round2", "round1_tuning"), "score": ("round1",), "pair": ("round1",)}
-    kept = [f"data/{folder}/{name}/a.parquet" for folder, of in names.items() for name in of]
-    kept += ["data/controls/texts/shuffled/a.parquet", "data/tune_reward/best.json", "data/tune_dpo/trials.csv"]
-    stay_out = [place.replace("*", "round1") for place in (*HOLDS_RATINGS, *HOLDS_NONE) if place.startswith("data/")]
-    left = [f"{place}/a.parquet" for place in [*stay_out, "data/final/texts/final_base", "data/final/split/final"]]
-    for path in kept + left:
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).write_text("a")
-    asked = subprocess.run(["git", "status", "-uall", "--porcelain"], cwd=tmp_path, capture_output=True, text=True)
-    assert {line[3:] for line in asked.stdout.splitlines()} == {*kept, "data/.gitignore"}
-    folders = {path.rsplit("/", 1)[0] for path in kept}
-    for place in IN_GIT:
-        patterned = re.compile(place.replace("*", "[^/]+"))
-        assert place.startswith("studies/") or any(patterned.fullmatch(folder) for folder in folders), place
 
 
 def test_no_table_in_git_has_a_prompt_or_an_item():

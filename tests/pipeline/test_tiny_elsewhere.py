@@ -40,7 +40,7 @@ def test_a_second_round_leaves_the_first_alone(clones, tmp_path):
     assert "round2" in page
 
 
-AGAIN = {"fetch_dataset", "interactions", "split", "prompt", "pair@round1", "evaluate", "report"}  # they read ratings
+AGAIN = {"fetch_dataset", "interactions", "split", "prompt", "evaluate", "report"}  # they read ratings
 
 
 @pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.faults)])
