@@ -321,7 +321,7 @@ def test_the_log_of_a_shop_goes_to_the_report_by_the_recipe_smoke_with_another_a
         "knowledge": {"template": products},
         "prompt": {"template": products, "max_tokens": 1500},
         "arms": {"policies": [1], "protocols": ["retrieved"]},
-        "match_policy": {"longest": 2, "users": 3},
+        "match_policy": {"longest": 2, "users": 3, "floor": 0.0001},
     }
     changes["arms"]["kinds"] = {name: known[name].model_dump() for name in kinds}
     write_params(place, changes, recipes.read("smoke"))

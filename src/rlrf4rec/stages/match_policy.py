@@ -94,4 +94,4 @@ def _texts(name: str, p: MatchPolicy, batch: int) -> Texts:
 
 
 def _told(moved: Moved) -> str:
-    return f"KL {moved.kl:.3f} +- {moved.kl_standard_error:.3f} nats a text from the LLM"
+    return f"KL {moved.kl:.3g} +- {moved.kl_standard_error:.2g} nats a text from the LLM"
