@@ -201,7 +201,7 @@ def test_two_rounds_from_the_policy_before_with_users_that_tune_and_rank(place):
         "reward_model": {"net": "dlcm"},
         "reward": {"kind": "smooth"},
         "sample": {"n": 4},
-        "pair": {"max_pairs": 20, "per_user": 2},
+        "pair": {"max_pairs": 11, "per_user": 2},
         "dpo": {"reference": "previous"},
     }
     write_params(place, changes)
