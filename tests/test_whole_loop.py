@@ -262,7 +262,7 @@ def test_with_the_base_llm_as_reference_a_second_round_does_not_begin_at_it(plac
         "prompt": {"titles": "masked"},
         "reward_model": {"net": "setrank", "texts": "llm", "beside": "template"},
         "reward": {"kind": "ndcg"},
-        "sample": {"n": 5},
+        "sample": {"n": 8, "redraws": 4},
         "tune_dpo": {"holdout_users": 2},
         "dpo": {"engine": "trl", "epochs": 3},
         "train_dpo": {"learning_rate": 0.02},
