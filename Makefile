@@ -49,7 +49,7 @@ final: setup
 	PATH="$(BIN):$$PATH" rlrf4rec ready
 	PATH="$(BIN):$$PATH" dvc repro studies/final/dvc.yaml
 	PATH="$(BIN):$$PATH" dvc repro report
-	@echo 'final: commit metrics, studies/final, dvc.lock and the report'"'"'s README line (rlrf4rec check --write), whatever they say'
+	@echo 'final: whatever it says, `rlrf4rec check --write`, then commit metrics, studies/final, dvc.lock and README.md'
 
 # A recipe of recipes/ as an experiment: make exp RECIPE=smoke
 exp: setup

@@ -241,6 +241,7 @@ def place(tmp_path, monkeypatch):
             "format": "table",
             "columns": NAMES.model_dump(),
             "min_interactions": 2,
+            "final_folds": None,
             "users": None,
             "files": {"interactions": "orders.csv", "items": "goods.csv"},
         }

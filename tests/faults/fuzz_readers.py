@@ -22,7 +22,8 @@ from rlrf4rec.tables.texts import TEXTS
 from .published import PUBLISHED
 
 ROOT = Path(__file__).parent.parent.parent
-DEFAULT = params.load(ROOT / "params.yaml").interactions.model_copy(update={"min_interactions": 1})
+CHANGES = {"min_interactions": 1, "final_folds": None}
+DEFAULT = params.load(ROOT / "params.yaml").interactions.model_copy(update=CHANGES)
 INTER = (
     b"user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
     b"01\t7\t5\t100\n01\t8\t3\t50\n2\t7\t4\t10\n2\t8\t1\t20.0\n2\t8\t2.5\t30\n3\t9\t1\t1\n"
