@@ -310,7 +310,6 @@ def run(interactions):
 
 if __name__ == "__main__":
     from rlrf4rec.cli import main
-from rlrf4rec.datasets.found import reading
     from rlrf4rec.stages import interactions as module
     run.__annotations__ = module.run.__annotations__
     module.run = run
