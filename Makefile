@@ -34,6 +34,7 @@ arms: setup
 RECORDED := sample score pair tune_reward tune_dpo
 
 records: setup
+	mkdir -p records
 	PATH="$(BIN):$$PATH" dvc push -r records $(RECORDED)
 	git add records
 

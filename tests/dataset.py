@@ -21,7 +21,8 @@ def tables(folder, min_interactions=2, **changes):
 def removed(counts):
     """How many interactions were left out, whatever the reason."""
     reasons = "with_unknown_item", "rated_again", "below_min_rating", "outside_core", "of_users_with_few"
-    return sum(counts.get(f"interactions_{reason}", 0) for reason in (*reasons, "of_final_users", "of_users_not_drawn"))
+    reasons += "of_final_users", "of_users_left_out", "of_users_not_drawn"
+    return sum(counts.get(f"interactions_{reason}", 0) for reason in reasons)
 
 
 def write(folder, files, encoding="utf-8"):

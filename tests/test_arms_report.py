@@ -92,6 +92,14 @@ def test_whether_the_feedback_is_shown_stands_beside_the_arms():
     assert table.rows[0][-2:] == ("3", "+0.0200 [0.0000, +0.0300]")
 
 
+def test_how_far_each_policy_has_moved_stands_on_the_page_once():
+    moved = {"tuned-1": {"kl": 8.1536, "kl_standard_error": 0.66, "shift": 12.345, "shift_standard_error": 1.5}}
+    found = {"differences": {"tuned - base": {"ndcg@5": effect(0.0, 0.01, policies=3)}}, "moved": moved}
+    blocks = arms.arms(None, {"rated": found, "popularity": found}).blocks
+    (table,) = (b for b in blocks if isinstance(b, TableBlock))
+    assert table.rows == (("tuned-1", "8.154 ± 0.660", "12.35 ± 1.50"),)
+
+
 def test_every_arm_of_the_study_is_explained():
     """Each kind of params.yaml in words, not by its name alone."""
     kinds = load(ROOT / "params.yaml").arms.kinds

@@ -59,7 +59,12 @@ def test_every_broken_file_has_its_number_of_inputs():
     assert set(MADE) == set(READ)
 
 
-@pytest.mark.parametrize("content", [b"a: &x {b: *x}", b"&x [*x]", b"[" * 100_000, b"- " * 100_000, b"a: 2020-99-99"])
+HIDDEN = b"# " + b"]" * 50_000 + b"\na: " + b"[" * 50_000  # brackets of a comment close none
+
+
+@pytest.mark.parametrize(
+    "content", [b"a: &x {b: *x}", b"&x [*x]", b"[" * 100_000, b"- " * 100_000, b"a: 2020-99-99", HIDDEN]
+)
 def test_yaml_that_ends_in_no_error_of_yaml_s_own_is_refused(content, tmp_path):
     """Of some the reader in C would end the process."""
     with pytest.raises(InputError, match=r"^dvc\.lock is not valid YAML"):

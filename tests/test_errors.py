@@ -318,7 +318,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_signals_end_worker_processes_at_once_and_a_second_one_prints_no_traceback(number, code, stage, tmp_path):
     Path("script.py").write_text(SCRIPT)
     command = [sys.executable, "script.py"]

@@ -6,12 +6,13 @@ from test_dpo import PAIRS, SETTINGS, tuned
 
 from rlrf4rec.alignment import module
 from rlrf4rec.alignment.module import DpoModule
+from rlrf4rec.errors import RLRFError
 from rlrf4rec.matching.gauge import Gauge, adapter_of, put, scaled
-from rlrf4rec.matching.match import Limits, match, told_from_none
+from rlrf4rec.matching.match import Limits, match, require_distance
 from rlrf4rec.methods.training import Training
 from rlrf4rec.movement.divergence import Apart, Moved, Texts
 
-LIMITS = Limits(longest=4, tolerance=0.01, floor=0.01)
+LIMITS = Limits(longest=4, tolerance=0.01)
 
 
 def moved(kl, error=0.0):
@@ -70,19 +71,16 @@ def test_who_never_moves_so_far_is_not_called_matched():
 
 
 @pytest.mark.parametrize("target", [moved(0.009), moved(0.1, 0.06), moved(0.0)])
-def test_a_target_that_is_not_told_from_none_matches_nobody(target):
-    """However near to it the other one is; and nothing is trained longer for it."""
-    fake = Fake(x1=target.kl)
-    found = match(fake.train, fake.measure, target, LIMITS)
-    assert (found.matched, found.scale, fake.lengths) == (False, 1.0, [1])
-    assert f"its target, {target.kl:.3g} nats a text, is not told from none: two standard errors are" in found.why
-    assert not told_from_none(target, 0.01)
-    assert told_from_none(moved(0.1, 0.049), 0.01)
+def test_a_target_that_is_not_told_from_none_is_refused(target):
+    said = rf"tuned-1 is {target.kl:.3g} nats a text from the LLM, .* two standard errors are .*floor is 0.01; tune it"
+    with pytest.raises(RLRFError, match=said):
+        require_distance(target, 0.01, "tuned-1")
+    assert require_distance(moved(0.1, 0.049), 0.01, "tuned-1") is None
 
 
 def training(policy, reference, times_epochs=SETTINGS):
     """Of the pairs of the tests of DPO."""
-    return Training(policy, PAIRS, 0, reference, DpoModule, times_epochs, "lightning", None, "test", None)
+    return Training(policy, PAIRS, 0, 0, reference, DpoModule, times_epochs, "lightning", None, "test", None)
 
 
 def test_a_training_begins_anew_each_time_and_is_one_schedule(llama):

@@ -47,6 +47,12 @@ def test_the_effect_is_that_of_the_users_alone_where_they_alone_vary():
     assert [p.effect for p in made] == pytest.approx([by_hand(n) for n in (100, 100, 400, 400)])
 
 
+@pytest.mark.parametrize("gain", ["-1", "0", "nan"])
+def test_a_gain_that_is_none_is_refused(gain, study, monkeypatch, capsys):
+    assert asked(monkeypatch, "--users", "100", "--policies", "3", "--gain", gain) == 2
+    assert f"--gain {float(gain)}: what is to be found has to be more than 0" in capsys.readouterr().err
+
+
 def test_half_of_what_was_seen_is_to_be_found(study, monkeypatch, capsys):
     """0.0563 by 100 users is more than 0.03, 0.0281 by 400 is less."""
     assert asked(monkeypatch, "--users", "100", "400", "--policies", "3", "--seeds", "2") == 0

@@ -21,8 +21,18 @@ def run(args):
     import polars
     print("at work", flush=True)
     if end == "untold":
+        def out_of_memory(*given):
+            raise MemoryError
+        cli._failed = out_of_memory
+    if end == "bug":
         cli._failed = lambda *given: 1 / 0
-    if end in ("raise", "untold"):
+    if end == "alone":  # somebody has ended the process that waits: it is what holds the pipe's other end
+        import psutil
+        for other in psutil.process_iter(["cmdline"]):
+            if other.pid != os.getpid() and other.info["cmdline"] == psutil.Process().cmdline():
+                other.kill()
+                other.wait(10)
+    if end in ("raise", "untold", "bug"):
         raise MemoryError
     if end == "fork" and os.fork() == 0:
         time.sleep(600)
@@ -30,7 +40,7 @@ def run(args):
         os.kill(os.getpid(), 9)
     if end == "abort":
         os.abort()
-    return {"exit": sys.exit, "return": int}[end](0)
+    return {"exit": sys.exit, "return": int, "alone": int}[end](0)
 cli._run = run
 code = cli.main()
 os.write(2, b"what an allocator says\\n")
@@ -54,6 +64,41 @@ def test_a_process_that_is_ended_has_last_words(end, code, tmp_path):
 def test_one_that_ends_by_itself_has_none(end, tmp_path):
     assert run(end, tmp_path)[0] == 0
     assert run(end, tmp_path)[1] == {"exit": "", "return": "what an allocator says\n"}[end]
+
+
+def test_a_command_ends_well_though_the_process_that_waits_was_ended(tmp_path):
+    assert run("alone", tmp_path) == (0, "what an allocator says\n")
+
+
+@pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- >&-"])
+def test_a_command_without_its_usual_files_ends_as_it_would(closed, tmp_path):
+    """A number that is free is given to the pipe."""
+    script = tmp_path / "script.py"
+    quiet = SCRIPT.replace('print("at work", flush=True)', 'open("done", "w").close()').replace("os.write(2,", "bytes(")
+    script.write_text(quiet)
+    line = f"{sys.executable} {script} return split {closed}"
+    assert subprocess.run(["sh", "-c", line], cwd=tmp_path, stderr=subprocess.DEVNULL).returncode == 0
+    assert (tmp_path / "done").exists()
+
+
+def test_a_fault_of_the_program_is_not_told_as_want_of_memory(tmp_path):
+    code, said = run("bug", tmp_path)
+    assert (code, said.splitlines()[-1]) == (1, "ZeroDivisionError: division by zero")
+    assert KILLED not in said
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_to_all_processes_of_a_terminal_is_told_once_by_the_command(number, code, tmp_path):
+    script = SCRIPT.replace("os.kill(os.getpid(), 9)", "time.sleep(600)")
+    command = [sys.executable, "-c", script, "kill", "split"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stdout.readline() == "at work\n"
+        os.killpg(process.pid, number)
+        _, said = process.communicate(timeout=120)
+    assert said.splitlines()[0] == "rlrf4rec split: stopped; finished work is kept, `dvc repro` goes on from it"
+    assert (process.returncode, KILLED in said) == (code, False)
 
 
 def test_what_the_command_says_itself_is_said_once_and_last(tmp_path):

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: they end the work, and print no traceback however often they come."""
+"""Ctrl-C, SIGTERM and a terminal that is closed: they end the work, and print no traceback however often they come."""
 
 import multiprocessing
 import signal
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = [signal.SIGINT, signal.SIGTERM, *(getattr(signal, name) for name in ("SIGHUP",) if hasattr(signal, name))]
 
 
 @dataclass
@@ -20,7 +20,7 @@ class Stop:
 
 @contextmanager
 def caught() -> Iterator[Stop]:
-    """Turn both signals into a KeyboardInterrupt, each time; a stopped command keeps it so to its end.
+    """Turn these signals into a KeyboardInterrupt, each time; a stopped command keeps it so to its end.
 
     Worker processes are ended first: a pool would wait for their work before it let the interrupt through.
     """
@@ -36,13 +36,18 @@ def caught() -> Iterator[Stop]:
             worker.kill()
         raise KeyboardInterrupt
 
-    former = {each: signal.signal(each, handle) for each in SIGNALS}
+    former = {each: signal.signal(each, handle) for each in SIGNALS if not _left_out(each)}
     try:
         yield stop
     finally:
         if stop.signal is None:
             for each, handler in former.items():
                 signal.signal(each, handler)
+
+
+def _left_out(number: int) -> bool:
+    """Whether a signal is to be ignored, as a closed terminal is below `nohup`."""
+    return number not in SIGNALS[:2] and signal.getsignal(number) is signal.SIG_IGN
 
 
 def wake_on_signals() -> None:

@@ -182,7 +182,7 @@ def test_a_signal_ends_a_working_stage_within_seconds_and_what_is_finished_is_ke
             time.sleep(0.1)
         worked = below_and(process)
         process.send_signal(number)
-        out, err = process.communicate(timeout=900)
+        out, err = process.communicate(timeout=120)
         spent = of_children() - before_it - worked
     run(folder, "git", "checkout", "-q", ".")
     assert process.returncode == code

@@ -125,8 +125,9 @@ def _check_sizes(source: Path, gguf: str, auto: Any) -> None:
     reader = GGUFReader(source / gguf)
     given = sum(int(tensor.n_elements) for tensor in reader.tensors)
     config = AutoConfig.from_pretrained(source, gguf_file=gguf, local_files_only=True)
-    if config.num_hidden_layers > len(reader.tensors):
-        raise ValueError(f"it asks for {config.num_hidden_layers} layers, but has {len(reader.tensors)} tensors in all")
+    layers = config.get_text_config().num_hidden_layers
+    if layers > len(reader.tensors):
+        raise ValueError(f"it asks for {layers} layers, but has {len(reader.tensors)} tensors in all")
     with torch.device("meta"):
         wanted = sum(parameter.numel() for parameter in auto.from_config(config).parameters())
     if wanted > 2 * given:  # a head that is tied to the embedding may be there once

@@ -3,9 +3,9 @@
 In this order: items without title or text of their own go, and interactions with unknown items; then, where a user
 rated an item again, all but the last line in the files; then ratings below `min_rating`; then, until nothing more goes,
 users and items of fewer than `user_core` and `item_core` interactions; then users with fewer than `min_interactions`;
-then the final users (see `final_users`) are laid apart; last go all but `users` of the others, drawn by the seed: a
-larger number draws the same users and more. What is read is what is kept and the sum of what each step counts.
-Interactions are in the order of time; ties keep that of the files.
+then the final users are laid apart, and who is to be neither goes (see `final_users`); last go all but `users` of the
+others, drawn by the seed: a larger number draws the same users and more. What is read is what is kept and the sum of
+what each step counts. Interactions are in the order of time; ties keep that of the files.
 """
 
 import hashlib
@@ -68,11 +68,13 @@ def clean(found: Found, p: Interactions, seed: int) -> Raw:
     kept = narrowed(_of(kept, users, active), "of_users_with_few")
     final = kept.clear()
     if p.final_folds is not None:
-        apart = final_users.is_final(active["user"], p)
-        active, last = active.filter(~apart), active.filter(apart)
+        belongs = final_users.parts(active["user"], p)
+        last, out = (active.filter(belongs == name) for name in (final_users.FINAL, final_users.OUT))
+        active = active.filter(belongs == final_users.RUN)
         final = kept.join(last, on="user", how="semi", maintain_order="left")
-        counts["final_users"] = last.height
+        counts |= {"final_users": last.height, "users_left_out": out.height}
         kept = narrowed(kept.join(last, on="user", how="anti", maintain_order="left"), "of_final_users")
+        kept = narrowed(kept.join(out, on="user", how="anti", maintain_order="left"), "of_users_left_out")
     if p.users is not None:
         drawn = _drawn(active, p.users, seed)
         counts["users_not_drawn"] = active.height - drawn.height

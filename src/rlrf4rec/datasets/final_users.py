@@ -1,7 +1,8 @@
 """Who is a final user: by the id alone, as the source has it. No seed, no filter and no other user decides on it.
 
 A data set whose users were looked at before any were laid apart has a list of those who were not: the file of its name
-in the folder `final` beside this module. Of another data set the users fall into parts by a hash of their ids.
+in the folder `final` beside this module. Users that it calls `out` are neither final nor of the run. Of another data
+set the users fall into parts by a hash of their ids.
 """
 
 import hashlib
@@ -13,26 +14,28 @@ from rlrf4rec.errors import InputError, ParamsError
 from rlrf4rec.params import Interactions
 
 LISTS = Path(__file__).parent / "final"
+RUN, FINAL, OUT = "run", "final", "out"
 CONSTANT = "rlrf4rec final users"  # never another one: users who have been looked at would change places with others
 
 
-def is_final(users: pl.Series, p: Interactions) -> pl.Series:
-    """Whether each user of the data set is final; bool, in the order of `users`.
+def parts(users: pl.Series, p: Interactions) -> pl.Series:
+    """To what each user of the data set belongs, `run`, `final` or `out`, in the order of `users`.
 
     ParamsError for a list that is not there, InputError for one that has none of these users.
     """
     if p.final_folds is None:
-        return pl.repeat(False, len(users), dtype=pl.Boolean, eager=True)
+        return pl.repeat(RUN, len(users), dtype=pl.String, eager=True)
     if p.final_list is None:
         folds = p.final_folds
-        return pl.Series([part(user, folds) == p.final_fold for user in users.to_list()], dtype=pl.Boolean)
-    found = users.is_in(listed(p.final_list).implode())
-    if len(users) and not found.any():
+        found = [FINAL if part(user, folds) == p.final_fold else RUN for user in users.to_list()]
+        return pl.Series(found, dtype=pl.String)
+    named = listed(p.final_list)
+    if len(users) and not named.keys() & set(users.to_list()):
         raise InputError(
             f"{LISTS / p.final_list}.csv: none of its users is in the data set; set interactions.final_list to null, "
             "and the users' ids decide"
         )
-    return found
+    return pl.Series([named.get(user, RUN) for user in users.to_list()], dtype=pl.String)
 
 
 def part(user: str, parts: int) -> int:
@@ -41,9 +44,9 @@ def part(user: str, parts: int) -> int:
     return int.from_bytes(first, "big") * parts >> 64
 
 
-def listed(name: str) -> pl.Series:
-    """Ids of the users of a list; ParamsError if there is none of this name."""
+def listed(name: str) -> dict[str, str]:
+    """Users of a list by their ids, `final` or `out`; ParamsError if there is no list of this name."""
     names = sorted(path.stem for path in LISTS.glob("*.csv"))
     if name not in names:
         raise ParamsError(f"interactions.final_list: no list {name!r}; there are {', '.join(names)}, or null")
-    return pl.read_csv(LISTS / f"{name}.csv", infer_schema=False)["user"]
+    return dict(pl.read_csv(LISTS / f"{name}.csv", infer_schema=False).select("user", "part").iter_rows())

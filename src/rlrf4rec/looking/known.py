@@ -18,6 +18,8 @@ JOURNAL, LOCK = "rlrf4rec-looks.csv", "rlrf4rec-looks.lock"
 
 def everywhere(path: Path) -> list[Look]:
     """Each look once, the earliest number first; InputError where rows of `path` that HEAD has are edited or gone."""
+    if git.shallow():
+        raise InputError("looks are counted over all commits, and this clone is shallow; `git fetch --unshallow --all`")
     here = looks.read(path)
     committed = _of("HEAD", path)
     if here[: len(committed)] != committed:

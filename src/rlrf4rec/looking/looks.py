@@ -71,8 +71,12 @@ def next_look(known: Sequence[Look], commit: str, users: Sequence[str], seen: st
         if look.seen == seen:
             return look
     today = datetime.now(UTC).date().isoformat()
-    number = 1 + max(len(known), *(look.look for look in known), 0)
-    return Look(today, commit, len(users), fingerprint(sorted(users)), seen, number, params)
+    return Look(today, commit, len(users), fingerprint(sorted(users)), seen, next_number(known), params)
+
+
+def next_number(known: Sequence[Look]) -> int:
+    """The number of the next look: no row that is gone gives its own back."""
+    return 1 + max(len(known), *(look.look for look in known), 0)
 
 
 def add(path: Path, here: Sequence[Look], look: Look) -> None:

@@ -18,7 +18,7 @@ def add(commands: Any) -> None:
 def run(_: argparse.Namespace) -> int:
     """Say which look it would be; RLRFError when there can be none now."""
     from rlrf4rec import paths
-    from rlrf4rec.looking import commit, known
+    from rlrf4rec.looking import commit, known, looks
     from rlrf4rec.params import load
 
     if not Path("dvc.yaml").is_file():
@@ -27,6 +27,6 @@ def run(_: argparse.Namespace) -> int:
         raise ParamsError("no user is final: set interactions.final_folds, and `dvc repro`")
     head = commit.clean()
     commit.up_to_date()
-    number = 1 + len(known.everywhere(paths.LOOKS))
+    number = looks.next_number(known.everywhere(paths.LOOKS))
     print(f"ready: commit {head:.7} can be looked at; if that shows something new it is look {number}")
     return 0

@@ -12,16 +12,16 @@ from dataclasses import dataclass
 
 from scipy.optimize import brentq
 
+from rlrf4rec.errors import RLRFError
 from rlrf4rec.movement.divergence import Apart, Moved
 
 
 @dataclass(frozen=True)
 class Limits:
-    """longest: most times a training's own epochs; tolerance: of KL, relative; floor: in nats a text."""
+    """longest: most times a training's own epochs; tolerance: of KL, relative."""
 
     longest: int
     tolerance: float
-    floor: float
 
 
 @dataclass(frozen=True)
@@ -38,31 +38,37 @@ class Matched:
     trained: dict[int, Moved]
 
 
-def told_from_none(moved: Moved, floor: float) -> bool:
-    """Whether a policy has moved: KL is at least `floor` and above two standard errors."""
-    return moved.kl >= floor and moved.kl > 2 * moved.kl_standard_error
+def require_distance(target: Moved, floor: float, name: str) -> None:
+    """RLRFError where policy `name`, whom others are to be matched with, has moved too little for it.
+
+    It has where KL is at least `floor` and above two standard errors. Else nothing that is found about the others would
+    say anything.
+    """
+    if target.kl >= floor and target.kl > 2 * target.kl_standard_error:
+        return
+    raise RLRFError(
+        f"match_policy: {name} is {target.kl:.3g} nats a text from the LLM, which is no distance to bring others to: "
+        f"two standard errors are {2 * target.kl_standard_error:.3g}, match_policy.floor is {floor:.3g}; tune it "
+        "further (dpo.epochs, pair.max_pairs, train_dpo.learning_rate), or lower the floor"
+    )
 
 
 def match(train: Callable[[int], None], measure: Callable[[float], Apart], target: Moved, limits: Limits) -> Matched:
     """Train and scale back until KL is that of `target`.
 
     train: in so many times its own epochs, from the beginning; measure: how far the policy that was trained last has
-    moved with its update multiplied by a factor. A target that is not told from none asks for nothing: the policy is
-    trained in its own epochs and stays as it is, not matched. Nor is one that has not moved so far in the longest.
+    moved with its update multiplied by a factor. One that has not moved so far in the longest training is not matched,
+    and stays as it is.
     """
-    times, asked = 1, told_from_none(target, limits.floor)
+    times = 1
     trained: dict[int, Moved] = {}
     while True:
         train(times)
         found = measure(1.0)
         trained[times] = found.mean()
-        if not asked or trained[times].kl >= target.kl * (1 - limits.tolerance) or 2 * times > limits.longest:
+        if trained[times].kl >= target.kl * (1 - limits.tolerance) or 2 * times > limits.longest:
             break
         times *= 2
-    if not asked:
-        least = f"two standard errors are {2 * target.kl_standard_error:.3g}, match_policy.floor is {limits.floor:.3g}"
-        why = f"its target, {target.kl:.3g} nats a text, is not told from none: {least}"
-        return Matched(False, why, 1.0, found, trained)
     scale, found = _scaled(measure, target.kl, found, limits.tolerance)
     kl = found.mean().kl
     matched = abs(kl / target.kl - 1) <= limits.tolerance

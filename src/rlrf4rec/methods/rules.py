@@ -34,7 +34,7 @@ def by_rule(given: Given, measure: Callable[[pl.DataFrame], pl.Series]) -> pl.Da
     kept = both.filter((pl.col("value") > pl.col("value_rejected")) & (pl.col("tokens") != pl.col("tokens_rejected")))
     if not kept.height:
         raise RLRFError(
-            f"train_policy: no two texts of any of {users['user'].n_unique()} users differ by this rule; raise "
+            f"no two texts of any of {users['user'].n_unique()} users differ by this rule; raise "
             "sample.n, or leave the rule out"
         )
     sides = [

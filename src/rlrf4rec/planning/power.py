@@ -54,6 +54,8 @@ def told(of: Seen, gain: float | None, made: Sequence[Planned]) -> str:
     gain: what is to be found; None: half of what was seen, as first findings are too large as a rule.
     """
     wanted = of.difference / 2 if gain is None else gain
+    if gain is not None and not gain > 0:
+        raise ParamsError(f"--gain {gain}: what is to be found has to be more than 0")
     if wanted <= 0:
         raise ParamsError(f"{of.what}: seen was {of.difference:+.4f}, of which half is no gain to find; give --gain")
     about = "half of it" if gain is None else "as it was given"

@@ -91,10 +91,25 @@ def _tables(replicated: Json) -> Iterator[PageBlock]:
     caption = f"What the method stands or falls with, {METRIC.upper()}, over policies; Holm's p is within the protocol"
     if rows:
         yield TableBlock(caption, columns, rows, words=2)
+    yield from _movement(replicated)
     kinds = dict.fromkeys(kind for found in replicated.values() for kind in found.get("kinds", {}))
     if kinds:
         glossary = tuple((kind, ARMS.get(kind) or described(kind)) for kind in kinds)
         yield TableBlock("What each arm of several policies is", ("arm", "what it is"), glossary, words=2)
+
+
+def _movement(replicated: Json) -> Iterator[PageBlock]:
+    """How far each policy is from the LLM; the same under every protocol."""
+    moved: Json = next((found["moved"] for found in replicated.values() if found.get("moved")), {})
+    rows = tuple(
+        (name, f"{m['kl']:.3f} ± {m['kl_standard_error']:.3f}", f"{m['shift']:.2f} ± {m['shift_standard_error']:.2f}")
+        for name, m in sorted(moved.items())
+    )
+    if rows:
+        caption = (
+            "How far each policy has moved, nats a text ± a standard error, on texts of the LLM about validation users"
+        )
+        yield TableBlock(caption, ("policy", "KL(LLM || policy)", "mean |log p - log p of the LLM|"), rows)
 
 
 def _of_metric(differences: Json) -> dict[str, Json]:

@@ -34,7 +34,7 @@ def _too_deep(content: bytes) -> bool:
     """Whether more parts may be in each other than anyone writes, by brackets, by marks in a line, or by its indent."""
     depth = 0
     for bracket in BRACKET.finditer(content):
-        depth += 1 if bracket[0] in b"[{" else -1
+        depth = depth + 1 if bracket[0] in b"[{" else max(0, depth - 1)  # those in a comment close none
         if depth > DEEPEST:
             return True
     return STEPS.search(content) is not None

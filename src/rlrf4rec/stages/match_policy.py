@@ -12,7 +12,7 @@ from rlrf4rec.errors import ParamsError, RLRFError
 from rlrf4rec.files import write_csv, write_json
 from rlrf4rec.llm.models import DTYPES, Place, load_llm
 from rlrf4rec.matching.gauge import Gauge, adapter_of, put, scaled
-from rlrf4rec.matching.match import Limits, match
+from rlrf4rec.matching.match import Limits, match, require_distance
 from rlrf4rec.methods import methods
 from rlrf4rec.methods.training import prepare
 from rlrf4rec.movement.divergence import Apart, Moved, Texts, mean_and_error
@@ -43,14 +43,15 @@ def run(
     policy = load_policy_for_training(measured, paths.policy(tuned))
     gauge = Gauge(policy, texts, f"how far {name} is from the LLM")
     of_tuned = gauge.apart(adapter_of(policy))
+    target = of_tuned.mean()
+    require_distance(target, match_policy.floor, tuned)
     training = prepare("match_policy", name, arm, seed, sample, llm, dpo, train_dpo, train_policy)
 
     def measure(factor: float) -> Apart:
         """How far the policy has moved that was trained last, its update so many times as large."""
         return gauge.apart(scaled(adapter_of(training.policy), factor))
 
-    p, target = match_policy, of_tuned.mean()
-    found = match(training.run, measure, target, Limits(p.longest, p.tolerance, p.floor))
+    found = match(training.run, measure, target, Limits(match_policy.longest, match_policy.tolerance))
     put(training.policy, scaled(adapter_of(training.policy), found.scale))
     save_adapter(training.policy, paths.LLM, paths.policy(name))
     write_csv(paths.plot("match_policy", name), [vars(step) for step in training.steps])
