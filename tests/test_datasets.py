@@ -30,7 +30,7 @@ def test_reads_tables_in_time_order_and_keeps_ids_as_text(tmp_path):
 def test_everything_left_out_is_counted(tmp_path):
     ratings = RATINGS + "2\t8\t5\t30\n3\t7\t5\t1\n2\t99\t5\t1\n2\t9\t5\t1\n"
     items = ITEM + "7\tA\t1995\tAction\n8\tB\t1990\tWar\n9\t\t1990\tWar\n"
-    raw = dataset.tables(folder(tmp_path, INTER + ratings, items), 2)
+    raw = dataset.tables(folder(tmp_path, INTER + ratings, items), 2, users=5)
     assert raw.counts == {
         "interactions_read": 8,
         "items_read": 3,
