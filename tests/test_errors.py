@@ -296,10 +296,12 @@ def test_handlers_of_signals_are_given_back(stage):
 
 
 SCRIPT = """
-import sys, time
+import signal, sys, time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # below nohup it would be ignored
 
 def work(seconds):
     Path(f"worker{seconds}").touch()

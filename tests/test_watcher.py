@@ -14,8 +14,10 @@ from rlrf4rec.watcher import KILLED
 
 # The command line with work that ends as is asked; `polars` is imported as by a stage.
 SCRIPT = """
-import os, sys, time
+import os, signal, sys, time
 from rlrf4rec import cli
+signal.signal(signal.SIGHUP, signal.SIG_DFL if sys.argv[-1] != "below-nohup" else signal.SIG_IGN)
+sys.argv = [word for word in sys.argv if word != "below-nohup"]
 end = sys.argv.pop(1)
 def run(args):
     import polars
@@ -99,6 +101,13 @@ def test_a_signal_to_all_processes_of_a_terminal_is_told_once_by_the_command(num
         _, said = process.communicate(timeout=120)
     assert said.splitlines()[0] == "rlrf4rec split: stopped; finished work is kept, `dvc repro` goes on from it"
     assert (process.returncode, KILLED in said) == (code, False)
+
+
+def test_below_nohup_a_terminal_that_is_closed_ends_nothing(tmp_path):
+    script = SCRIPT.replace("os.kill(os.getpid(), 9)", "os.kill(os.getpid(), signal.SIGHUP); return 0")
+    command = [sys.executable, "-c", script, "kill", "split", "below-nohup"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "at work\n", "what an allocator says\n")
 
 
 def test_what_the_command_says_itself_is_said_once_and_last(tmp_path):
