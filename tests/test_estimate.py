@@ -22,6 +22,7 @@ SMALL = LlmSize(134_515_008, 30, 576, 192, 49_152)
 LARGE = LlmSize(8_030_261_248, 32, 4096, 1024, 128_256)
 WORK = Work(943, 418, 267)
 CPU = Machine(2, 4e11, 4e11, 25e9, 70e9)
+COMMITTED = replace(WORK, users=recipes.read("default").work["users"])  # of the run whose costs are in Git
 GPU = Machine(16, 6e13, 1e12, 128e9, 500e9, 80e9)
 
 
@@ -61,7 +62,7 @@ def held(files):
     speed, cpu_speed = (1e9 * max(one[f"{kind}_gflop_per_s"] for one in measured) for kind in (arithmetic, "float32"))
     per_number = 1e-9 * min(one["ns_per_number"] for one in measured)
     there = Machine(own["cores"], speed, cpu_speed, 25e9, 70e9, per_number=per_number)
-    found = needs(p, work=replace(WORK, users=p.interactions.users), machine=there)
+    found = needs(p, work=COMMITTED, machine=there)
     assert set(found) == HEAVY | {"others"}
     spent = {stage: [0.0, 0.0, found[stage].seconds] for stage in found}
     for name, cost in files.items():
@@ -97,7 +98,7 @@ def cost_files(wall=1.0, cpu=1.0, factor=1.0):
     there = replace(CPU, cpu_flops=2e11, per_number=0.25e-9)
     here = {"arithmetic": "bfloat16 on avx512_bf16, 1 thread", "machine": speeds, "cores": 2, "cpu": "A CPU"}
     found = {}
-    for stage, need in needs(p, work=replace(WORK, users=p.interactions.users), machine=there).items():
+    for stage, need in needs(p, work=COMMITTED, machine=there).items():
         alone = need.seconds * factor
         cores = 0.6 if stage == "others" else 0.93
         name = {"sample": "sample-base", "others": "evaluate"}.get(stage, f"{stage}-round1")
