@@ -8,10 +8,8 @@ import polars as pl
 import pytest
 from dataset import DEFAULT, write
 
-from rlrf4rec import parts
 from rlrf4rec.datasets.clean import clean
-from rlrf4rec.datasets.final_users import listed, part
-from rlrf4rec.datasets.final_users import parts as belongs
+from rlrf4rec.datasets.final_users import belonging, listed, part
 from rlrf4rec.datasets.readers import read
 from rlrf4rec.errors import InputError, ParamsError
 from rlrf4rec.lists import folds
@@ -100,8 +98,8 @@ def test_the_list_of_movielens_100k_is_of_all_who_were_never_looked_at():
     By a trial of 400 users settings were chosen, too: whom it looked at of the others is out.
     """
     everyone = {str(number) for number in range(1, ALL + 1)}
-    names, first = sorted(everyone), parts.in_order(ALL, 4, 3, SEED)
-    former = {names[place] for place in first[ALL - parts.size(ALL, 4, 3) :]}  # the final ones of commit 2295652
+    names, first = sorted(everyone), folds.in_order(ALL, 4, 3, SEED)
+    former = {names[place] for place in first[ALL - folds.size(ALL, 4, 3) :]}  # the final ones of commit 2295652
     seen, chose_the_prompt = looked_at(everyone)
     seen |= chose_the_prompt | looked_at(everyone, 320)[0] | looked_at(everyone - former, 320)[0]
     known = listed("ml-100k")
@@ -132,4 +130,4 @@ def test_no_recipe_reads_final_users(monkeypatch):
         assert (p.interactions.final_folds, p.interactions.final_fold) == (default.final_folds, default.final_fold)
         own = p.dataset == "ml-1m" or p.fetch_dataset.source == "folder"
         assert p.interactions.final_list == (None if own else "ml-100k"), name
-        assert ("run" in belongs(users, p.interactions)) == own
+        assert ("run" in belonging(users, p.interactions)) == own

@@ -1,5 +1,7 @@
 """Policies that are brought as far from the LLM as another: trained at least as far, then scaled back."""
 
+import math
+
 import pytest
 import torch
 from test_dpo import PAIRS, SETTINGS, tuned
@@ -68,6 +70,13 @@ def test_who_never_moves_so_far_is_not_called_matched():
     assert (found.matched, found.scale, fake.lengths) == (False, 1.0, [1, 2, 4])
     assert found.why == "it has moved by 0.4 of 1 nats a text in 4 times its epochs"
     assert found.apart.mean().kl == pytest.approx(0.4)
+
+
+def test_a_training_that_has_diverged_is_told_at_once():
+    fake = Fake(x1=math.nan)
+    with pytest.raises(RLRFError, match=r"after 1 times its epochs the policy's KL is nan: its training has diverged"):
+        match(fake.train, fake.measure, moved(1.0), LIMITS)
+    assert fake.lengths == [1]
 
 
 @pytest.mark.parametrize("target", [moved(0.009), moved(0.1, 0.06), moved(0.0)])

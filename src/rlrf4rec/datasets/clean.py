@@ -68,7 +68,7 @@ def clean(found: Found, p: Interactions, seed: int) -> Raw:
     kept = narrowed(_of(kept, users, active), "of_users_with_few")
     final = kept.clear()
     if p.final_folds is not None:
-        belongs = final_users.parts(active["user"], p)
+        belongs = final_users.belonging(active["user"], p)
         last, out = (active.filter(belongs == name) for name in (final_users.FINAL, final_users.OUT))
         active = active.filter(belongs == final_users.RUN)
         final = kept.join(last, on="user", how="semi", maintain_order="left")

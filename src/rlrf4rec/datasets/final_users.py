@@ -18,7 +18,7 @@ RUN, FINAL, OUT = "run", "final", "out"
 CONSTANT = "rlrf4rec final users"  # never another one: users who have been looked at would change places with others
 
 
-def parts(users: pl.Series, p: Interactions) -> pl.Series:
+def belonging(users: pl.Series, p: Interactions) -> pl.Series:
     """To what each user of the data set belongs, `run`, `final` or `out`, in the order of `users`.
 
     ParamsError for a list that is not there, InputError for one that has none of these users.

@@ -1,10 +1,25 @@
 """User folds: train, validation, development; which train users tune the LLM; halves for cross-fitting."""
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
-from rlrf4rec import parts
 from rlrf4rec.errors import RLRFError
+from rlrf4rec.seeds import derive
+
+
+def size(users: int, folds: int, fold: int) -> int:
+    """How many of so many users are in a fold of 0 .. folds - 1; folds differ by one user at most."""
+    return round(users * (fold + 1) / folds) - round(users * fold / folds)
+
+
+def in_order(users: int, folds: int, fold: int, seed: int) -> npt.NDArray[np.int64]:
+    """The users 0 .. users - 1 in a random order in which the last `size(...)` are those of the fold.
+
+    Over all folds each user is among the last exactly once.
+    """
+    before = round(users * fold / folds)
+    return np.roll(np.random.default_rng(derive(seed, "folds")).permutation(users), before)
 
 
 def assign(
@@ -24,8 +39,8 @@ def assign(
     re-rankers. "shared": every train user does both.
     Returns columns user, fold, role, half, one row per user in the order of `users`.
     """
-    order = parts.in_order(len(users), folds, fold, seed)
-    n_development, n_validation = parts.size(len(users), folds, fold), round(len(users) * validation_share)
+    order = in_order(len(users), folds, fold, seed)
+    n_development, n_validation = size(len(users), folds, fold), round(len(users) * validation_share)
     n_train = len(users) - n_development - n_validation
     n_tune = n_train if tuning_users == "shared" else round(n_train * tuning_share)
     if min(n_development, n_validation, n_train - n_tune if tuning_users == "apart" else 1) < 1 or n_tune < 2:

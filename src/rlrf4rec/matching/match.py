@@ -58,7 +58,7 @@ def match(train: Callable[[int], None], measure: Callable[[float], Apart], targe
 
     train: in so many times its own epochs, from the beginning; measure: how far the policy that was trained last has
     moved with its update multiplied by a factor. One that has not moved so far in the longest training is not matched,
-    and stays as it is.
+    and stays as it is. RLRFError for one whose training has diverged.
     """
     times = 1
     trained: dict[int, Moved] = {}
@@ -66,6 +66,11 @@ def match(train: Callable[[int], None], measure: Callable[[float], Apart], targe
         train(times)
         found = measure(1.0)
         trained[times] = found.mean()
+        if not math.isfinite(trained[times].kl):
+            raise RLRFError(
+                f"match_policy: after {times} times its epochs the policy's KL is {trained[times].kl}: its training "
+                "has diverged; lower train_dpo.learning_rate, or train_policy.sft_learning_rate for sft"
+            )
         if trained[times].kl >= target.kl * (1 - limits.tolerance) or 2 * times > limits.longest:
             break
         times *= 2
