@@ -25,7 +25,9 @@ from rlrf4rec.tables.vectors import save_tensors
 ROOT = Path(__file__).parent.parent
 USERS, POLICIES, SEEDS = 60, 3, 3
 KINDS = ("base", "base_labels", "tuned", "matched", "rule_years", "rule_length", "sft")
-KINDS += ("template", "base_template", "tuned_template")
+KINDS += ("template", "base_template", "tuned_template", "matched_template")
+TEMPLATES = "base_template", "tuned_template", "matched_template"
+AMISS = {"kl_minus_tuned": {"difference": 0.0, "standard_error": 0.1}, "scale": 0.5, "trained": {"1": {}, "2": {}}}
 
 
 @pytest.mark.parametrize(
@@ -77,6 +79,10 @@ def test_what_a_study_makes_lies_apart_from_the_run():
             {"tuned": {"learners": "train"}},
             "kinds.tuned.learners: train, but tuned writes no texts about the users",
         ),
+        (
+            {"tuned": {"text": "base"}},
+            "kinds.tuned: what is claimed of it is about the texts tuned alone",
+        ),
     ],
 )
 def test_arms_that_do_not_fit_are_refused(change, words):
@@ -99,6 +105,7 @@ def place(tmp_path, monkeypatch):
     yaml = YAML()
     content = yaml.load((ROOT / "params.yaml").read_text())
     kinds = {name: kind for name, kind in content["arms"]["kinds"].items() if name in KINDS}
+    kinds["sft"] = {"text": "sft", "beside": "encode/none", "learners": "ranking"}
     content["arms"].update(protocols=["popularity"], kinds=kinds, policies=[*range(1, POLICIES + 1)])
     content["train_ranker"]["seeds"] = SEEDS
     content["backbones"] = ["prm"]
@@ -133,7 +140,7 @@ def write_movement(not_matched=()):
     """How far the policies have moved, all as far as the tuned one or not."""
     for name in (f"{kind}-{policy}" for kind in arms.CONTROLS[1:] for policy in range(1, POLICIES + 1)):
         kl = 0.1 if name in not_matched else 0.5
-        found = {"moved": {"kl": kl}, "moved_tuned": {"kl": 0.5}, "matched": name not in not_matched}
+        found = {"moved": {"kl": kl}, "moved_tuned": {"kl": 0.5}, "matched": name not in not_matched, **AMISS}
         write_json(paths.metrics("match_policy", name), found)
 
 
@@ -171,7 +178,7 @@ def around_zero(difference):
 
 def test_a_planted_effect_is_found_and_a_planted_null_is_not(place, capsys):
     """Tuned texts help alone, and beside the template nothing does; labels help the re-ranker as much."""
-    helped = {"tuned": 1.0, "base_labels": 1.0, "template": 0.8, "base_template": 0.8, "tuned_template": 0.8}
+    helped = {"tuned": 1.4, "base_labels": 1.4} | dict.fromkeys(("template", *TEMPLATES), 0.8)
     write_scores(place, lambda kind, policy: helped.get(kind, 0.0), short="base_labels-3")  # no control
     found = evaluated()
     assert (found["development_users"], found["development_lists"], found["not_trained_out"]) == (
@@ -184,9 +191,12 @@ def test_a_planted_effect_is_found_and_a_planted_null_is_not(place, capsys):
         assert claim["low"] > 0.05
         assert claim["p"] <= claim["p_holm"] < 0.05
         assert (claim["users"], claim["policies"], claim["seeds"]) == (USERS, POLICIES, SEEDS)
-    assert (found["shown"], found["lacks"]) == (True, [])
+    assert (found["shown"], found["lacks"]["shown"], found["adds"]) == (True, [], False)
+    assert [said.split(":")[0] for said in found["lacks"]["adds"]] == [
+        f"not above {name}" for name in ("template", "base_template", "matched_template")
+    ]
     assert "the feedback: popularity shown" in capsys.readouterr().out
-    for name in ("tuned_template - template", "tuned_template - base_template"):
+    for name in (f"tuned_template - {other}" for other in ("template", "base_template", "matched_template")):
         assert around_zero(found["family"][name])
         assert found["family"][name]["p_holm"] > 0.05
     differences = {name: by_metric["ndcg@5"] for name, by_metric in found["differences"].items()}
@@ -198,21 +208,44 @@ def test_a_planted_effect_is_found_and_a_planted_null_is_not(place, capsys):
 
 def test_a_gain_that_the_study_can_not_vouch_for_is_not_shown(place, capsys):
     """The gain is as plain as in the test above; but one control's re-ranker would have learned on."""
-    write_scores(place, lambda kind, policy: float(kind == "tuned"), short="sft-3")
+    write_scores(place, lambda kind, policy: float(kind == "tuned"), short="matched-3")
     found = evaluated()
     assert all(found["family"][f"tuned - {control}"]["low"] > 0.05 for control in arms.CONTROLS)
-    assert (found["shown"], found["lacks"]) == (False, ["re-rankers of sft not trained out"])
-    assert "popularity not shown (re-rankers of sft not trained out)" in capsys.readouterr().out
+    assert (found["shown"], found["lacks"]["shown"]) == (False, ["re-rankers of matched not trained out"])
+    assert "popularity not shown (re-rankers of matched not trained out)" in capsys.readouterr().out
+
+
+def test_tuning_that_adds_to_the_profile_by_its_feedback_is_told(place):
+    """Beside the template tuned texts help, and matched ones do not; alone nothing does."""
+    write_scores(place, lambda kind, policy: 1.4 if kind == "tuned_template" else 0.4 * (kind in TEMPLATES))
+    found = evaluated()
+    assert (found["adds"], found["lacks"]["adds"], found["shown"]) == (True, [], False)
+
+
+def test_another_use_of_the_feedback_is_no_control_of_it(place):
+    """Fine-tuning on the chosen texts helps as much: the feedback is shown, and that DPO is needed for it is not."""
+    write_scores(place, lambda kind, policy: float(kind in ("tuned", "sft")), short="sft-2")
+    found = evaluated()
+    assert found["shown"]
+    assert around_zero(found["family"]["tuned - sft"])
 
 
 def test_what_the_feedback_lacks_to_be_shown_is_told():
-    found = {"family": {f"tuned - {name}": {"low": 0.01} for name in arms.CONTROLS if name != "sft"}}
-    assert arms.lacks(found, 2, {"tuned", "base_labels"}, ["sft-1"]) == [
+    plain = {"difference": 0.02, "low": 0.01, "high": 0.03, "p": 0.01}
+    found = {"family": {f"tuned - {name}": plain for name in arms.CONTROLS if name != "rule_length"}}
+    assert arms.lacks("shown", found, 2, {"tuned", "base_labels", "sft"}, ["matched-1", "sft-1"]) == [
         *("2 of 3 policies", "re-rankers of tuned not trained out"),
-        *("not as far from the LLM as tuned: sft-1", "sft left out"),
+        *("not as far from the LLM as tuned: matched-1", "rule_length left out"),
     ]
-    found["family"] |= {"tuned - sft": {"low": 0.01}, "tuned - base": {"low": 0.0}}
-    assert arms.lacks(found, 3, (), ()) == ["not above base"]
+    found["family"]["tuned - rule_length"] = {**plain, "low": 0.0}
+    found["family"]["tuned - base"] = {**plain, "p": 0.06}  # of the sign flips, where the interval is that of t
+    assert arms.lacks("shown", found, 3, (), ()) == [
+        *("not above base: +0.0200 [0.0100, 0.0300]", "not above rule_length: +0.0200 [0.0000, 0.0300]"),
+    ]
+    assert arms.lacks("adds", found, 3, {"tuned"}, ["rule_years-1", "matched-2"]) == [
+        "not as far from the LLM as tuned: matched-2",
+        *(f"{name} left out" for name in ("template", "base_template", "matched_template")),
+    ]
 
 
 def test_a_study_of_other_sizes_can_be_planned_from_the_file(place):
@@ -248,11 +281,12 @@ def test_a_control_that_has_not_moved_as_far_shows_nothing(place):
     """Tuned texts lie above it, and it could be that the control has hardly moved."""
     write_scores(place, lambda kind, policy: float(kind == "tuned"))
     assert evaluated()["shown"]
-    write_movement(not_matched=["sft-2"])
+    write_movement(not_matched=["rule_years-2"])
     found = evaluated()
-    assert found["family"]["tuned - sft"]["low"] > 0.05
-    assert (found["shown"], found["not_matched"]) == (False, ["sft-2"])
-    assert (found["moved"]["sft-2"], found["moved"]["tuned-2"]) == ({"kl": 0.1}, {"kl": 0.5})
+    assert found["family"]["tuned - rule_years"]["low"] > 0.05
+    assert (found["shown"], found["not_matched"]) == (False, ["rule_years-2"])
+    how = {"times": 2, "scale": 0.5, "kl_minus_tuned": AMISS["kl_minus_tuned"]}
+    assert (found["moved"]["rule_years-2"], found["moved"]["tuned-2"]) == ({"kl": 0.1} | how, {"kl": 0.5})
     assert len(found["moved"]) == POLICIES * len(arms.CONTROLS)
 
 

@@ -49,7 +49,7 @@ def test_arms_of_several_policies_are_drawn_as_they_were_compared():
 def test_arms_of_another_run_are_called_so():
     found = {"rated": {"differences": {"tuned - base": {"ndcg@5": effect(0.0, 0.01, policies=3)}}}}
     said = [b.text for b in arms.arms({"uniform": evaluated()}, found, ["arms"]).blocks if isinstance(b, Note)]
-    assert [text for text in said if "other users" in text] == [
+    assert [text for text in said if "is of other users" in text] == [
         "The study of arms is of other users or other lists than this run: hold its arms against each other, not "
         "against this run. `make arms` makes it anew."
     ]
@@ -80,24 +80,36 @@ def test_the_arms_lock_tells_whether_they_are_of_this_run(tmp_path, monkeypatch,
 def test_whether_the_feedback_is_shown_stands_beside_the_arms():
     claim = effect(0.01, 0.005, policies=3, p_holm=0.01, over_lists={"difference": 0.02, "low": 0.0, "high": 0.03})
     found = {"differences": {"tuned - base": {"ndcg@5": claim}}, "family": {"tuned - base": claim}}
-    lacking = {**found, "shown": False, "lacks": ["2 of 3 policies", "not above sft"]}
-    blocks = arms.arms(None, {"rated": lacking, "popularity": {**found, "shown": True, "lacks": []}}).blocks
-    said = [(b.text, b.tone) for b in blocks if isinstance(b, Note)][1:]
+    lacks = {"shown": ["2 of 3 policies", "base left out"], "adds": ["template left out"]}
+    lacking = {**found, "shown": False, "adds": False, "lacks": lacks}
+    plain = {**found, "shown": True, "adds": True, "lacks": {"shown": [], "adds": []}}
+    blocks = arms.arms(None, {"popularity": lacking, "rated": plain}).blocks
+    said = [(b.text, b.tone) for b in blocks if isinstance(b, Note)][1:-1]
+    shown, adds = (yes for yes, _ in arms.ANSWERS.values())
     assert said == [
-        ("rated: the feedback is not shown (2 of 3 policies; not above sft).", "null"),
-        ("popularity: the feedback is shown: tuned texts lie above every control.", "gain"),
+        ("popularity: the feedback is not shown (2 of 3 policies; base left out).", "null"),
+        ("popularity: it is not shown to add to the profile (template left out).", "null"),
+        (f"rated (secondary): {shown}.", "plain"),
+        (f"rated (secondary): {adds}.", "plain"),
     ]
+    first = [(b.text, b.tone) for b in arms.arms(None, {"popularity": plain}).blocks if isinstance(b, Note)][1:-1]
+    assert first == [(f"popularity: {shown}.", "gain"), (f"popularity: {adds}.", "gain")]
     (table,) = (b for b in blocks if isinstance(b, TableBlock))
-    assert [row[:2] for row in table.rows] == [("tuned - base", "rated"), ("tuned - base", "popularity")]
+    assert [row[:2] for row in table.rows] == [("tuned - base", "popularity"), ("tuned - base", "rated")]
     assert table.rows[0][-2:] == ("3", "+0.0200 [0.0000, +0.0300]")
 
 
 def test_how_far_each_policy_has_moved_stands_on_the_page_once():
-    moved = {"tuned-1": {"kl": 8.1536, "kl_standard_error": 0.66, "shift": 12.345, "shift_standard_error": 1.5}}
+    of_tuned = {"kl": 8.1536, "kl_standard_error": 0.66, "shift": 12.345, "shift_standard_error": 1.5}
+    how = {"times": 4, "scale": 0.3712, "kl_minus_tuned": {"difference": 0.01, "standard_error": 0.9}}
+    moved = {"tuned-1": of_tuned, "matched-1": of_tuned | how}
     found = {"differences": {"tuned - base": {"ndcg@5": effect(0.0, 0.01, policies=3)}}, "moved": moved}
     blocks = arms.arms(None, {"rated": found, "popularity": found}).blocks
     (table,) = (b for b in blocks if isinstance(b, TableBlock))
-    assert table.rows == (("tuned-1", "8.154 ± 0.660", "12.35 ± 1.50"),)
+    assert table.rows == (
+        ("matched-1", "8.154 ± 0.660", "12.35 ± 1.50", "± 0.900", "4", "0.371"),
+        ("tuned-1", "8.154 ± 0.660", "12.35 ± 1.50", *3 * [numbers.DASH]),
+    )
 
 
 def test_every_arm_of_the_study_is_explained():

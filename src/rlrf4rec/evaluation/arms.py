@@ -9,10 +9,16 @@ import polars as pl
 from rlrf4rec.evaluation import blocks, compare
 from rlrf4rec.metrics.components import components
 from rlrf4rec.metrics.statistics import Array
+from rlrf4rec.tables.results import ALPHA
 
-# The method stands or falls with these; their p is adjusted together. Tuned texts have to beat every control.
-CONTROLS = ("base", "matched", "rule_years", "rule_length", "sft")
-CLAIMS = [f"tuned - {name}" for name in CONTROLS] + ["tuned_template - template", "tuned_template - base_template"]
+# What is asked, by name: the texts of the first have to beat those of each of the others, none of which read feedback.
+QUESTIONS = {
+    "shown": ("tuned", ("base", "matched", "rule_years", "rule_length")),
+    "adds": ("tuned_template", ("template", "base_template", "matched_template")),
+}
+CONTROLS = (*QUESTIONS["shown"][1], "sft")  # `sft` reads the same feedback: is it DPO that one needs for it?
+CLAIMS = [f"tuned - {name}" for name in CONTROLS]
+CLAIMS += [f"{own} - {other}" for own, others in [QUESTIONS["adds"]] for other in others]
 # What else is asked of it: is a label better spent on the re-ranker, and is what is free better than what is tuned?
 ASIDE = [
     *("matched - base", "rule_years - base", "rule_length - base", "sft - base", "base_labels - base"),
@@ -85,20 +91,27 @@ def rows(values: Values, policies: Sequence[int], users: Sequence[str]) -> list[
     ]
 
 
-def lacks(found: Mapping[str, Any], policies: int, short: Collection[str], not_matched: Sequence[str]) -> list[str]:
-    """What there lacks for the feedback to be shown, a sentence each; none: it is.
+def lacks(
+    question: str, found: Mapping[str, Any], policies: int, short: Collection[str], not_matched: Sequence[str]
+) -> list[str]:
+    """What there lacks for one of `QUESTIONS` to be answered with yes, a sentence each; none: it is.
 
-    Tuned has to lie above every control that the study has a claim about, each interval above 0, by `POLICIES` policies
-    or more whose re-rankers of these kinds were trained out; and every policy of a control has to have moved as far as
-    tuned. short: kinds of which a re-ranker was not trained out; not_matched: policies that have not moved so far.
+    Each of its claims has to have an interval above 0 and p <= 0.05. All of them have to hold together, so p is not
+    adjusted for their number (an intersection-union test); what a single claim says by itself goes by Holm's. Besides,
+    there have to be `POLICIES` policies or more, whose re-rankers of these kinds were trained out, and controls that
+    have moved as far as tuned. short: kinds of which a re-ranker was not trained out; not_matched: policies that have
+    not moved so far.
     """
+    asked, others = QUESTIONS[question]
     said = [] if policies >= POLICIES else [f"{policies} of {POLICIES} policies"]
-    said += [f"re-rankers of {kind} not trained out" for kind in ("tuned", *CONTROLS) if kind in short]
-    said += [f"not as far from the LLM as tuned: {', '.join(not_matched)}"] if not_matched else []
-    for name in CONTROLS:
-        claim = found["family"].get(f"tuned - {name}")
+    said += [f"re-rankers of {kind} not trained out" for kind in (asked, *others) if kind in short]
+    arms = {name.removesuffix("_template") for name in others}
+    apart = [name for name in not_matched if name.rpartition("-")[0] in arms]
+    said += [f"not as far from the LLM as tuned: {', '.join(apart)}"] if apart else []
+    for name in others:
+        claim = found["family"].get(f"{asked} - {name}")
         if claim is None:
             said.append(f"{name} left out")
-        elif claim["low"] <= 0:
-            said.append(f"not above {name}")
+        elif not (claim["low"] > 0 and claim["p"] <= ALPHA):
+            said.append(f"not above {name}: {claim['difference']:+.4f} [{claim['low']:.4f}, {claim['high']:.4f}]")
     return said

@@ -64,6 +64,11 @@ class Arms(Block):
                     f"kinds.{name}.learners: train, but {kind.text} writes no texts about the users that it was tuned "
                     f"on: set it to ranking, or text to {ARM_POLICIES[0]}"
                 )
+            if name in ARM_POLICIES and kind != Kind(text=name, beside="encode/none", learners="ranking"):
+                raise ValueError(
+                    f"kinds.{name}: what is claimed of it is about the texts {name} alone, beside encode/none, with "
+                    "learners ranking; give what differs another name"
+                )
         return self
 
 

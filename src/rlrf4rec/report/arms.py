@@ -21,8 +21,22 @@ ARMS = {
     "template_shown": "genre and era profile as text, of what the prompt shows alone",
     "profile_shown": "genre and era profile as numbers, of what the prompt shows alone",
     "tuned_template": "texts of the tuned LLM, beside the profile text",
+    "matched_template": "texts of the matched LLM, beside the profile text",
     "tuned_template_shown": "texts of the tuned LLM, beside the profile text of what the prompt shows alone",
 }  # those that the study of controls has are in `results.KNOWLEDGE`
+ANSWERS = {
+    "shown": ("the feedback is shown: tuned texts lie above those of all that read none", "the feedback is not shown"),
+    "adds": (
+        "it adds to the profile: with the profile beside them, tuned texts lie above it, base and matched texts",
+        "it is not shown to add to the profile",
+    ),
+}  # to `evaluation.arms.QUESTIONS`
+LOOKED_AT = Note(
+    "All claims of an answer have to hold, each at 5 %; what is said of one claim alone goes by Holm's p. Other rows "
+    "of the pictures are adjusted for nothing. Intervals are about new evaluated users, policies and re-ranker seeds, "
+    "not about other users to tune on. Where settings were chosen on these users before, they are too good."
+)
+TRAINED = ("trained, times its epochs", "then update times")
 NAMES = {"controls": "study", "arms": "arms"}  # of the studies: what makes each
 
 
@@ -47,6 +61,7 @@ def arms(controls: Json | None, replicated: Json | None, of_others: Collection[s
         ),
         *(Note(OLDER.format(study=name, make=NAMES[name]), "null") for name in NAMES if name in of_others),
         *_verdicts(replicated or {}),
+        *([LOOKED_AT] if replicated else []),
         Figures(tuple(pictures)),
         *_tables(replicated or {}),
     ]
@@ -72,12 +87,14 @@ def _replicated(replicated: Json) -> Iterator[Figure]:
 
 
 def _verdicts(replicated: Json) -> Iterator[PageBlock]:
-    """Whether the feedback is shown under each protocol."""
-    for protocol, found in replicated.items():
-        if lacks := found.get("lacks"):
-            yield Note(f"{protocol}: the feedback is not shown ({'; '.join(lacks)}).", "null")
-        elif found.get("shown"):
-            yield Note(f"{protocol}: the feedback is shown: tuned texts lie above every control.", "gain")
+    """Answers to what each protocol was asked; the first one is the primary."""
+    for place, (protocol, found) in enumerate(replicated.items()):
+        where = protocol if place == 0 else f"{protocol} (secondary)"
+        for question, (yes, no) in ANSWERS.items():
+            if lacks := found.get("lacks", {}).get(question):
+                yield Note(f"{where}: {no} ({'; '.join(lacks)}).", "null")
+            elif found.get(question):
+                yield Note(f"{where}: {yes}.", "gain" if place == 0 else "plain")
 
 
 def _tables(replicated: Json) -> Iterator[PageBlock]:
@@ -102,14 +119,23 @@ def _movement(replicated: Json) -> Iterator[PageBlock]:
     """How far each policy is from the LLM; the same under every protocol."""
     moved: Json = next((found["moved"] for found in replicated.values() if found.get("moved")), {})
     rows = tuple(
-        (name, f"{m['kl']:.3f} ± {m['kl_standard_error']:.3f}", f"{m['shift']:.2f} ± {m['shift_standard_error']:.2f}")
+        (
+            name,
+            f"{m['kl']:.3f} ± {m['kl_standard_error']:.3f}",
+            f"{m['shift']:.2f} ± {m['shift_standard_error']:.2f}",
+            f"± {m['kl_minus_tuned']['standard_error']:.3f}" if "kl_minus_tuned" in m else numbers.DASH,
+            numbers.plain(m.get("times")),
+            f"{m['scale']:.3f}" if "scale" in m else numbers.DASH,
+        )
         for name, m in sorted(moved.items())
     )
     if rows:
         caption = (
-            "How far each policy has moved, nats a text ± a standard error, on texts of the LLM about validation users"
+            "How far each policy has moved, nats a text ± a standard error, on texts of the LLM about validation users "
+            "(the others were brought to tuned's KL on these texts, and on others may miss it by the error given)"
         )
-        yield TableBlock(caption, ("policy", "KL(LLM || policy)", "mean |log p - log p of the LLM|"), rows)
+        columns = ("policy", "KL(LLM || policy)", "mean |log p - log p of the LLM|", "KL less tuned's", *TRAINED)
+        yield TableBlock(caption, columns, rows)
 
 
 def _of_metric(differences: Json) -> dict[str, Json]:

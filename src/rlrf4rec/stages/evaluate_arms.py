@@ -41,14 +41,14 @@ def run(seed: int, backbones: list[str], train_ranker: TrainRanker, arms: Arms, 
         values = study.stacked(per_policy, list(arms.kinds), names)
         number = counted(lists, tables.users["user"])
         found = study.report(values, number, evaluate.bootstrap, own_seed)
-        lacks = study.lacks(found, len(arms.policies), kinds, not_matched)
         about = {"development_users": len(users), "development_lists": len(lists), "not_trained_out": short}
         about |= {"moved": moved, "not_matched": not_matched}
-        report[protocol] = {**about, **found, "shown": not lacks, "lacks": lacks}
+        lacks = {q: study.lacks(q, found, len(arms.policies), kinds, not_matched) for q in study.QUESTIONS}
+        report[protocol] = {**about, **found, **{q: not of for q, of in lacks.items()}, "lacks": lacks}
         rows += [{"protocol": protocol, **row} for row in study.rows(values, arms.policies, users)]
     write_json(paths.ARMS, report)
     write_csv(paths.ARMS_HEADLINE, rows)
-    told = ", ".join(f"{name} {_told(found['lacks'])}" for name, found in report.items())
+    told = ", ".join(f"{name} {_told(found['lacks']['shown'])}" for name, found in report.items())
     return f"wrote {paths.ARMS}, {len(arms.kinds)} kinds of {len(arms.policies)} policies; the feedback: {told}"
 
 
@@ -57,12 +57,18 @@ def _told(lacks: list[str]) -> str:
 
 
 def _movement(arms: Arms) -> tuple[dict[str, Any], list[str]]:
-    """How far each policy has moved from the LLM, by name, and those that were to be as far as `tuned` and are not."""
+    """How far each policy has moved from the LLM, by name, and those that were to be as far as `tuned` and are not.
+
+    Of those that were brought there: how many times their own epochs they were trained, what their update was then
+    multiplied by, and KL less that of `tuned` with its error over users, since the match is on these few texts.
+    """
     moved: dict[str, Any] = {}
     not_matched: list[str] = []
     for policy in arms.policies:
         for kind in (kind for kind in study.CONTROLS if kind in arms.kinds and kind != "base"):
             found = read_json(paths.metrics("match_policy", f"{kind}-{policy}"))
-            moved |= {f"tuned-{policy}": found["moved_tuned"], f"{kind}-{policy}": found["moved"]}
+            longest = max(int(times) for times in found["trained"])
+            how = {"times": longest, "scale": found["scale"], "kl_minus_tuned": found["kl_minus_tuned"]}
+            moved |= {f"tuned-{policy}": found["moved_tuned"], f"{kind}-{policy}": found["moved"] | how}
             not_matched += [] if found["matched"] else [f"{kind}-{policy}"]
     return moved, not_matched
