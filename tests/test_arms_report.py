@@ -287,6 +287,11 @@ def test_an_arm_of_several_policies_costs_what_a_policy_does():
         ("tuned", "+0.0200", "[+0.0100, +0.0300]", "592", "390", "21", "0", "150", "30", "1"),
     )
     assert worth.replicated(files, RAN, arms) == worth.replicated(files, ARMS_RAN, {}) == []
+    assert "several machines" not in note.text
+    files["arm-1"] |= {"cpu": "AMD EPYC", "arithmetic": "float32 on avx512_bf16, 2 threads"}
+    files["train_dpo-tuned-2"] |= {"cpu": "Intel Xeon", "arithmetic": "bfloat16 on NVIDIA H100, 1 thread"}
+    (note, _) = worth.replicated(files, ARMS_RAN, arms)
+    assert note.text.endswith("several machines: AMD EPYC; Intel Xeon with NVIDIA H100. Hold like against like.")
     files["arm-2"] |= {"kept": 3}
     assert worth.replicated(files, ARMS_RAN, arms)[1].rows[0][3:] == ("≥ 346", "300", "15", "0", "0", "≥ 30", "1")
     del files["encode-tuned-2"]

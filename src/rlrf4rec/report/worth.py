@@ -78,7 +78,7 @@ def replicated(files: Mapping[str, Json], ran: Mapping[str, Stage], arms: Json) 
     """
     done = {_entry(stage): name for name, stage in ran.items()}
     kinds, policies = arms.get("kinds", {}), sorted(number for kind, number in done if kind == "arm")
-    rows = []
+    rows, computed = [], set[str]()
     for arm in (name for name in paths.ARM_POLICIES if name in kinds):
         ends = [(number, done.get(("encode", f"{arm}-{number}"))) for number in policies]
         made = [_with_rankers(_parts(files, ran, end), files, number, len(kinds)) for number, end in ends if end]
@@ -86,10 +86,13 @@ def replicated(files: Mapping[str, Json], ran: Mapping[str, Stage], arms: Json) 
         if made:
             together = {part: [file for of in made for file in of[part]] for part in made[0]}
             rows.append((arm, *_gain(d), *_cells(together, len(made))))
+            computed |= {_machine(file) for of in together.values() for file in of if "cpu" in file}
     about = (
         "The arms of several policies. CPU-seconds are a mean over policies, of all stages that a policy's texts come "
         "from, and an equal share of its re-rankers, which are trained for all kinds of knowledge at once."
     )
+    if len(computed) > 1:
+        about += f" They were spent on several machines: {'; '.join(sorted(computed))}. Hold like against like."
     columns = ("arm", "gain", "95 % interval", "all", *PARTS, BEFORE)
     caption = f"Each arm's {METRIC.upper()} minus base over several policies, and its CPU-seconds a policy"
     return [Note(about), TableBlock(caption, columns, tuple(rows))] if rows else []
@@ -99,6 +102,12 @@ def _with_rankers(parts: Parts, files: Mapping[str, Json], number: str, kinds: i
     whole = files.get(cost.place("arm", [number]).stem, {})
     share = {**whole, "cpu_s": whole["cpu_s"] / kinds} if "cpu_s" in whole else {}
     return {**parts, "re-rankers": [share]}
+
+
+def _machine(file: Json) -> str:
+    """The CPU that a stage ran on, and the GPU of one that used any."""
+    device = str(file.get("arithmetic", "")).partition(" on ")[2].partition(",")[0]
+    return f"{file['cpu']} with {device}" if " " in device else str(file["cpu"])  # instructions of a CPU are one word
 
 
 def _gain(d: Json) -> tuple[str, str]:
