@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-DESCRIPTION = """The smallest effect that a study of these sizes would find four times of five, at 5 %, by the variance
-components that `make arms` has written; and whether it is small enough. For a preregistration, before its users are
-read."""
+DESCRIPTION = """The smallest effect that a study of these sizes would find four times of five, at 5 % and in all of the
+comparisons at once, by the variance components that `make arms` has written; and whether it is small enough. For a
+preregistration, before its users are read."""
 DOCUMENT = Path("docs/preregistration.md")
 
 
@@ -17,7 +17,12 @@ def add(commands: Any) -> None:
     parser.add_argument("--policies", type=int, nargs="+", default=[3, 5])
     parser.add_argument("--seeds", type=int, help="seeds of the re-rankers; default: train_ranker.seeds")
     parser.add_argument("--protocol", default="popularity")
-    parser.add_argument("--difference", default="tuned - base", metavar="'A - B'", help="the primary comparison")
+    parser.add_argument(
+        "--difference",
+        nargs="+",
+        metavar="'A - B'",
+        help="what has to be found; default: all that has to hold together",
+    )
     parser.add_argument("--metric", default="ndcg@5")
     parser.add_argument("--gain", type=float, help="what is to be found; default: half of what was seen")
     parser.add_argument("--write", action="store_true", help=f"into {DOCUMENT} as well")
@@ -27,13 +32,16 @@ def run(args: argparse.Namespace) -> int:
     """Print the plans; RLRFError where the study was not run, or can't tell."""
     from rlrf4rec import paths
     from rlrf4rec.errors import InputError
+    from rlrf4rec.evaluation.arms import QUESTIONS
     from rlrf4rec.files import read_json
     from rlrf4rec.params import load
     from rlrf4rec.planning import power
 
     if not paths.ARMS.exists():
         raise InputError(f"{paths.ARMS}: missing, the study of arms was not run; run `make arms`")
-    of = power.seen(read_json(paths.ARMS), args.protocol, args.difference, args.metric, paths.ARMS)
+    own, others = QUESTIONS["shown"]
+    report, pairs = read_json(paths.ARMS), args.difference or [f"{own} - {other}" for other in others]
+    of = [power.seen(report, args.protocol, pair, args.metric, paths.ARMS) for pair in pairs]
     seeds = load().train_ranker.seeds if args.seeds is None else args.seeds
     text = power.told(of, args.gain, power.plans(of, args.users, args.policies, seeds))
     print(text)
