@@ -89,7 +89,7 @@ same: setup
 
 test-faults: setup
 	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,s3]'
-	PATH="$(BIN):$$PATH" pytest -m faults
+	PATH="$(BIN):$$PATH" FAULTS_STRICT=1 pytest -m faults
 
 # Asks a service of known vulnerabilities about every pinned version; the tests hold the floors that need no network.
 audit:

@@ -5,10 +5,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from pipeline.lacking import lacking
 
 ROOT = Path(__file__).parent.parent
 PROGRAMS = ("python", "ruff", "mypy", "pytest", "dvc", "rlrf4rec", "pip-audit")
-NOTE = '#!/bin/sh\necho "$0 $*" >>"$LOG"\n'
+NOTE = '#!/bin/sh\necho "$0 $*${FAULTS_STRICT:+ strictly}" >>"$LOG"\n'
 # `python -m venv FOLDER` makes the programs; all else succeeds.
 PYTHON = f"""{NOTE}
 [ "$2" = venv ] || exit 0
@@ -60,7 +61,7 @@ def called(clone, *command):
         ("test", "bin/pytest"),
         ("check", "bin/rlrf4rec check"),
         ("same", "bin/python -m pipeline.same HEAD"),
-        ("test-faults", "bin/pytest -m faults"),
+        ("test-faults", "bin/pytest -m faults strictly"),
     ],
 )
 def test_a_target_runs_in_a_path_with_a_blank(clone, target, last):
@@ -82,3 +83,10 @@ def test_the_gate_runs_in_a_path_with_a_blank(clone):
 def test_a_final_look_is_refused_before_anything_of_it_is_made(clone):
     found = called(clone, "make", "final", f"PYTHON={clone[1] / 'python'}")
     assert found[-3:] == ["bin/rlrf4rec ready", "bin/dvc repro studies/final/dvc.yaml", "bin/dvc repro report"]
+
+
+@pytest.mark.parametrize(("strict", "outcome"), [("", pytest.skip.Exception), ("1", pytest.fail.Exception)])
+def test_what_a_machine_lacks_is_skipped_but_fails_where_everything_is_to_be_tried(monkeypatch, strict, outcome):
+    monkeypatch.setenv("FAULTS_STRICT", strict)
+    with pytest.raises(outcome, match="a compiler"):
+        lacking("a compiler")

@@ -15,6 +15,7 @@ import pytest
 import requests
 
 from .conftest import run
+from .lacking import lacking
 
 NEEDED = ("dvc_s3", "moto", "flask", "flask_cors")
 LACKING = "needs what the extra `s3` installs: .venv/bin/pip install --constraint constraints.txt --editable '.[s3]'"
@@ -43,9 +44,9 @@ def in_folder(folder):
 
 @contextmanager
 def on_s3():
-    """A bucket of a server on loopback; the test is skipped where its packages are lacking."""
+    """A bucket of a server on loopback; a test is skipped, or fails, where its packages are lacking."""
     if any(find_spec(name) is None for name in NEEDED):
-        pytest.skip(LACKING)
+        lacking(LACKING)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])

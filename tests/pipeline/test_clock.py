@@ -13,14 +13,12 @@ from datetime import datetime, timedelta
 import pytest
 
 from .conftest import a_piece, environment, hashes, ran, run, wait_for
+from .lacking import lacking
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(3600)]
 DAY = 86_400
 AHEAD, BEHIND = 2 * DAY, -2 * DAY
 COMPILER = shutil.which("cc")
-needed = pytest.mark.skipif(
-    COMPILER is None or not sys.platform.startswith("linux"), reason="needs Linux and a C compiler (cc)"
-)
 # The functions that tell the time of day, with as many seconds added as a file says at the time; and the one by which
 # processes of Python wait up to a time of day.
 SOURCE = r"""
@@ -90,6 +88,8 @@ class Clock:
 
 @pytest.fixture
 def clock(tmp_path):
+    if COMPILER is None or not sys.platform.startswith("linux"):
+        lacking("needs Linux and a C compiler (cc)")
     folder = tmp_path / "clock"
     folder.mkdir()
     return Clock(folder)
@@ -117,7 +117,6 @@ def jumped(folder, stage, clock):
     return before, process.returncode, printed
 
 
-@needed
 def test_a_clock_is_really_set(clock):
     """Both ways, in a process that is running; the clock that counts up, and a sleep, go on."""
     code = """
@@ -137,9 +136,8 @@ print(round((time.time() - first) / 86_400), 0.1 <= time.monotonic() - counted <
     assert told == "-4 True\n"
 
 
-@needed
 @pytest.mark.parametrize("stage", ["sample@base", "tune_reward", "train_dpo@round1", "train_ranker@base"])
-def test_a_stage_ends_the_same_when_the_clock_jumps_back_in_the_middle_of_it(copy, clock, stage):
+def test_a_stage_ends_the_same_when_the_clock_jumps_back_in_the_middle_of_it(clock, copy, stage):
     """It begins two days ahead of the stages before it, and those after it run two days behind them."""
     before = hashes(copy)
     still_running, code, printed = jumped(copy, stage, clock)
