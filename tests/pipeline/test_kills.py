@@ -53,6 +53,8 @@ def test_kills_at_random_moments_leave_no_trace(clones, assets, tmp_path):
             killed.append((stage, moment))
             print(f"{stage} killed at {moment:.1f} of {spent} CPU-seconds", flush=True)
     assert len(killed) >= 20, killed
+    # Each can be: its first moment lies at about half of what it costs at most, before anything of it is finished.
+    assert {stage for stage, _ in killed} == set(KILLS), killed
     last = run(folder, "dvc", "repro").stdout
     assert hashes(folder) == hashes(whole)
     assert ran(last)
