@@ -1,6 +1,7 @@
 """The machine stands in the way: each for real, on a copy of a finished tiny run."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -150,10 +151,17 @@ def test_ctrl_c_once_or_twice_stops_and_the_next_run_goes_on(copy, times, moment
 def test_two_runs_at_once_end_as_one(copy):
     set_params(copy, {"sample": {"n": 3}})
     both = [
-        subprocess.Popen(["dvc", "repro", "sample@base"], cwd=copy, env=environment(), stderr=subprocess.DEVNULL)
+        subprocess.Popen(
+            ["dvc", "repro", "sample@base"], cwd=copy, env=environment(), stderr=subprocess.PIPE, text=True
+        )
         for _ in range(2)
     ]
-    assert 0 in [process.wait() for process in both]  # DVC may turn one of them away
+    told = [process.communicate()[1] for process in both]
+    assert 0 in [process.returncode for process in both]
+    for process, printed in zip(both, told, strict=True):
+        if process.returncode:  # DVC may turn one of them away
+            assert "rlrf4rec/cli.py" not in printed, printed  # a traceback of ours
+            assert re.search(r"Unable to acquire lock|\.dvc/tmp/rwlock", printed), printed
     run(copy, "dvc", "repro", "sample@base")
     found = hashes(copy)["sample@base", "data/texts/base"]
     run(copy, "rm", "-rf", ".rlrf4rec", "data/texts/base")
