@@ -86,10 +86,19 @@ def test_plain_exponents_are_numbers_as_dvc_writes_them(tmp_path):
     assert params.train_dpo.beta == 0.1
 
 
-def test_a_hub_model_needs_a_revision(tmp_path):
+@pytest.mark.parametrize("revision", ["null", "main", "v1.0", "a" * 39, "a" * 41, "g" * 40])
+def test_a_hub_model_needs_all_digits_of_a_commit(tmp_path, revision):
     path = changed(tmp_path, "    source: wheel # wheel", "    source: hub # wheel")
-    with pytest.raises(RLRFError, match="needs `revision`"):
+    text = path.read_text()
+    path.write_text(text.replace("    revision: null", f"    revision: {revision}", 1))
+    with pytest.raises(RLRFError, match="a hub model needs `revision`, the 40 digits of a commit"):
         load(path)
+
+
+def test_a_hub_model_at_a_commit_is_taken(tmp_path):
+    path = changed(tmp_path, "    source: wheel # wheel", "    source: hub # wheel")
+    path.write_text(path.read_text().replace("    revision: null", f"    revision: {'a' * 40}", 1))
+    assert load(path).fetch_models.llm.revision == "a" * 40
 
 
 @pytest.mark.parametrize(
