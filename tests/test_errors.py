@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 
 from rlrf4rec.cli import main
 from rlrf4rec.datasets.found import reading
-from rlrf4rec.errors import FetchError, InputError, ModelError, ParamsError, ResourceError, RLRFError, explain
+from rlrf4rec.errors import FetchError, InputError, ModelError, ParamsError, ResourceError, RLRFError, RunError, explain
 from rlrf4rec.files import atomic
 from rlrf4rec.llm.models import load_encoder
 from rlrf4rec.tables import vectors
@@ -47,6 +47,7 @@ def failing(error):
         (ContractError, 4, "dvc pull --allow-missing"),
         (FetchError, 5, "the network"),
         (ResourceError, 6, "run `dvc repro`"),
+        (RunError, 7, "in the clone `PYTHONPATH=$PWD/src dvc repro` goes on"),
     ],
 )
 def test_each_kind_of_error_has_its_exit_code_and_ends_with_what_to_do(kind, code, words, stage, capsys):
