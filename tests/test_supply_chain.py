@@ -45,10 +45,20 @@ def test_no_pin_is_older_than_the_oldest_safe_version():
     assert old == {}
 
 
+def asked():
+    """What the project asks for itself, all extras among it: name and requirement."""
+    extras = PROJECT["project"]["optional-dependencies"]
+    assert {"dev", "s3", "quantization"} <= set(extras)
+    whole = [*PROJECT["project"]["dependencies"], *(each for extra in extras.values() for each in extra)]
+    return [(plain(re.match(r"[\w.-]+", requirement)[0]), requirement) for requirement in whole]
+
+
+def test_all_that_the_project_asks_for_is_pinned_whether_it_is_installed_or_not():
+    assert [requirement for name, requirement in asked() if name not in pins()] == []
+
+
 def test_what_the_project_asks_for_itself_cannot_resolve_to_an_unsafe_version():
-    asked = PROJECT["project"]["dependencies"] + PROJECT["project"]["optional-dependencies"]["dev"]
-    for requirement in asked:
-        name = plain(re.match(r"[\w.-]+", requirement)[0])
+    for name, requirement in asked():
         if name in versions.SAFE:
             floor = re.search(r">=([\d.]+)", requirement)
             assert floor, f"{requirement}: the oldest safe version is {versions.SAFE[name][0]}"
