@@ -5,12 +5,15 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import polars as pl
 import pytest
 import torch
 
 from rlrf4rec import cli, closure, files, store
+
+ROOT = Path(__file__).parent.parent
 
 
 def pieces(state):
@@ -101,6 +104,20 @@ def test_the_command_shows_and_cleans(state, monkeypatch, capsys):
     assert cli.main() == 0
     assert "removed 1 pieces of work" in capsys.readouterr().out
     assert pieces(state) == []
+
+
+def test_a_stage_keeps_the_store_to_its_size_by_itself(stage, tmp_path):
+    """As it ends; what was used longest ago goes."""
+    for age, key in ((30, "old"), (20, "middle"), (10, "new")):
+        put("kind", key, 1)
+        shelf = tmp_path / ".rlrf4rec" / "store" / "kind" / key
+        os.utime(shelf, (time.time() - age, time.time() - age))
+    size = store.shelves()[0].size
+    for left, names in ((3, ["new", "middle", "old"]), (2, ["new", "middle"]), (0.5, [])):
+        params = re.sub(r"  max_gb: .*", f"  max_gb: {left * size / store.GB:.12f}", (ROOT / "params.yaml").read_text())
+        (tmp_path / "params.yaml").write_text(params)
+        assert stage(lambda: "done") == 0
+        assert [shelf.path.name for shelf in store.shelves()] == names
 
 
 def test_a_piece_is_on_the_disk_before_it_has_its_name(state, monkeypatch):
