@@ -12,9 +12,9 @@ from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForMaskedLM, RobertaConfig, RobertaModel
 from words import words
 
-from rlrf4rec import paths
+from rlrf4rec import paths, store
 from rlrf4rec.conversion.convert import convert
-from rlrf4rec.encoding.encoder import cut, encode_texts, positions, reach
+from rlrf4rec.encoding.encoder import Encoder, cut, encode_texts, positions, reach
 from rlrf4rec.errors import InputError, ModelError
 from rlrf4rec.files import sha256
 from rlrf4rec.llm.models import load_encoder, load_llm
@@ -174,6 +174,36 @@ def test_the_stage_says_how_many_texts_it_cut(encoder, tmp_path, monkeypatch):
     texts = texts.with_columns(text=pl.lit("w5"))
     ITEM_TEXTS.write(texts.select("item", "sample", "text"), paths.texts("items"))
     assert encode.run(Encode(prompt=None, max_tokens=128, batch=2), "items") == f"{wrote} of 2 of 2 items"
+
+
+def test_a_killed_encoding_goes_on_with_the_batches_that_are_missing(encoder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("rlrf4rec.store.EVERY", 0.0)
+    convert(encoder, paths.ENCODER, torch.float32, False)
+    items = [str(number) for number in range(1, 7)]
+    ITEMS.write(rows(*({"item": item} for item in items), title="Heat", year=1995, genres=""), paths.ITEMS)
+    texts = rows(*({"item": item, "text": "w5 w9 " * int(item)} for item in items), sample=0)
+    ITEM_TEXTS.write(texts.select("item", "sample", "text"), paths.texts("items"))
+    settings, encoded, real = Encode(prompt=None, max_tokens=128, batch=2), [], Encoder.encode
+    encode.run(settings, "items")
+    whole = paths.vectors("items").read_bytes()
+    paths.vectors("items").unlink()
+    store.clean(0)
+
+    def counted(self, batch, last=3):
+        if len(encoded) == last:
+            raise KeyboardInterrupt
+        encoded.append(len(batch))
+        return real(self, batch)
+
+    monkeypatch.setattr(Encoder, "encode", lambda self, batch: counted(self, batch, 1))
+    with pytest.raises(KeyboardInterrupt):
+        encode.run(settings, "items")
+    assert not paths.vectors("items").exists()
+    monkeypatch.setattr(Encoder, "encode", counted)
+    encode.run(settings, "items")
+    assert encoded == [2, 2, 2]  # six texts, none of them twice
+    assert paths.vectors("items").read_bytes() == whole
 
 
 def test_nothing_is_written_unless_both_models_can_serve(llm, encoder, tmp_path, monkeypatch):
