@@ -190,7 +190,7 @@ def test_a_killed_encoding_goes_on_with_the_batches_that_are_missing(encoder, tm
     paths.vectors("items").unlink()
     store.clean(0)
 
-    def counted(self, batch, last=3):
+    def counted(self, batch, last=9):
         if len(encoded) == last:
             raise KeyboardInterrupt
         encoded.append(len(batch))
