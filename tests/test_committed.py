@@ -1,8 +1,10 @@
 """The committed numbers are those of the committed code."""
 
+import errno
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +18,7 @@ from rlrf4rec.revisions import dag
 from rlrf4rec.revisions.locks import PIPELINES, behind, locks, other_metrics
 
 ROOT = Path(__file__).parent.parent
+CONNECT = socket.socket.connect
 
 
 def command(folder, *words, check=True):
@@ -36,6 +39,11 @@ def copy(tmp_path_factory):
             shutil.copy(ROOT / name, folder / name)
     command(folder, "git", "init", "-q")
     return folder
+
+
+def spent():
+    """CPU-seconds of this process and of those that it has begun and that have ended."""
+    return sum(os.times()[:4])
 
 
 def told(faults):
@@ -60,6 +68,27 @@ def test_what_is_committed_is_true(monkeypatch):
     """`rlrf4rec check`, whole: metrics files, figures of README and docs, the README's line on the run."""
     monkeypatch.chdir(ROOT)
     assert check.everything().faults == []
+
+
+def test_the_check_downloads_nothing_and_takes_less_than_a_minute(monkeypatch):
+    """Of CPU time, that of the programs it runs among it: so it can be asked before every commit."""
+    asked = []
+
+    def refused(*given):
+        asked.append(given)
+        raise OSError(errno.ENETUNREACH, "no network")
+
+    def connected(self, address):
+        return (refused if self.family in (socket.AF_INET, socket.AF_INET6) else CONNECT)(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", connected)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *given, **_: refused(*given))  # by name, before it is connected
+    monkeypatch.setenv("GIT_ALLOW_PROTOCOL", "file")  # nor does Git
+    monkeypatch.chdir(ROOT)
+    before = spent()
+    check.everything()
+    assert spent() - before < 60
+    assert asked == []
 
 
 @pytest.mark.parametrize("name", sorted(locks(ROOT)))
