@@ -14,12 +14,20 @@ import pytest
 from rlrf4rec.datasets.readers import READERS
 from rlrf4rec.errors import RLRFError
 
+from .fuzz_gguf import gguf_reader
 from .fuzz_readers import BYTES, KINDS, Edit, edited, readers
+from .fuzz_runs import READ, run_readers
 from .published import PUBLISHED
 
 pytestmark = pytest.mark.faults
 NAMES = ["inter", "item", "params", "interactions table", "texts table", "mapped table", "tensors", "json", "wheel"]
 NAMES += [f"{kind} {name}" for kind, files in PUBLISHED.items() for name in files]
+NAMES += [*READ, "gguf"]
+
+
+def everything(folder):
+    """Every reader, by its name."""
+    return {**readers(folder), **run_readers(folder), "gguf": gguf_reader(folder)}
 
 
 def edits(rng):
@@ -42,7 +50,7 @@ def test_a_reader_of_broken_bytes_raises_nothing_but_our_own_error(tmp_path, nam
     """Nor does a library tell its panics on the terminal."""
     seconds = float(os.environ.get("FUZZ_SECONDS", "120")) / len(NAMES)
     seed = int(os.environ.get("FUZZ_SEED") or random.SystemRandom().randrange(2**32))
-    reader = readers(tmp_path)[name]
+    reader = everything(tmp_path)[name]
     reader.read(reader.good)  # so that what is imported for it takes none of its time
     rng, counts, end = random.Random(f"{seed} {name}"), Counter(), time.process_time() + seconds
     while time.process_time() < end:
@@ -65,5 +73,5 @@ def test_a_reader_of_broken_bytes_raises_nothing_but_our_own_error(tmp_path, nam
 
 
 def test_every_reader_is_tried(tmp_path):
-    assert list(readers(tmp_path)) == NAMES
+    assert list(everything(tmp_path)) == NAMES
     assert {*PUBLISHED, "atomic", "table"} == set(READERS)  # those two are `inter`, `item` and `mapped table`

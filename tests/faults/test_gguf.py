@@ -1,50 +1,21 @@
 """Damaged GGUF files: each ends in our own error, within a memory and a time that a small file may take."""
 
-import resource
-from contextlib import contextmanager
-
-import gguf
 import pytest
-import torch
-from made_up_gguf import TOKENS, written
+from made_up_gguf import TOKENS
 
-from rlrf4rec.conversion.convert import convert
 from rlrf4rec.errors import ModelError
 
 from .exploring import ANY, ONE, earlier, edits, explored
+from .fuzz_gguf import limited, made
 from .fuzz_readers import edited
 
 MADE, LEAST = 300, 200  # inputs, and how many of them have to be refused
-MEMORY = 4 << 30  # bytes of addresses that a reader may take beyond what this process has: a wrong size asks for more
-
-
-@contextmanager
-def limited():
-    """So that a wrong size ends in an error and not the machine."""
-    former = resource.getrlimit(resource.RLIMIT_AS)
-    with open("/proc/self/statm") as file:  # noqa: PTH123
-        now = int(file.read().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (now + MEMORY, former[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, former)
 
 
 @pytest.fixture
 def model(tmp_path):
     """The header of a good file, what follows it, and a reader of the two."""
-    place = tmp_path / "model" / "x.gguf"
-    place.parent.mkdir()
-    written(place, tokenizer=True)
-    begin, content = gguf.GGUFReader(place).data_offset, place.read_bytes()
-
-    def read(header, data=content[begin:]):
-        """Convert such a file."""
-        place.write_bytes(header + data)
-        convert(place.parent, tmp_path / "out", torch.float32, True, place.name)
-
-    return content[:begin], content[begin:], read
+    return made(tmp_path)
 
 
 @pytest.mark.faults
