@@ -307,8 +307,8 @@ def test_the_log_of_a_shop_goes_to_the_report_by_the_recipe_smoke_with_another_a
     """No years, no genres but categories, no ratings; `smoke` but for how many orders a customer has to have."""
     monkeypatch.setattr(recipes, "FOLDER", ROOT / "recipes")
     products = "src/rlrf4rec/templates/products.txt"
-    known = load(ROOT / "params.yaml").arms.kinds
-    kinds = "base", "base_labels", "tuned", "matched", "sft", "template_shown", "profile_shown", "tuned_template"
+    known = load(ROOT / "params.yaml").arms.model_dump()["kinds"]
+    kinds = "base", "base_labels", "tuned", "matched", "template_shown", "profile_shown", "tuned_template"
     changes = {
         "interactions": {
             "format": "table",
@@ -323,7 +323,7 @@ def test_the_log_of_a_shop_goes_to_the_report_by_the_recipe_smoke_with_another_a
         "arms": {"policies": [1], "protocols": ["retrieved"]},
         "match_policy": {"longest": 2, "users": 3, "floor": 0.0001},
     }
-    changes["arms"]["kinds"] = {name: known[name].model_dump() for name in kinds}
+    changes["arms"]["kinds"] = {name: known[name] for name in kinds} | {"sft": {**known["tuned"], "text": "sft"}}
     write_params(place, changes, recipes.read("smoke"))
     run_loop()
     run_stage("report", [])
