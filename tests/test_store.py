@@ -261,18 +261,19 @@ HOLDS = (
 )
 
 
-def test_one_process_waits_for_the_other_and_a_killed_one_frees_the_lock(state, capfd):
+def test_one_process_waits_for_the_other_and_a_killed_one_frees_the_lock(state):
     environment = {**os.environ, "DVC_ROOT": str(state)}
     with subprocess.Popen([sys.executable, "-c", HOLDS], stdout=subprocess.PIPE, env=environment) as first:
         first.stdout.readline()
-        second = subprocess.Popen([sys.executable, "-c", HOLDS], stdout=subprocess.PIPE, env=environment)
-        time.sleep(1.5)
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        second = subprocess.Popen([sys.executable, "-c", HOLDS], env=environment, **pipes)
+        assert b"another run is at it" in second.stderr.readline()
+        time.sleep(0.5)
         assert second.poll() is None
         first.kill()
         assert second.stdout.readline() == b"in\n"
         second.kill()
         second.communicate()
-    assert "another run is at it" in capfd.readouterr().err
 
 
 def test_what_a_killed_process_left_half_written_is_swept(tmp_path):
