@@ -1,10 +1,11 @@
-"""README's table of exit codes has what the program ends with, and nothing else."""
+"""What a command ends with: its last words, and the exit codes that README has a table of."""
 
 import re
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
-from rlrf4rec import interrupts
+from rlrf4rec import cli, interrupts
 from rlrf4rec.cli import FAULT
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.tables.contract import ContractError
@@ -36,3 +37,12 @@ def test_the_readme_has_every_exit_code_and_no_other():
     ended = {signal.SIGABRT, signal.SIGKILL}  # nothing of the command can tell them
     system = {-number for number in ended} | {128 + number for number in ended}
     assert told == sorted({0, FAULT} | {kind.code for kind in kinds()} | stopped | system)
+
+
+def test_last_words_are_written_at_once(monkeypatch):
+    """An allocator that lacks memory writes to stderr as well, whenever it likes."""
+    written = []
+    stream = SimpleNamespace(write=written.append, flush=lambda: None)
+    monkeypatch.setattr("sys.stderr", stream)
+    cli._last_words("it failed", "what to do: mend it")
+    assert [text for text in written if text] == ["it failed\nwhat to do: mend it\n"]

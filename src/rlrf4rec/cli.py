@@ -154,8 +154,9 @@ def _lines(command: str, error: RLRFError) -> tuple[str, str]:
 
 
 def _last_words(*lines: str) -> None:
+    """Print lines to stderr at once: between two writes an allocator that lacks memory would put its own words."""
     sys.stdout.flush()
-    print(*(logs.redact(line) for line in lines), sep="\n", file=sys.stderr, flush=True)
+    print("\n".join(logs.redact(line) for line in lines) + "\n", end="", file=sys.stderr, flush=True)
 
 
 def run_stage(stage: str, entry: list[str]) -> None:
