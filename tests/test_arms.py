@@ -27,7 +27,7 @@ USERS, POLICIES, SEEDS = 60, 3, 3
 KINDS = ("base", "base_labels", "tuned", "matched", "rule_years", "rule_length", "sft")
 KINDS += ("template", "base_template", "tuned_template", "matched_template")
 TEMPLATES = "base_template", "tuned_template", "matched_template"
-AMISS = {"kl_minus_tuned": {"difference": 0.0, "standard_error": 0.1}, "scale": 0.5, "trained": {"1": {}, "2": {}}}
+BROUGHT = {"kl_minus_tuned": {"difference": 0.0, "standard_error": 0.1}, "scale": 0.5, "trained": {"1": {}, "2": {}}}
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def write_movement(not_matched=()):
     """How far the policies have moved, all as far as the tuned one or not."""
     for name in (f"{kind}-{policy}" for kind in arms.CONTROLS[1:] for policy in range(1, POLICIES + 1)):
         kl = 0.1 if name in not_matched else 0.5
-        found = {"moved": {"kl": kl}, "moved_tuned": {"kl": 0.5}, "matched": name not in not_matched, **AMISS}
+        found = {"moved": {"kl": kl}, "moved_tuned": {"kl": 0.5}, "matched": name not in not_matched, **BROUGHT}
         write_json(paths.metrics("match_policy", name), found)
 
 
@@ -285,7 +285,7 @@ def test_a_control_that_has_not_moved_as_far_shows_nothing(place):
     found = evaluated()
     assert found["family"]["tuned - rule_years"]["low"] > 0.05
     assert (found["shown"], found["not_matched"]) == (False, ["rule_years-2"])
-    how = {"times": 2, "scale": 0.5, "kl_minus_tuned": AMISS["kl_minus_tuned"]}
+    how = {"times": 2, "scale": 0.5, "kl_minus_tuned": BROUGHT["kl_minus_tuned"]}
     assert (found["moved"]["rule_years-2"], found["moved"]["tuned-2"]) == ({"kl": 0.1} | how, {"kl": 0.5})
     assert len(found["moved"]) == POLICIES * len(arms.CONTROLS)
 

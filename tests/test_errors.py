@@ -225,6 +225,7 @@ def test_out_of_memory_names_the_batches(stage, capsys):
         (RuntimeError("can't start new thread"), MEMORY),
         (ImportError("libx.so: failed to map segment from shared object"), MEMORY),
         (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), MEMORY),
+        (SystemError("error return without exception set"), MEMORY),
         (BrokenProcessPool("A process in the process pool was terminated"), "a worker process was killed"),
     ],
 )

@@ -81,6 +81,7 @@ TOO_MANY_FILES = {errno.EMFILE, errno.ENFILE}
 NO_MEMORY = (
     *("can't allocate memory", "Cannot allocate memory", "out of memory", "(os error 12)", "bad_alloc"),
     *("can't start new thread", "failed to map segment", "Resource temporarily unavailable"),
+    "error return without exception set",  # CPython's, of a library that could not even make a MemoryError
 )
 
 
