@@ -24,8 +24,9 @@ def folder(tmp_path, monkeypatch):
 
 
 def spend(seconds):
-    begin = time.process_time()
-    while time.process_time() - begin < seconds:
+    """CPU-seconds of this thread: never more than pass on the clock, as those of all threads can be."""
+    begin = time.thread_time()
+    while time.thread_time() - begin < seconds:
         sum(range(1000))
 
 
@@ -33,7 +34,8 @@ def test_a_stage_s_file_has_its_time_memory_and_arithmetic():
     with cost.measured("sample", ["base", "base", "all"], {"llm": load().llm}, ["float32"]):
         spend(0.3)
     found = json.loads(Path("metrics/cost/sample-base.json").read_text())
-    assert found["wall_s"] >= found["cpu_s"] >= 0.3
+    assert found["wall_s"] >= 0.3
+    assert found["cpu_s"] >= 0.3
     assert 50 < found["peak_mb"] < 50_000
     assert found["cpu"] == machine.cpu_name()
     assert found["arithmetic"] == machine.arithmetic("float32", machine.device("auto"))
@@ -58,7 +60,7 @@ def test_the_llm_s_speed_stands_beside_what_products_reach(monkeypatch):
     machine.flops("float32", least=0.001)
     with cost.measured("sample", ["base"], {"llm": load().llm}, ["float32"]):
         machine.count(4e10)
-        spend(0.1)
+        time.sleep(0.1)
     found = json.loads(Path("metrics/cost/sample-base.json").read_text())
     assert found["tflop"] == pytest.approx(0.04, abs=1e-3)
     assert 0.0 < found["gflop_per_s"] <= 400
