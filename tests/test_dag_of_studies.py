@@ -7,6 +7,7 @@ import subprocess
 from test_dag import ARMS, CONTROLS, ROOT, body
 
 from rlrf4rec import paths
+from rlrf4rec.evaluation import arms
 from rlrf4rec.params import load
 
 
@@ -62,6 +63,11 @@ def test_every_arm_is_tuned_sampled_encoded_and_read_under_every_protocol():
     assert of_run == {f"data/{place}" for place in places} | {"data/encode/items"}
     of_labels = [d for d in ARMS["evaluate_arms"]["deps"] if d.startswith("data/controls/")]
     assert of_labels == [f"data/controls/protocol/{name}/development" for name in params.arms.protocols]
+
+
+def test_all_kinds_that_are_compared_are_in_the_study_but_the_one_that_takes_a_gpu():
+    compared = {kind for pair in arms.CLAIMS + arms.ASIDE + arms.ROOM for kind in pair.split(" - ")}
+    assert compared - set(load(ROOT / "params.yaml").arms.kinds) == {"sft"}
 
 
 def test_another_policy_of_the_arms_starts_none_of_those_before_it():

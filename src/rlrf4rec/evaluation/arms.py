@@ -18,13 +18,16 @@ QUESTIONS = {
 }
 CONTROLS = (*QUESTIONS["shown"][1], "sft")  # `sft` reads the same feedback: is it DPO that one needs for it?
 CLAIMS = [f"tuned - {name}" for name in CONTROLS]
-CLAIMS += [f"{own} - {other}" for own, others in [QUESTIONS["adds"]] for other in others]
+CLAIMS += [f"tuned_template - {name}" for name in QUESTIONS["adds"][1]]
 # What else is asked of it: is a label better spent on the re-ranker, and is what is free better than what is tuned?
 ASIDE = [
     *("matched - base", "rule_years - base", "rule_length - base", "sft - base", "base_labels - base"),
     *("tuned - base_labels", "tuned - template", "tuned - template_shown", "tuned - profile", "tuned - profile_shown"),
     "tuned_template_shown - template_shown",
 ]
+# How much is there to be added to the profile, and does a text add to the items themselves that the history names?
+ROOM = ["profile_template - template", "items_mean_template - template", "items_mean - template"]
+ROOM += ["tuned_items_mean - items_mean", "tuned_items_mean - base_items_mean"]
 
 POLICIES = 3  # fewer tell too little of what the next one would give: with two, t is 12.7
 
@@ -63,7 +66,7 @@ def report(values: Values, lists: Sequence[int], resamples: int, seed: int) -> d
         for kind, own in values.items()
     }
     found = {}
-    for pair in CLAIMS + ASIDE:
+    for pair in CLAIMS + ASIDE + ROOM:
         a, b = pair.split(" - ")
         if a in values and b in values:
             by_metric = {name: values[a][name] - values[b][name] for name in values[a]}

@@ -23,6 +23,10 @@ ARMS = {
     "tuned_template": "texts of the tuned LLM, beside the profile text",
     "matched_template": "texts of the matched LLM, beside the profile text",
     "tuned_template_shown": "texts of the tuned LLM, beside the profile text of what the prompt shows alone",
+    "profile_template": "genre and era profile as numbers, beside the profile text",
+    "items_mean_template": "mean vector of the liked items, beside the profile text",
+    "base_items_mean": "texts of the untuned LLM, beside the mean vector of the liked items",
+    "tuned_items_mean": "texts of the tuned LLM, beside the mean vector of the liked items",
 }  # those that the study of controls has are in `results.KNOWLEDGE`
 ANSWERS = {
     "shown": ("the feedback is shown: tuned texts lie above those of all that read none", "the feedback is not shown"),
@@ -31,7 +35,7 @@ ANSWERS = {
         "it is not shown to add to the profile",
     ),
 }  # to `evaluation.arms.QUESTIONS`
-LOOKED_AT = Note(
+READING = Note(
     "All claims of an answer have to hold, each at 5 %; what is said of one claim alone goes by Holm's p. Other rows "
     "of the pictures are adjusted for nothing. Intervals are about new evaluated users, policies and re-ranker seeds, "
     "not about other users to tune on. Where settings were chosen on these users before, they are too good."
@@ -61,7 +65,7 @@ def arms(controls: Json | None, replicated: Json | None, of_others: Collection[s
         ),
         *(Note(OLDER.format(study=name, make=NAMES[name]), "null") for name in NAMES if name in of_others),
         *_verdicts(replicated or {}),
-        *([LOOKED_AT] if replicated else []),
+        *([READING] if replicated else []),
         Figures(tuple(pictures)),
         *_tables(replicated or {}),
     ]
