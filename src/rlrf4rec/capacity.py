@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from rlrf4rec import cost, estimate, machine, paths
-from rlrf4rec.errors import ParamsError
+from rlrf4rec.errors import InputError, ParamsError
 from rlrf4rec.estimate import GB, LlmSize, Machine, Need, Work, needs, refuse, share_of_sampling
+from rlrf4rec.files import read_json
 from rlrf4rec.params import Params, recipes
 from rlrf4rec.params.recipes import Recipe
 from rlrf4rec.stages import STAGES
@@ -22,19 +23,25 @@ USUAL = "default"  # the recipe that an estimate goes by before anything is fetc
 
 
 def known_llm(folder: Path = paths.LLM) -> LlmSize | None:
-    """The numbers of the LLM that was fetched; None while there is none."""
+    """The numbers of the LLM that was fetched; None while there is none, InputError where they can't be read."""
     weights = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
-    if not (folder / "config.json").is_file() or not weights:
+    path = folder / "config.json"
+    if not path.is_file() or not weights:
         return None
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    hidden, heads = config.get("hidden_size", 0), config.get("num_attention_heads", 1)
-    head = config.get("head_dim") or hidden // max(1, heads)
+    config = read_json(path)
+    usual = {"num_hidden_layers": 0, "hidden_size": 0, "num_attention_heads": 1, "vocab_size": 0}
+    numbers = {name: config.get(name, value) for name, value in usual.items()}
+    numbers["num_key_value_heads"] = config.get("num_key_value_heads", numbers["num_attention_heads"])
+    numbers["head_dim"] = config.get("head_dim") or 0  # some have the key without a value
+    if odd := [name for name, value in numbers.items() if not isinstance(value, int)]:
+        raise InputError(f"{path}: {odd[0]} is no whole number; run `dvc repro fetch_models`")
+    head = numbers["head_dim"] or numbers["hidden_size"] // max(1, numbers["num_attention_heads"])
     return LlmSize(
         weights / estimate.BYTES.get(str(config.get("dtype")), 2),
-        config.get("num_hidden_layers", 0),
-        hidden,
-        head * config.get("num_key_value_heads", heads),
-        config.get("vocab_size", 0),
+        numbers["num_hidden_layers"],
+        numbers["hidden_size"],
+        head * numbers["num_key_value_heads"],
+        numbers["vocab_size"],
     )
 
 
@@ -72,13 +79,13 @@ def _start() -> float:
 def before(stage: str, entry: list[str], p: Params) -> str:
     """A line on what an entry of a stage of the LLM will take, or nothing.
 
-    ResourceError when it can't fit and may be refused.
+    ResourceError when it can't fit and may be refused; InputError when what it goes by is broken.
     """
     llm = known_llm()
     if llm is None or not paths.PROMPTS.exists():
         return ""
-    here = machine_here(p.llm.device, p.sample.dtype)
     work = work_here(p)
+    here = machine_here(p.llm.device, p.sample.dtype)
     one = [need for need in needs(p, llm, work, here) if need.stage == stage]
     if p.estimate.refuse:
         refuse(one, here)
@@ -94,9 +101,11 @@ def work_here(p: Params) -> Work:
 
     Of the tokens as large a share is the same in all prompts, at their start, as of the letters.
     """
-    import polars as pl
+    from rlrf4rec.tables.texts import PROMPTS
 
-    table = pl.read_parquet(paths.PROMPTS, columns=["prompt", "tokens"])
+    table = PROMPTS.read(paths.PROMPTS)
+    if not table.height:
+        raise InputError(f"{paths.PROMPTS}: holds no prompt; run `dvc repro prompt`")
     tokens = min(p.prompt.max_tokens, round(float(table["tokens"].list.len().mean())))  # type: ignore[arg-type]
     first, last = str(table["prompt"].min()), str(table["prompt"].max())
     same = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
@@ -105,15 +114,19 @@ def work_here(p: Params) -> Work:
 
 
 def encoder_width(folder: Path = paths.ENCODER) -> int:
-    """Width of the encoder's vectors; the default encoder's while there is none."""
+    """Width of the encoder's vectors; the default encoder's while there is none, InputError where it can't be read."""
     config = folder / "config.json"
-    known = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
-    width = int(known.get("hidden_size", SMALL_ENCODER))
     modules = folder / "modules.json"
-    for entry in json.loads(modules.read_text(encoding="utf-8")) if modules.is_file() else []:
-        asked = json.loads((folder / entry["path"] / "config.json").read_text(encoding="utf-8"))
-        pooled = asked.get("pooling_mode", "")
-        width = asked.get("out_features", width * (len(pooled) if isinstance(pooled, list) else 1))
+    try:
+        width = int((read_json(config) if config.is_file() else {}).get("hidden_size", SMALL_ENCODER))
+        for entry in json.loads(modules.read_text(encoding="utf-8")) if modules.is_file() else []:
+            asked = read_json(folder / entry["path"] / "config.json")
+            pooled = asked.get("pooling_mode", "")
+            width = asked.get("out_features", width * (len(pooled) if isinstance(pooled, list) else 1))
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(
+            f"{folder}: the width of its vectors is not to be read ({error}); run `dvc repro fetch_models`"
+        ) from None
     return width
 
 

@@ -173,15 +173,21 @@ def _rounded(value: Any) -> Any:
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file, or of the names and hashes of all files of a folder, as hexadecimal text."""
+    """SHA-256 of a file, or of the names and hashes of all files of a folder, as hexadecimal text.
+
+    InputError when there is no such file.
+    """
     digest = hashlib.sha256()
     if path.is_dir():
         for inner in sorted(p for p in path.rglob("*") if p.is_file()):
             digest.update(f"{inner.relative_to(path).as_posix()} {sha256(inner)}\n".encode())
         return digest.hexdigest()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except FileNotFoundError:
+        raise InputError(f"{path}: missing; run `dvc repro` (or `dvc pull --allow-missing`)") from None
     return digest.hexdigest()
 
 

@@ -131,7 +131,7 @@ def _put(shelf: Path, suffix: str, rank: int, write: Callable[[Path], Any]) -> P
                 written = temporary.replace(shelf / f"{rank:08d}-{sha256(temporary)}{suffix}")
                 sync(shelf)
                 return written
-        except FileNotFoundError:
+        except (FileNotFoundError, InputError):
             if last:
                 raise
     raise AssertionError("not reached")
