@@ -134,6 +134,8 @@ TAKEN = [  # they are not seen
     *cases("key gone", "data/tune_dpo/best.json", "train_dpo"),
     *cases("stranger", f"{LISTS}/candidates.parquet", "train_ranker"),
     *cases("not finite", "models/train_ranker/round1_template/scores.safetensors", "evaluate"),
+    *cases("not finite", "models/pretrained/llm/model.safetensors", "train_dpo"),
+    *cases("not finite", "models/pretrained/encoder/model.safetensors", "encode"),
     *cases("row twice", "data/evaluate/examples.parquet", "report"),
 ]
 SCORES, CURVES = (f"models/train_ranker/round1_template/{name}" for name in ("scores.safetensors", "curves.json"))
