@@ -12,6 +12,7 @@ import pytest
 
 from rlrf4rec import files
 from rlrf4rec.alignment.policy import new_policy, save_adapter
+from rlrf4rec.errors import InputError
 
 # The process ends by SIGKILL in place of the n-th rename.
 KILLED = """
@@ -128,3 +129,27 @@ def test_the_old_adapter_goes_only_when_the_new_one_is_there(llama, tmp_path, mo
     assert whole
     assert all(found == before for found in whole)
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_key_that_an_object_lacks_is_named_with_its_file_however_deep_it_lies():
+    content = {"a": {"b": {"c": 1}}, "d": [2]}
+    found = files.Keyed(content, Path("metrics/x.json"), "run `dvc repro x`")
+    assert found == content
+    assert str(found) == str(content)
+    assert found.get("e") is None
+    found.require("a", "d")
+    for read in (lambda: found["e"], lambda: found.require("a", "e")):
+        with pytest.raises(InputError, match=r"^metrics/x.json: no e; run `dvc repro x`$"):
+            read()
+    with pytest.raises(InputError, match=r"^metrics/x.json: no a.b.f; run `dvc repro x`$"):
+        found["a"]["b"]["f"]
+
+
+def test_of_some_files_those_that_are_there_have_to_hold_a_json_object(tmp_path):
+    good, other, gone = (tmp_path / name for name in ("good", "other", "gone"))
+    good.write_text("{}")
+    other.write_text("[1]")
+    files.check_json(good, gone)
+    assert not gone.exists()
+    with pytest.raises(InputError, match="other: expected a JSON object, found list; delete it and run"):
+        files.check_json(good, other)

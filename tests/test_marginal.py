@@ -154,7 +154,7 @@ def test_the_search_permutes_texts_and_leaves_the_profile(monkeypatch):
     world, params = World(), load()
     monkeypatch.setattr(tune_reward, "read_tables", lambda: world)
     given = {name: world.texts(name) for name in ("base", "template")}
-    monkeypatch.setattr(world, "texts", given.__getitem__)
+    monkeypatch.setattr(world, "texts", lambda name, users="all": given[name])
     marginal = params.reward_model.model_copy(update={"texts": "llm", "beside": "template"})
     made = tune_reward.Objective(1, marginal, params.tune_reward, "base")
     own, permuted = (found.split(given["base"].shape[2], dim=2) for found in (made.own, made.permuted))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rlrf4rec.errors import InputError
-from rlrf4rec.evaluation.lists import read_scores
+from rlrf4rec.evaluation.lists import of_seeds, read_curves, read_scores
 from rlrf4rec.metrics.permute import permutation
 from rlrf4rec.ranking import nets
 from rlrf4rec.ranking.adaptor import HybridExpertAdaptor
@@ -20,6 +20,7 @@ from rlrf4rec.retraining import curves, parallel
 from rlrf4rec.retraining.material import Material
 from rlrf4rec.retraining.parallel import Job, RankerSettings, train, train_all
 from rlrf4rec.retraining.retrain import retrain
+from rlrf4rec.tables.vectors import save_tensors
 
 WIDTH, ITEMS, USERS, LENGTH = 12, 40, 16, 5
 HOW = RankerSettings(0.01, 0.0, 0.1, 2, 3, epochs=2, batch=32)
@@ -164,6 +165,35 @@ def test_a_kind_is_every_backbone_with_every_seed_and_a_new_backbone_trains_itse
         read_scores(files, ["prm"], 3, ("own",), lists)
     with pytest.raises(InputError, match="no scores setrank/0/own"):
         read_scores(files, ["setrank"], 1, ("own",), lists)
+
+
+def test_scores_that_are_not_finite_or_not_of_these_lists_have_no_place_in_an_order(tmp_path):
+    lists = world()[2]
+    path, good, about = tmp_path / "scores.safetensors", torch.zeros(lists.item.shape), {"lists": lists.identity()}
+    for value in (torch.nan, torch.inf):
+        save_tensors(path, {"prm/0/own": good, "prm/1/own": good + value}, about)
+        for read in (
+            lambda: read_scores({"x": path}, ["prm"], 1, ("own",), lists),
+            lambda: of_seeds(path, "prm", 1, "own", lists),
+        ):
+            with pytest.raises(InputError, match=r"safetensors: scores prm/1/own of a re-ranker are not finite"):
+                read()
+    save_tensors(path, {"prm/0/own": good[:, :2]}, about)
+    with pytest.raises(InputError, match=r"scores prm/0/own are \(192, 2\), the lists \(192, 5\)"):
+        read_scores({"x": path}, ["prm"], 1, ("own",), lists)
+    with pytest.raises(InputError, match="no scores prm/1/own"):
+        of_seeds(path, "prm", 2, "own", replace(lists, item=lists.item[:, :2]))
+
+
+def test_how_a_re_ranker_was_trained_has_to_be_told(tmp_path):
+    files, beside = {"x": tmp_path / "scores.safetensors"}, tmp_path / "curves.json"
+    beside.write_text('{"prm": {"trained_out": true}}')
+    assert read_curves(files, ["prm"]) == {"x": {"prm": {"trained_out": True}}}
+    with pytest.raises(InputError, match=r"curves.json: does not say whether dlcm was trained out"):
+        read_curves(files, ["prm", "dlcm"])
+    beside.write_text('{"prm": {}}')
+    with pytest.raises(InputError, match=r"curves.json: does not say whether prm was trained out"):
+        read_curves(files, ["prm"])
 
 
 def test_each_seed_has_a_permutation_of_its_own_and_all_backbones_the_same(monkeypatch):

@@ -25,6 +25,8 @@ class World:
         }
     )
 
+    items = popularity = pl.DataFrame({"item": [str(i) for i in range(20)]})
+
     def __init__(self):
         self.generator = torch.Generator().manual_seed(0)
 
@@ -34,7 +36,7 @@ class World:
     def item_features(self):
         return ItemFeatures(self.draw(20, WIDTH), torch.ones(20, 2), self.draw(20))
 
-    def texts(self, name):
+    def texts(self, name, users="all"):
         return self.draw(USERS, 1 if name == "template" else 2, WIDTH)
 
     def rows(self, condition):

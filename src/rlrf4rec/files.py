@@ -150,8 +150,37 @@ def read_json(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not valid JSON ({error}); delete it and run dvc repro") from None
     if not isinstance(content, dict):
-        raise InputError(f"{path}: expected a JSON object, found {type(content).__name__}")
+        found = type(content).__name__
+        raise InputError(f"{path}: expected a JSON object, found {found}; delete it and run dvc repro")
     return content
+
+
+class Keyed(dict[str, Any]):
+    """A JSON object that says, where it is asked for a key that it lacks, which file lacks it and what makes it again.
+
+    So are the objects in it.
+    """
+
+    def __init__(self, content: Mapping[str, Any], path: Path, again: str, place: str = "") -> None:
+        self.path, self.again, self.place = path, again, place
+        inner = {k: Keyed(v, path, again, f"{place}{k}.") if isinstance(v, dict) else v for k, v in content.items()}
+        super().__init__(inner)
+
+    def __missing__(self, key: str) -> Any:
+        """Never gives a value."""
+        raise InputError(f"{self.path}: no {self.place}{key}; {self.again}")
+
+    def require(self, *keys: str) -> None:
+        """InputError unless it has these keys."""
+        for key in keys:
+            self[key]
+
+
+def check_json(*files: Path) -> None:
+    """InputError if one of these files is there and holds no JSON object: some libraries would end in a fault."""
+    for path in files:
+        if path.exists():
+            read_json(path)
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

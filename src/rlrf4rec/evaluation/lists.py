@@ -2,11 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from torch import Tensor
 
+from rlrf4rec import paths
 from rlrf4rec.errors import InputError
+from rlrf4rec.files import read_json
 from rlrf4rec.metrics.ranking import METRICS, ranked_labels
 from rlrf4rec.ranking.lists import Lists
 from rlrf4rec.tables.results import metric_names
@@ -21,25 +24,60 @@ def read_scores(
     files: Mapping[str, Path], backbones: Sequence[str], seeds: int, which: Iterable[str], lists: Lists
 ) -> dict[str, dict[RankerKey, Tensor]]:
     """Scores [L, C] by which of them (own, permuted), backbone, knowledge and seed; by the `files` of each."""
-    read = {knowledge: load_tensors(path) for knowledge, path in files.items()}
+    read = {knowledge: _load(path) for knowledge, path in files.items()}
     found: dict[str, dict[RankerKey, Tensor]] = {name: {} for name in which}
     for backbone in backbones:
         for knowledge, (tensors, about) in read.items():
             if about.get("lists") != lists.identity():
-                raise InputError(f"{files[knowledge]}: scores of other lists than these {len(lists)}; run `dvc repro`")
+                path = files[knowledge]
+                raise InputError(f"{path}: scores of other lists than these {len(lists)}; {_again(path)}")
             for number in range(seeds):
                 for name, rankers in found.items():
                     key = f"{backbone}/{number}/{name}"
-                    if key not in tensors:
-                        raise InputError(f"{files[knowledge]}: no scores {key}; run `dvc repro`")
-                    rankers[backbone, knowledge, number] = tensors[key]
+                    rankers[backbone, knowledge, number] = _one(files[knowledge], tensors, key, lists)
     return found
 
 
-def of_seeds(path: Path, backbone: str, seeds: int, which: str) -> list[Tensor]:
+def of_seeds(path: Path, backbone: str, seeds: int, which: str, lists: Lists) -> list[Tensor]:
     """Scores [L, C] of every seed of one backbone, `which` of them."""
-    tensors, _ = load_tensors(path)
-    return [tensors[f"{backbone}/{number}/{which}"] for number in range(seeds)]
+    tensors, _ = _load(path)
+    return [_one(path, tensors, f"{backbone}/{number}/{which}", lists) for number in range(seeds)]
+
+
+def _load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """All scores of a file; InputError where one is not finite: it would have a place in the order of its list."""
+    tensors, about = load_tensors(path)
+    if odd := [key for key, values in tensors.items() if not values.isfinite().all()]:
+        raise InputError(f"{path}: scores {odd[0]} of a re-ranker are not finite; {_again(path)}")
+    return tensors, about
+
+
+def _one(path: Path, tensors: Mapping[str, Tensor], key: str, lists: Lists) -> Tensor:
+    if key not in tensors:
+        raise InputError(f"{path}: no scores {key}; {_again(path)}")
+    if tensors[key].shape != lists.item.shape:
+        shapes = f"{tuple(tensors[key].shape)}, the lists {tuple(lists.item.shape)}"
+        raise InputError(f"{path}: scores {key} are {shapes}; {_again(path)}")
+    return tensors[key]
+
+
+def read_curves(files: Mapping[str, Path], backbones: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """How the training of re-rankers went, by knowledge and backbone: what lies beside their scores, the `files`."""
+    found = {}
+    for knowledge, path in files.items():
+        beside = path.with_name("curves.json")
+        verdicts = read_json(beside)
+        for backbone in (*backbones, *verdicts):
+            verdict = verdicts.get(backbone)
+            if not isinstance(verdict, dict) or not isinstance(verdict.get("trained_out"), bool):
+                raise InputError(f"{beside}: does not say whether {backbone} was trained out; {_again(path)}")
+        found[knowledge] = verdicts
+    return found
+
+
+def _again(path: Path) -> str:
+    """What makes the scores of a run, or of a study, again."""
+    return f"run `dvc repro{' train_ranker' if path.is_relative_to(paths.MODELS) else ''}`"
 
 
 def by_list(scores: Tensor, lists: Lists, users: pl.Series, ks: list[int]) -> pl.DataFrame:

@@ -1,5 +1,6 @@
 """Rewards of new texts of a tuned policy by the models that judge, for the search of DPO's hyperparameters."""
 
+import functools
 from pathlib import Path
 
 import polars as pl
@@ -11,7 +12,7 @@ from rlrf4rec.inputs import read_tables
 from rlrf4rec.llm.models import DTYPES, Place, load_encoder, load_policy
 from rlrf4rec.llm.tokenizer import load_tokenizer
 from rlrf4rec.params import Encode, Reward, Sample
-from rlrf4rec.reward import models
+from rlrf4rec.reward import models, reading
 from rlrf4rec.reward.rewards import groups, score, scoring
 from rlrf4rec.sampling.generate import SamplingSettings
 from rlrf4rec.sampling.sampler import Sampler, blank_tokens, sample_texts, stop_tokens, to_text, token_texts
@@ -45,7 +46,9 @@ class Judge:
             tables.list_frame(fold).join(tables.users.filter(USERS["tuning"]), on="user", how="semi")
         )
         file, length = paths.reward_models(round_name, "judge"), self.lists.item.shape[1]
-        self.models = models.load(file, tables.item_features(), length, tables.texts)
+        item_features = reading.item_features(tables)
+        read = functools.partial(reading.texts, tables, item_features)
+        self.models = models.load(file, item_features, length, read)
         self.group = groups(tables.users, self.lists)
         self.encoder, self.encoder_tokenizer = load_encoder(paths.ENCODER), load_tokenizer(paths.ENCODER)
         self.making = load_making(paths.ENCODER, self.encoder_tokenizer, encode.prompt)

@@ -193,7 +193,7 @@ def load(path: Path, item_features: ItemFeatures, length: int, read: Callable[[s
 
     The file says what that was, and `read` (see `profile`) gives it for the users whose texts they are to score.
     """
-    tensors, metadata = load_tensors(path)
+    tensors, metadata = _read(path)
     beside = metadata.get("beside", "none")
     known = profile(beside, read)
     models = {}
@@ -218,6 +218,18 @@ def load(path: Path, item_features: ItemFeatures, length: int, read: Callable[[s
             ) from None
         models[name] = model.eval().requires_grad_(False)
     return RewardModels(models, known)
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Weights and what they are of; InputError where that is not said, or where a number is not finite."""
+    tensors, metadata = load_tensors(path)
+    again = "run `dvc repro train_reward`"
+    known = metadata.get("net") in nets.NETS and metadata.get("width", "").isdigit() and metadata.get("models")
+    if not known:
+        raise InputError(f"{path}: does not say which models of which net and width it holds; {again}")
+    if odd := [name for name, values in tensors.items() if not values.isfinite().all()]:
+        raise InputError(f"{path}: weights {odd[0]} are not finite; {again}")
+    return tensors, metadata
 
 
 def by_seed(models: RewardModels) -> list[RewardModels]:

@@ -8,8 +8,8 @@ from typing import Any
 from rlrf4rec import paths
 from rlrf4rec.evaluation import arms as study
 from rlrf4rec.evaluation.blocks import HEADLINE
-from rlrf4rec.evaluation.lists import by_ranker, by_user, counted, read_scores
-from rlrf4rec.files import read_json, write_csv, write_json
+from rlrf4rec.evaluation.lists import by_ranker, by_user, counted, read_curves, read_scores
+from rlrf4rec.files import Keyed, read_json, write_csv, write_json
 from rlrf4rec.inputs import Tables, read_tables
 from rlrf4rec.params import Arms, Evaluate, TrainRanker
 from rlrf4rec.seeds import derive
@@ -32,8 +32,7 @@ def run(seed: int, backbones: list[str], train_ranker: TrainRanker, arms: Arms, 
             scores = read_scores(files, backbones, train_ranker.seeds, ("own",), lists)["own"]
             own = by_user(by_ranker(scores, lists, tables.users["user"], evaluate.ks), names)
             per_policy.append(study.pooled(own, names))
-            for kind, path in files.items():
-                verdicts = read_json(path.with_name("curves.json"))
+            for kind, verdicts in read_curves(files, backbones).items():
                 not_out = [b for b, verdict in verdicts.items() if not verdict["trained_out"]]
                 short += [f"{b}-{kind}-{policy}" for b in not_out]
                 kinds |= {kind} if not_out else set()
@@ -66,7 +65,8 @@ def _movement(arms: Arms) -> tuple[dict[str, Any], list[str]]:
     not_matched: list[str] = []
     for policy in arms.policies:
         for kind in (kind for kind in study.CONTROLS if kind in arms.kinds and kind != "base"):
-            found = read_json(paths.metrics("match_policy", f"{kind}-{policy}"))
+            path = paths.metrics("match_policy", f"{kind}-{policy}")
+            found = Keyed(read_json(path), path, f"run `dvc repro match_policy@{kind}-{policy}`")
             longest = max(int(times) for times in found["trained"])
             how = {"times": longest, "scale": found["scale"], "kl_minus_tuned": found["kl_minus_tuned"]}
             moved |= {f"tuned-{policy}": found["moved_tuned"], f"{kind}-{policy}": found["moved"] | how}

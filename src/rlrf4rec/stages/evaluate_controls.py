@@ -9,8 +9,8 @@ from typing import Any
 from rlrf4rec import paths
 from rlrf4rec.evaluation import controls as study
 from rlrf4rec.evaluation import orders
-from rlrf4rec.evaluation.lists import read_scores
-from rlrf4rec.files import read_json, write_csv, write_json
+from rlrf4rec.evaluation.lists import read_curves, read_scores
+from rlrf4rec.files import write_csv, write_json
 from rlrf4rec.inputs import Tables, read_tables
 from rlrf4rec.params import Evaluate, RankerInputs, TrainRanker
 from rlrf4rec.seeds import derive
@@ -39,7 +39,7 @@ def run(
         found, own_rows = study.report(
             scores, made, lists, users, backbones, list(controls), evaluate.ks, resamples, own_seed
         )
-        verdicts = {name: read_json(path.with_name("curves.json")) for name, path in files.items()}
+        verdicts = read_curves(files, backbones)
         trained = {f"{backbone}-{name}": v for name, of in verdicts.items() for backbone, v in of.items()}
         report[protocol] = {**found, "trained_out": trained}
         rows += [{"protocol": protocol, **row} for row in own_rows]

@@ -3,6 +3,8 @@
 Each is scored twice: by the models that label (what pairs are made of) and by those that judge.
 """
 
+import functools
+
 import polars as pl
 
 from rlrf4rec import machine, paths, replicates
@@ -10,7 +12,7 @@ from rlrf4rec.files import write_csv, write_json
 from rlrf4rec.inputs import Tables, read_tables
 from rlrf4rec.judging.reliability import reliability
 from rlrf4rec.params import Reward
-from rlrf4rec.reward import models, rewards
+from rlrf4rec.reward import models, reading, rewards
 from rlrf4rec.reward.rewards import KINDS, UserRewards
 from rlrf4rec.seeds import derive
 from rlrf4rec.tables.rewards import REWARDS, TRAINED_LISTS
@@ -22,27 +24,31 @@ BINS = 30
 def run(seed: int, reward: Reward, round_name: str, texts_name: str) -> str:
     """Score the samples of tuning and validation users; returns the closing line."""
     tables = read_tables()
-    item_features = tables.item_features()
-    frame = pl.concat([_tuning_lists(tables, round_name), tables.list_frame("validation")])
-    lists = tables.lists(frame)
-    texts, group = tables.texts(texts_name, "tuning"), rewards.groups(tables.users, lists)
+    item_features = reading.item_features(tables)
+    own, validation = _tuning_lists(tables, round_name), tables.list_frame("validation")
+    for frame, fold in ((own, "train"), (validation, "validation")):
+        reading.lists(tables, frame, fold, "the users whose texts are scored")
+    lists = tables.lists(pl.concat([own, validation]))
+    texts = reading.texts(tables, item_features, texts_name, "tuning")
+    group = rewards.groups(tables.users, lists)
     length, own_seed = lists.item.shape[1], seed_of(seed, round_name)
     places = [paths.reward_models(round_name, duty) for duty in paths.DUTIES]
-    labellers, judges = (models.load(place, item_features, length, tables.texts) for place in places)
+    read = functools.partial(reading.texts, tables, item_features)
+    labellers, judges = (models.load(place, item_features, length, read) for place in places)
     both = [rewards.scoring(of, lists, texts, group, reward, own_seed) for of in (labellers, judges)]
     done, judged = rewards.score(both, f"score {round_name}")
     folds = tables.users["fold"].to_list()
     table = _table(done, judged, tables, reward.kind)
-    REWARDS.write(table, paths.rewards(round_name))
     groups = {
         name: [[r for r in found if folds[r.user] == fold] for found in (done, judged)]
         for name, fold in (("tuning", "train"), ("validation", "validation"))
     }
     seeds = len(models.by_seed(labellers))
     report = {name: reliability(own, seeds, others) for name, (own, others) in groups.items()}
-    computed = machine.arithmetic(threads=1)
+    histogram, computed = _histogram(table), machine.arithmetic(threads=1)
+    REWARDS.write(table, paths.rewards(round_name))  # the first that is written: all else is made
     write_json(paths.metrics("score", round_name), {**report, "arithmetic": computed})
-    write_csv(paths.plot("score", round_name), _histogram(table))
+    write_csv(paths.plot("score", round_name), histogram)
     shown = report["validation"][reward.kind]
     return (
         f"wrote {paths.rewards(round_name)}, {table.height} rewards; {reward.kind} on validation users: "

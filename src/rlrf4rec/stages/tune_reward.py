@@ -6,6 +6,8 @@ another user's texts: what a judge of texts must see. A profile beside them stay
 users can't tell trials apart.
 """
 
+import functools
+
 import optuna
 import polars as pl
 from torch import Tensor
@@ -17,7 +19,7 @@ from rlrf4rec.metrics.permute import permutation
 from rlrf4rec.params import RewardModel, TuneReward
 from rlrf4rec.ranking.lists import Lists
 from rlrf4rec.ranking.module import personal_part
-from rlrf4rec.reward import models
+from rlrf4rec.reward import models, reading
 from rlrf4rec.reward.models import DEFAULTS, Hyperparameters
 from rlrf4rec.search import study
 from rlrf4rec.seeds import derive
@@ -31,14 +33,15 @@ class Objective:
         self.seed = derive(seed, "tune_reward")  # the same for all trials: they differ in hyperparameters alone
         self.reward_model, self.space = reward_model, space
         tables = read_tables()
-        self.item_features = tables.item_features()
+        self.item_features = reading.item_features(tables)
         frame = tables.list_frame("train")
         halves = [TUNING & (pl.col("half") == half) for half in ("A", "B")]
-        members = [tables.users.filter(half).select("user") for half in halves]
-        self.train = [tables.lists(frame.join(own, on="user", how="semi")) for own in members]
-        self.validation = tables.lists(tables.list_frame("validation"))
-        texts, profile = tables.texts(policy), models.profile(reward_model.beside, tables.texts)
-        bank = models.text_bank(texts, tables.texts("template"), reward_model.texts)
+        own_lists = [frame.join(tables.users.filter(half), on="user", how="semi") for half in halves]
+        self.train = [reading.lists(tables, own, "train", "a half of the tuning users") for own in own_lists]
+        self.validation = reading.lists(tables, tables.list_frame("validation"), "validation", "a validation user")
+        read = functools.partial(reading.texts, tables, self.item_features)
+        texts, profile = read(policy), models.profile(reward_model.beside, read)
+        bank = models.text_bank(texts, read("template"), reward_model.texts)
         self.bank = models.joined(bank, profile)
         self.seen = [self.bank[tables.rows(half)] for half in halves]
         group = dict.fromkeys(self.validation.user.tolist(), "validation")
