@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from rlrf4rec.errors import RLRFError
+from rlrf4rec.errors import InputError, RLRFError
 from rlrf4rec.report import numbers
 from rlrf4rec.report.blocks import ListPlace, Note, Person, Rated, Section, ShownText
 
@@ -23,6 +23,17 @@ def people(
         raise RLRFError(
             f"data/evaluate/examples.parquet: column user: {strangers[0]!r} is no validation user with rewards; "
             "run `dvc repro score evaluate`"
+        )
+    if examples.select("user", "list", "position").is_duplicated().any():
+        raise InputError(
+            "data/evaluate/examples.parquet: column position: a place of a list is there twice; "
+            "run `dvc repro evaluate`"
+        )
+    shown = {*examples["item"], *history.filter(pl.col("user").is_in(users))["item"]}
+    if unknown := sorted(shown - {*items["item"]}):
+        raise InputError(
+            f"data/interactions/items.parquet: no row of item {unknown[0]!r}, of a history or a list that is shown; "
+            "run `dvc repro interactions`"
         )
     names = titles(items)
     before, after = policies

@@ -12,7 +12,7 @@ import polars as pl
 
 from rlrf4rec import machine, paths
 from rlrf4rec.errors import InputError
-from rlrf4rec.files import atomic, contents, dvc_hash, locked, read_json
+from rlrf4rec.files import Keyed, atomic, contents, dvc_hash, locked, read_json
 from rlrf4rec.params import (
     Dpo,
     Evaluate,
@@ -45,6 +45,11 @@ LOCKS = {name: paths.STUDIES / name / "dvc.lock" for name in ("controls", "arms"
 PEOPLE, LISTS = paths.FOLD_USERS.parent, paths.lists("train").parent
 OF_RUN = {"controls": (PEOPLE,), "arms": (PEOPLE, LISTS)}  # what of the run the arms of each are about
 COUNTED = ("interactions", "split", "prompt")
+WORDS = ("metric", "backbone", "knowledge", "user", "policy", "measure")  # columns of CSV files; others hold numbers
+EVALUATED = (
+    *("metrics", "protocol", "development_users", "development_lists", "orders", "reward_gain"),
+    *("reward_gain_labellers", "rankers", "differences", "personal", "family", "trained_out"),
+)
 SEARCHES = {
     "Search of the reward model: validation NDCG": "tune_reward",
     "Search of DPO: reward gain of held-out train users": "tune_dpo",
@@ -58,10 +63,11 @@ class Inputs:
         self.read: list[Path] = []
         self.arithmetic: dict[str, str] = {}  # what the stage of a metrics file computed in, by the file
 
-    def json(self, path: Path) -> dict[str, Any]:
-        """A JSON object that must be there."""
+    def json(self, path: Path, *needed: str) -> dict[str, Any]:
+        """A JSON object that must be there, and in it these keys: the page has to lack nothing without a word."""
         self.read.append(path)
-        content = read_json(path)
+        content = Keyed(read_json(path), path, f"run `dvc repro {_stage(path)}`")
+        content.require(*needed)
         if said := machine.said(content):
             self.arithmetic[path.with_suffix("").as_posix().removeprefix("metrics/")] = said
         return content
@@ -89,6 +95,9 @@ class Inputs:
             return pl.DataFrame(schema=dict.fromkeys(columns, pl.Float64))
         if missing := [c for c in columns if c not in frame.columns]:
             raise InputError(f"{path}: column {missing[0]} is missing; run the stage that writes it again")
+        numbers = frame.select(pl.col(columns).exclude(*WORDS))
+        if odd := [c.name for c in numbers if not c.dtype.is_numeric() and c.null_count() < len(c)]:
+            raise InputError(f"{path}: column {odd[0]} holds more than numbers; run the stage that writes it again")
         return frame
 
 
@@ -140,7 +149,8 @@ def run(
 
 
 def _found(inputs: Inputs, last: str, kind: str, split: Split) -> list[Section]:
-    found = {"fold": split.fold, "folds": split.folds, **inputs.json(paths.EVALUATE)}
+    found = inputs.json(paths.EVALUATE, *EVALUATED)
+    found |= {"fold": split.fold, "folds": split.folds, **found}
     study, replicated = inputs.optional(paths.CONTROLS), inputs.optional(paths.ARMS)
     of_others = [name for name, of in (("controls", study), ("arms", replicated)) if of and _of_others(inputs, name)]
     per_user = inputs.csv(paths.HEADLINE, "metric", "backbone", "knowledge", "user", "seed0")
@@ -170,7 +180,7 @@ def _of_others(inputs: Inputs, study: str) -> bool:
 
 
 def _feedback(inputs: Inputs, rounds: list[str], kind: str) -> list[Section]:
-    scores = {r: inputs.json(paths.metrics("score", r)) for r in rounds}
+    scores = {r: inputs.json(paths.metrics("score", r), "tuning", "validation") for r in rounds}
     histograms = {r: inputs.csv(paths.plot("score", r), "reward", "texts") for r in rounds}
     curves = {
         r: inputs.csv(paths.plot("train_dpo", r), "step", "loss", "margin", "accuracy", "chosen", "rejected")
@@ -202,6 +212,11 @@ def _people(inputs: Inputs, rounds: Mapping[str, Round]) -> Section:
         inputs.table(TEXTS, paths.texts(last)),
         (policy, last),
     )
+
+
+def _stage(path: Path) -> str:
+    """The stage that writes a metrics file: the first word below `metrics`, of the run's folder or of a study's."""
+    return Path(path.parts[path.parts.index(paths.METRICS.name) + 1]).stem
 
 
 def _provenance(inputs: Inputs, models: dict[str, Any], params: dict[str, Any], samples: list[str]) -> Section:

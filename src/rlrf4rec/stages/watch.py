@@ -14,7 +14,8 @@ import torch
 
 from rlrf4rec import machine, paths
 from rlrf4rec.alignment import packed
-from rlrf4rec.files import write_csv, write_json
+from rlrf4rec.errors import InputError
+from rlrf4rec.files import check_json, write_csv, write_json
 from rlrf4rec.llm.models import DTYPES, Place, load_llm, load_policy, untuned
 from rlrf4rec.metrics.statistics import Array, paired_interval
 from rlrf4rec.movement.divergence import Moved, Texts
@@ -37,6 +38,8 @@ def run(seed: int, loop: Loop, llm: Llm, prompt: Prompt, watch: Watch) -> str:
     everyone, prompts = FOLD_USERS.read(paths.FOLD_USERS), PROMPTS.read(paths.PROMPTS)
     measured = everyone.filter(USERS["evaluated"])
     users = measured["user"]
+    _check_known(measured, prompts, paths.PROMPTS, "prompt")
+    _check_known(measured, HISTORY.read(paths.HISTORY), paths.HISTORY, "split")
     rows = torch.tensor(everyone.with_row_index("row").filter(USERS["evaluated"])["row"].to_list())
     items = ITEMS.read(paths.ITEMS)
     words = domain.read(Path(prompt.template), "prompt.template", text_names(items)).domain
@@ -48,14 +51,18 @@ def run(seed: int, loop: Loop, llm: Llm, prompt: Prompt, watch: Watch) -> str:
     base = load_llm(paths.LLM, kind, packed.NAME, where)
     report: dict[str, dict[str, float]] = {}
     per_user: dict[str, pl.DataFrame] = {}
+    wide: dict[str, int] = {}
     for policy in loop.policies:
         texts = TEXTS.read(paths.texts(policy)).join(measured.select("user"), on="user", how="semi")
         per_user[policy] = reader.measure(texts)
         averages = per_user[policy].drop("user").mean().row(0, named=True)
         means = {str(name): float(value) for name, value in averages.items() if value is not None}
         vectors_of_texts = vectors.read_texts(paths.vectors(policy), everyone["user"], rows.tolist())[rows]
+        wide[policy] = vectors_of_texts.shape[-1]
+        _check_width(policy, wide)
         moved = Moved(0.0, 0.0, 0.0, 0.0)
         if not untuned(paths.policy(policy)):
+            check_json(paths.policy(policy) / "adapter_config.json")
             tuned = load_policy(paths.LLM, paths.policy(policy), kind, packed.NAME, where)
             own = Texts(two_each(texts, prompts, kl_users), watch.batch, watch.precision)
             says = own.read(tuned, f"watch {policy}")
@@ -73,6 +80,24 @@ def run(seed: int, loop: Loop, llm: Llm, prompt: Prompt, watch: Watch) -> str:
     shown = ("characters", "copied_from_examples", "names_unknown_title", "similarity_between_users", "kl_to_base")
     told = ", ".join(f"{name} {report['base'][name]:.3g} to {report[last][name]:.3g}" for name in shown)
     return f"wrote {paths.metrics('watch')}, {len(loop.policies)} policies; base to {last}: {told}; {computed}"
+
+
+def _check_known(measured: pl.DataFrame, known: pl.DataFrame, path: Path, stage: str) -> None:
+    """Every user whose texts are measured has a row in the table of the file, which the stage writes."""
+    if missing := measured.join(known, on="user", how="anti", maintain_order="left")["user"].to_list():
+        raise InputError(
+            f"{path}: {len(missing)} user(s) without a row, the first {missing[0]!r}; run `dvc repro {stage}`"
+        )
+
+
+def _check_width(policy: str, wide: dict[str, int]) -> None:
+    """The vectors of all policies' texts are as wide as those of the first one, or no two could be compared."""
+    first = next(iter(wide))
+    if wide[policy] != wide[first]:
+        raise InputError(
+            f"{paths.vectors(policy)}: vectors are {wide[policy]} numbers wide, those of {paths.vectors(first)} "
+            f"{wide[first]}; all have to come from one encoder: run `dvc repro encode`"
+        )
 
 
 def read_users(prompts: pl.DataFrame, items: pl.DataFrame, words: Domain, top: int) -> Reader:
