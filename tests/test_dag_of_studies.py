@@ -10,6 +10,8 @@ from rlrf4rec import paths
 from rlrf4rec.evaluation import arms
 from rlrf4rec.params import load
 
+SECOND = ("sample", "encode", "train_reward", "score", "pair", "train_dpo")  # of a second round, in order
+
 
 def test_the_study_of_arms_runs_after_what_it_depends_on(tmp_path, monkeypatch):
     """By DVC itself: every entry of every stage once, in an order that their dependencies allow."""
@@ -24,14 +26,19 @@ def test_the_study_of_arms_runs_after_what_it_depends_on(tmp_path, monkeypatch):
     order = re.findall(r"Running stage '(?:studies/)?([^']+)'", printed)
     assert len(order) == len(set(order))
     policies = load(ROOT / "params.yaml").arms.policies
-    entries = [f"{arm}-{n}" for n in policies for arm in ("tuned", *ARMS["match_policy"]["matrix"]["arm"])]
+    rounds = {"tuned": [], "second": [f"arms/second/dvc.yaml:{stage}" for stage in SECOND]}
+    entries = [f"{arm}-{n}" for n in policies for arm in (*rounds, *ARMS["match_policy"]["matrix"]["arm"])]
     for number in policies:
         chain = [f"arms/base/dvc.yaml:sample@{number}", f"arms/base/dvc.yaml:encode@{number}"]
         chain += [f"arms/dvc.yaml:{stage}@{number}" for stage in ("train_reward", "score", "pair", "train_dpo")]
         tuned = [name for name in entries if name.endswith(f"-{number}")]
         for name in tuned:
-            made = [f"arms/dvc.yaml:{stage}@{name}" for stage in ("match_policy", "sample", "encode")]
-            own = [*chain, *(made[1:] if name.startswith("tuned") else made), f"arms/dvc.yaml:arm@{number}"]
+            before = rounds.get(name.partition("-")[0])
+            how = (
+                [f"arms/dvc.yaml:match_policy@{name}"] if before is None else [f"{stage}@{number}" for stage in before]
+            )
+            made = [f"arms/dvc.yaml:{stage}@{name}" for stage in ("sample", "encode")]
+            own = [*chain, *how, *made, f"arms/dvc.yaml:arm@{number}"]
             places = [order.index(stage) for stage in own]
             assert places == sorted(places)
     assert {stage.partition("@")[2] for stage in order if stage.startswith("arms/dvc.yaml:sample")} == set(entries)
@@ -48,7 +55,7 @@ def test_every_kind_of_the_study_is_trained_under_every_protocol():
 def test_every_arm_is_tuned_sampled_encoded_and_read_under_every_protocol():
     params = load(ROOT / "params.yaml")
     tuned = ARMS["sample"]["matrix"]["arm"]
-    assert [["tuned", *ARMS["match_policy"]["matrix"]["arm"]]] * 2 == [
+    assert [["tuned", "second", *ARMS["match_policy"]["matrix"]["arm"]]] * 2 == [
         ARMS[stage]["matrix"]["arm"] for stage in ("sample", "encode")
     ]
     assert set(tuned) <= set(paths.ARM_POLICIES[1:])

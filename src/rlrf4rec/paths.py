@@ -33,7 +33,8 @@ POPULARITY = SPLIT / "people" / "popularity.parquet"
 APART = DATA / "controls"
 APART_POLICIES = ("shuffled", "sft", "matched", "rule_years", "rule_length")  # LLMs that are tuned in another way
 APART_TEXTS = ("template_shown",)
-ARM_POLICIES = ("base", "tuned", "matched", "rule_years", "rule_length", "sft")  # of the study of arms, as `tuned-2`
+# Of the study of arms, as `tuned-2`.
+ARM_POLICIES = ("base", "tuned", "second", "matched", "rule_years", "rule_length", "sft")
 STUDIES = Path("studies")
 STUDY = STUDIES / "controls" / "metrics"
 ARM_SCORES = DATA / "arms" / "train_ranker"

@@ -24,6 +24,7 @@ ASIDE = [
     *("matched - base", "rule_years - base", "rule_length - base", "sft - base", "base_labels - base"),
     *("tuned - base_labels", "tuned - template", "tuned - template_shown", "tuned - profile", "tuned - profile_shown"),
     "tuned_template_shown - template_shown",
+    *("second - tuned", "second - base", "second - rule_years", "second - rule_length", "second_template - template"),
 ]
 # How much is there to be added to the profile, and does a text add to the items themselves that the history names?
 ROOM = ["profile_template - template", "items_mean_template - template", "items_mean - template"]

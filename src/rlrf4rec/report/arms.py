@@ -14,6 +14,7 @@ OLDER = (
 )
 ARMS = {
     "tuned": "LLM tuned by DPO on what re-rankers prefer",
+    "second": "the tuned LLM, tuned once more on what re-rankers prefer of its own texts",
     "matched": "LLM tuned by DPO on shuffled preferences until it has moved as far as the tuned one",
     "rule_years": "LLM tuned by DPO to name more years and decades; no label read",
     "rule_length": "LLM tuned by DPO to write more; no label read",
@@ -21,6 +22,7 @@ ARMS = {
     "template_shown": "genre and era profile as text, of what the prompt shows alone",
     "profile_shown": "genre and era profile as numbers, of what the prompt shows alone",
     "tuned_template": "texts of the tuned LLM, beside the profile text",
+    "second_template": "texts of the LLM that was tuned twice, beside the profile text",
     "matched_template": "texts of the matched LLM, beside the profile text",
     "tuned_template_shown": "texts of the tuned LLM, beside the profile text of what the prompt shows alone",
     "profile_template": "genre and era profile as numbers, beside the profile text",
