@@ -30,7 +30,10 @@ def code_files(stage: str) -> list[str]:
 WIDTH = 120
 PIPELINES = (
     "dvc.yaml",
-    *(f"studies/{name}/dvc.yaml" for name in ("arms", "arms/base", "bench", "controls", "final", "learning_curve")),
+    *(
+        f"studies/{name}/dvc.yaml"
+        for name in ("arms", "arms/base", "arms/second", "bench", "controls", "final", "learning_curve")
+    ),
 )
 
 

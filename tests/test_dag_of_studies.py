@@ -9,6 +9,8 @@ from test_dag import ARMS, CONTROLS, ROOT, body
 from rlrf4rec import paths
 from rlrf4rec.evaluation import arms
 from rlrf4rec.params import load
+from rlrf4rec.report import worth
+from rlrf4rec.revisions import locks
 
 SECOND = ("sample", "encode", "train_reward", "score", "pair", "train_dpo")  # of a second round, in order
 
@@ -43,6 +45,14 @@ def test_the_study_of_arms_runs_after_what_it_depends_on(tmp_path, monkeypatch):
             assert places == sorted(places)
     assert {stage.partition("@")[2] for stage in order if stage.startswith("arms/dvc.yaml:sample")} == set(entries)
     assert order[-1] == "arms/dvc.yaml:evaluate_arms"
+
+
+def test_every_pipeline_is_known_to_what_reads_the_locks():
+    found = [path.relative_to(ROOT).as_posix() for path in (ROOT / "studies").rglob("dvc.yaml")]
+    assert sorted(locks.PIPELINES) == sorted(["dvc.yaml", *found])
+    assert set(worth.RUNS) - {"dvc.yaml"} == {
+        path for path in found if path.startswith(("studies/controls", "studies/arms"))
+    }
 
 
 def test_every_kind_of_the_study_is_trained_under_every_protocol():

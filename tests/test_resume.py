@@ -11,7 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parent.parent
-YAMLS = "dvc.yaml", *(f"studies/{name}/dvc.yaml" for name in ("arms", "arms/base"))
+YAMLS = "dvc.yaml", *(f"studies/{name}/dvc.yaml" for name in ("arms", "arms/base", "arms/second"))
 ARMS = "studies/arms/dvc.yaml"
 # Its outputs are those that dvc.yaml has, with what the command and all that it reads decide; it says that it ran.
 STAND_IN = """#!{python} -S

@@ -14,7 +14,7 @@ from rlrf4rec.revisions.dag import Stage
 
 Json = Mapping[str, Any]
 Parts = dict[str, list[Json]]  # files of metrics/cost by what is paid for
-RUNS = (locks.DEFAULT, *(f"studies/{name}/dvc.yaml" for name in ("controls", "arms/base", "arms")))
+RUNS = (locks.DEFAULT, *(f"studies/{name}/dvc.yaml" for name in ("controls", "arms/base", "arms/second", "arms")))
 PARTS = {
     "sampling": ("sample",),
     "encoding": ("encode", "source"),
