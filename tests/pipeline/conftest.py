@@ -259,8 +259,8 @@ def tiny_repository(folder, assets, root=ROOT):
     set_params(folder, {block: values for block, values in changes.items() if block in known})
     recipe = folder / "recipes" / "smoke.yaml"
     recipe.write_text(re.sub(r"min_interactions: \d+", "min_interactions: 20", recipe.read_text()))
-    for study in ("arms", "arms/base", "arms/second", "bench", "controls", "final"):  # none has run
-        (folder / "studies" / study / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
+    for lock in (folder / "studies").rglob("dvc.lock"):  # none has run
+        lock.write_text("schema: '2.0'\nstages: {}\n")
     run(folder, "git", "init", "-q")
     run(folder, "dvc", "config", "--local", "core.check_update", "false")
     run(folder, "git", "add", "-A")
