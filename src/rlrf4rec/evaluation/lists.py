@@ -18,13 +18,19 @@ from rlrf4rec.tables.vectors import load_tensors
 RankerKey = tuple[str, str, int]  # backbone, knowledge, seed
 RANKER = ("backbone", "knowledge", "seed")
 BY_USER = [*RANKER, "user"]
+MADE_BY = {  # by the folder of scores; the first folder in it is the entry
+    paths.MODELS: "train_ranker",
+    paths.ARM_SCORES: "studies/arms/dvc.yaml:arm@{}",
+    paths.APART / "train_ranker": "studies/controls/dvc.yaml:control@{}",
+    paths.FINAL: "studies/final/dvc.yaml:final_score",
+}
 
 
 def read_scores(
     files: Mapping[str, Path], backbones: Sequence[str], seeds: int, which: Iterable[str], lists: Lists
 ) -> dict[str, dict[RankerKey, Tensor]]:
     """Scores [L, C] by which of them (own, permuted), backbone, knowledge and seed; by the `files` of each."""
-    read = {knowledge: _load(path) for knowledge, path in files.items()}
+    read = {knowledge: load_tensors(path) for knowledge, path in files.items()}
     found: dict[str, dict[RankerKey, Tensor]] = {name: {} for name in which}
     for backbone in backbones:
         for knowledge, (tensors, about) in read.items():
@@ -40,24 +46,22 @@ def read_scores(
 
 def of_seeds(path: Path, backbone: str, seeds: int, which: str, lists: Lists) -> list[Tensor]:
     """Scores [L, C] of every seed of one backbone, `which` of them."""
-    tensors, _ = _load(path)
+    tensors, _ = load_tensors(path)
     return [_one(path, tensors, f"{backbone}/{number}/{which}", lists) for number in range(seeds)]
 
 
-def _load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """All scores of a file; InputError where one is not finite: it would have a place in the order of its list."""
-    tensors, about = load_tensors(path)
-    if odd := [key for key, values in tensors.items() if not values.isfinite().all()]:
-        raise InputError(f"{path}: scores {odd[0]} of a re-ranker are not finite; {_again(path)}")
-    return tensors, about
-
-
 def _one(path: Path, tensors: Mapping[str, Tensor], key: str, lists: Lists) -> Tensor:
+    """Scores of a re-ranker; InputError where one is not finite: it would have a place in the order of its list."""
     if key not in tensors:
         raise InputError(f"{path}: no scores {key}; {_again(path)}")
     if tensors[key].shape != lists.item.shape:
         shapes = f"{tuple(tensors[key].shape)}, the lists {tuple(lists.item.shape)}"
         raise InputError(f"{path}: scores {key} are {shapes}; {_again(path)}")
+    if not tensors[key].isfinite().all():
+        raise InputError(
+            f"{path}: scores {key} are not finite, so the file is damaged or the training has diverged; "
+            f"{_again(path, '--force ')}, with a lower train_ranker.learning_rate if they come out so again"
+        )
     return tensors[key]
 
 
@@ -75,9 +79,10 @@ def read_curves(files: Mapping[str, Path], backbones: Sequence[str]) -> dict[str
     return found
 
 
-def _again(path: Path) -> str:
-    """What makes the scores of a run, or of a study, again."""
-    return f"run `dvc repro{' train_ranker' if path.is_relative_to(paths.MODELS) else ''}`"
+def _again(path: Path, force: str = "") -> str:
+    """What makes the scores of the run, or of a study, again."""
+    of = [stage.format(path.relative_to(top).parts[0]) for top, stage in MADE_BY.items() if path.is_relative_to(top)]
+    return f"run `dvc repro {force}{of[0] if of else ''}".rstrip() + "`"
 
 
 def by_list(scores: Tensor, lists: Lists, users: pl.Series, ks: list[int]) -> pl.DataFrame:

@@ -66,7 +66,7 @@ def _movement(arms: Arms) -> tuple[dict[str, Any], list[str]]:
     for policy in arms.policies:
         for kind in (kind for kind in study.CONTROLS if kind in arms.kinds and kind != "base"):
             path = paths.metrics("match_policy", f"{kind}-{policy}")
-            found = Keyed(read_json(path), path, f"run `dvc repro match_policy@{kind}-{policy}`")
+            found = Keyed(read_json(path), path, f"run `dvc repro studies/arms/dvc.yaml:match_policy@{kind}-{policy}`")
             longest = max(int(times) for times in found["trained"])
             how = {"times": longest, "scale": found["scale"], "kl_minus_tuned": found["kl_minus_tuned"]}
             moved |= {f"tuned-{policy}": found["moved_tuned"], f"{kind}-{policy}": found["moved"] | how}

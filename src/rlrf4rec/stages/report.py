@@ -50,6 +50,8 @@ EVALUATED = (
     *("metrics", "protocol", "development_users", "development_lists", "orders", "reward_gain"),
     *("reward_gain_labellers", "rankers", "differences", "personal", "family", "trained_out"),
 )
+# Stages of studies whose metrics lie beside the run's.
+OF_STUDIES = {"probe": "controls", "bench": "bench", "learning_curve": "learning_curve", "final": "final"}
 SEARCHES = {
     "Search of the reward model: validation NDCG": "tune_reward",
     "Search of DPO: reward gain of held-out train users": "tune_dpo",
@@ -215,8 +217,11 @@ def _people(inputs: Inputs, rounds: Mapping[str, Round]) -> Section:
 
 
 def _stage(path: Path) -> str:
-    """The stage that writes a metrics file: the first word below `metrics`, of the run's folder or of a study's."""
-    return Path(path.parts[path.parts.index(paths.METRICS.name) + 1]).stem
+    """The stage that writes a metrics file, by the first word below `metrics`, with its pipeline if it is a study's."""
+    place = path.parts.index(paths.METRICS.name)
+    stage = Path(path.parts[place + 1]).stem
+    study = path.parts[place - 1] if place else OF_STUDIES.get(stage)
+    return f"{paths.STUDIES}/{study}/dvc.yaml:{stage}" if study else stage
 
 
 def _provenance(inputs: Inputs, models: dict[str, Any], params: dict[str, Any], samples: list[str]) -> Section:
