@@ -45,7 +45,7 @@ def test_entries_have_files_of_their_own_and_are_added_up():
     assert cost.place("train_ranker", ["base", "encode/base"]) == Path("metrics/cost/train_ranker-base.json")
     assert cost.place("split", []) == Path("metrics/cost/split.json")
     assert cost.seconds("A CPU") == {}
-    for entry, seconds in (("base", 1.5), ("round1", 2.0)):
+    for entry, seconds in (("base", 1.5), ("round1", 2.0), ("base-1", 50.0), ("shuffled", 60.0), ("final_base", 70.0)):
         path = cost.place("sample", [entry])
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"wall_s": seconds, "cpu": "A CPU"}))

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from good_tables import prompt_row
 
-from rlrf4rec import capacity, estimate, machine
+from rlrf4rec import capacity, estimate, machine, paths
 from rlrf4rec.cli import main
 from rlrf4rec.errors import ParamsError, ResourceError
 from rlrf4rec.estimate import LlmSize, Machine, Need, Work
@@ -66,7 +66,8 @@ def held(files):
     assert set(found) == HEAVY | {"others"}
     spent = {stage: [0.0, 0.0, found[stage].seconds] for stage in found}
     for name, cost in files.items():
-        if (stage := name.split("-")[0]) in STAGES:
+        stage, _, entry = name.partition("-")
+        if stage in STAGES and not paths.study(entry):
             row = spent[stage if stage in found else "others"]
             row[0] += cost["cpu_s"] / cost["cores"]
             row[1] += cost["wall_s"]

@@ -173,10 +173,10 @@ def test_scores_that_are_not_finite_or_not_of_these_lists_have_no_place_in_an_or
     for value in (torch.nan, torch.inf):
         save_tensors(path, {"prm/0/own": good, "prm/1/own": good + value}, about)
         for read in (
-            lambda: read_scores({"x": path}, ["prm"], 1, ("own",), lists),
-            lambda: of_seeds(path, "prm", 1, "own", lists),
+            lambda: read_scores({"x": path}, ["prm"], 2, ("own",), lists),
+            lambda: of_seeds(path, "prm", 2, "own", lists),
         ):
-            with pytest.raises(InputError, match=r"safetensors: scores prm/1/own of a re-ranker are not finite"):
+            with pytest.raises(InputError, match=r"safetensors: scores prm/1/own are not finite"):
                 read()
     save_tensors(path, {"prm/0/own": good[:, :2]}, about)
     with pytest.raises(InputError, match=r"scores prm/0/own are \(192, 2\), the lists \(192, 5\)"):

@@ -91,11 +91,12 @@ def write_page(stages: tuple[str, ...], state: str = "") -> None:
 
 
 def seconds(cpu: str, folder: Path = FOLDER) -> dict[str, float]:
-    """Wall seconds of each stage as it was last run on such a CPU, those of its entries together."""
+    """Wall seconds of each stage as it was last run on such a CPU, those of its entries together, but for studies'."""
     spent: dict[str, float] = {}
     for path in sorted(folder.glob("*.json")):
-        stage, found = path.stem.split("-")[0], read_json(path)
-        if found.get("cpu") == cpu:  # in a clone lies what the run of somebody else's machine cost
+        (stage, _, entry), found = path.stem.partition("-"), read_json(path)
+        # In a clone lies what the run of somebody else's machine cost.
+        if found.get("cpu") == cpu and not paths.study(entry):
             spent[stage] = spent.get(stage, 0.0) + float(found["wall_s"])
     return spent
 
