@@ -226,6 +226,7 @@ HOLDS_NONE = {
     "models/arms/train_reward/*": "weights, and numbers of the lists that they were trained on",
     "data/arms/encode/*": "vectors of texts",
     "data/arms/train_ranker/*": "scores without items",
+    "data/arms/evaluate_arms": "a metric of each user, without items",
 }
 
 
