@@ -33,15 +33,15 @@ def run(
 ) -> str:
     """Evaluate policies and re-rankers on the development users; returns the closing line."""
     tables, own_seed = read_tables(), derive(seed, "evaluate")
-    item_features = reading.item_features(tables)
+    item_features = tables.item_features()
     rewarded = _rewarded(tables, item_features, loop.policies, reward, own_seed)
     frame = tables.list_frame("development")
-    lists = reading.lists(tables, frame, "development", "a development user")
+    lists = tables.lists_of(frame, "development", "a development user")
     of = fold.Labelled("development", frame, lists, tables.users["user"], item_features.log_popularity)
     files, last = {name: paths.scores(name) for name in loop.rankers}, loop.policies[-1]
     seeds, computed = train_ranker.seeds, machine.arithmetic(threads=1)
     made = fold.measured(of, rewarded, files, loop, backbones, seeds, evaluate, own_seed, computed)
-    validation = reading.lists(tables, tables.list_frame("validation"), "validation", "a validation user")
+    validation = tables.lists_of(tables.list_frame("validation"), "validation", "a validation user")
     before, after = (of_seeds(files[k], backbones[0], seeds, "validation", validation) for k in ("base", last))
     shown, verdicts = examples(tables, before, after), read_curves(files, backbones)
     trained_out = {f"{backbone}-{name}": verdicts[name][backbone] for backbone in backbones for name in files}

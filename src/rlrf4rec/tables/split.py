@@ -194,6 +194,7 @@ FOLD_USERS = table(
 FINAL_USERS = table(FinalUser, "final_split")
 HISTORY = table(History, "split")
 _OTHERS = f"those of {', '.join(UNCHECKED)}"
+_EVEN = Rule("position", "all lists are equally long, positions count from 0", _SPLIT, _uneven)
 _OF_A_FIRST_STAGE = (
     Rule(
         "first_stage",
@@ -206,7 +207,7 @@ _OF_A_FIRST_STAGE = (
 LISTS = table(
     Candidate,
     "split",
-    Rule("position", "all lists are equally long, positions count from 0", _SPLIT, _uneven),
+    _EVEN,
     Rule("label", f"every list has a positive, but for {_OTHERS}", _SPLIT, lambda f: _lists_without(_checked(f))),
     Rule("item", f"no item is twice in a list, but for {_OTHERS}", _SPLIT, lambda f: _twice(_checked(f))),
     Rule("label", "a positive is real", _SPLIT, lambda f: f.filter((pl.col("label") == 1) & ~pl.col("real"))),
@@ -218,7 +219,7 @@ LISTS = table(
     ),
     *_OF_A_FIRST_STAGE,
 )
-CANDIDATES = table(Unlabelled, "split", *_OF_A_FIRST_STAGE)
+CANDIDATES = table(Unlabelled, "split", _EVEN, *_OF_A_FIRST_STAGE)
 POPULARITY = table(Popularity, "split")
 
 
