@@ -83,7 +83,8 @@ test: setup browser
 check: setup
 	PATH="$(BIN):$$PATH" rlrf4rec check
 
-# For a change that must not change results: make same BASE=<revision>. Equal outputs: dvc.lock gets the new code hashes.
+# For a change that must not change results: make same BASE=<revision>. Equal outputs: dvc.lock
+# and the locks of the study of arms get the new code hashes.
 same: setup
 	cd tests && PATH="$(BIN):$$PATH" python -m pipeline.same "$(BASE)"
 
