@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import polars as pl
 import pytest
 from dataset import write
@@ -119,13 +120,21 @@ def test_looks_at_the_same_time_get_numbers_of_their_own(repository):
 def test_labels_are_read_when_the_row_is_on_the_disk(repository, monkeypatch):
     """The stage with what it judges left out, stopped where it reads labels."""
 
-    def labels(users):
+    def labels(tables, *_):
         """Fails with what is written down before."""
-        raise InputError(f"{users.height} users, rows before: {rows()}")
+        raise InputError(f"{tables.users.height} users, rows before: {rows()}")
+
+    def of_final(_, **changes):
+        """Tables of the final users, of whose lists five items are all that is known."""
+        return SimpleNamespace(candidates=lambda _: SimpleNamespace(item=np.zeros((1, 5))), **changes)
 
     monkeypatch.setattr(final, "FINAL_USERS", SimpleNamespace(read=lambda _: pl.DataFrame({"user": ["a", "b"]})))
+    monkeypatch.setattr(final, "HISTORY", SimpleNamespace(read=lambda _: None))
     monkeypatch.setattr(final, "read_tables", lambda: SimpleNamespace(item_features=lambda: None))
-    monkeypatch.setattr(final.vectors, "read_texts", lambda *_: None)
+    monkeypatch.setattr(final, "replace", of_final)
+    monkeypatch.setattr(final, "read_scores", lambda *_: {})
+    monkeypatch.setattr(final.reading, "texts", lambda *_: None)
+    monkeypatch.setattr(final.frozen, "of_first_round", lambda *_: None)
     monkeypatch.setattr(commit, "clean", lambda: "c")
     monkeypatch.setattr(commit, "changed", lambda _: "")
     monkeypatch.setattr(identity, "seen", lambda *_: "s1")
