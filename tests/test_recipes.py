@@ -1,6 +1,7 @@
 """Recipes resolve to valid params, and to what `dvc exp run` takes; each has its estimate."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -201,10 +202,17 @@ def test_a_recipe_can_be_written_into_the_params_and_nothing_is_run(tmp_path, mo
         f"{path}: the recipe ml-1m-study, 5 values are new; `dvc repro` runs what depends on them"
     )
     assert load(path) == resolved("ml-1m-study")[1]
-    assert path.read_text().startswith("# Every knob of the pipeline.")
-    written = path.read_bytes()
+    before, after = ((ROOT / "params.yaml").read_text().splitlines(), path.read_text().splitlines())
+    assert len(before) == len(after)
+    changed = [line for old, line in zip(before, after, strict=True) if old != line]
+    assert [line.split(":")[0].strip() for line in changed] == ["dataset", "users", "n_trials", "max_pairs", "n_trials"]
+    assert changed[0] == "dataset: ml-1m # as these two blocks say"
+    recipes.write("smoke", Path(shutil.copy(ROOT / "params.yaml", tmp_path / "smoke.yaml")))
+    written = [re.sub(" +", " ", line) for line in (tmp_path / "smoke.yaml").read_text().splitlines()]
+    assert "backbones: [prm] # nets of the re-rankers" in written  # the comment stays in its column
+    once = path.read_bytes()
     assert ", 0 values are new" in recipes.write("ml-1m-study", path)
-    assert path.read_bytes() == written
+    assert path.read_bytes() == once
 
 
 def test_the_study_of_movielens_1m_searches_nothing_on_its_users_and_has_pairs_for_as_many_of_them():
