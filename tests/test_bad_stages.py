@@ -142,6 +142,10 @@ CHOSEN = [
     *cases("gone", "models/pretrained/encoder/tokenizer_config.json", "encode"),
     *cases("key gone", "data/tune_dpo/best.json", "train_dpo"),
     *cases("stranger", f"{LISTS}/candidates.parquet", "train_ranker"),
+    *cases("other item", f"{LISTS}/candidates.parquet", "train_ranker"),
+    *cases("other item", f"{LISTS}/train.parquet", "tune_reward", "train_reward", "score", "train_ranker"),
+    *cases("other item", f"{LISTS}/validation.parquet", "evaluate"),
+    *cases("other item", "data/split/development/lists.parquet", "evaluate"),
     *(Case("train_ranker", f"{LISTS}/{name}.parquet", "no rows") for name in ("candidates", "validation")),
     *cases("not finite", "models/pretrained/llm/model.safetensors", "train_dpo"),
     *cases("not finite", "models/pretrained/encoder/model.safetensors", "encode"),
@@ -199,8 +203,6 @@ def test_a_stage_refuses_broken_inputs_in_our_own_words_and_leaves_all_outputs_a
     assert [str(case) for case, ended in made.items() if not named(case, ended)] == []
 
 
-# Polars' advice where a rule of `tables.split` compares with the length of lists that there are none of.
-@pytest.mark.filterwarnings("ignore:Comparisons with None always result in null:UserWarning")
 @pytest.mark.parametrize("case", CHOSEN, ids=str)
 def test_what_breaks_files_that_belong_together_is_refused_as_well(case, run):
     assert list(wrong(case, run.ended(case))) == []

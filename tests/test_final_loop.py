@@ -84,6 +84,8 @@ def test_final_users_are_in_nothing_of_the_run_and_looked_at_by_the_committed_on
     labels = paths.lists("final", paths.FINAL_SPLIT)
     content = labels.read_bytes()
     labels.unlink()
+    candidates = paths.candidates(paths.FINAL_SPLIT)
+    assert [way for way in STRANGE if refused_without_a_look(candidates, way, "final_score")] == STRANGE
     run_stage("final_score", [])  # needs no label
     with pytest.raises(InputError, match=r"final/lists.parquet"):
         run_stage("final", [])
@@ -138,12 +140,15 @@ UNLABELLED = {  # what a look reads besides labels, and how it is broken
 }
 
 
-def refused_without_a_look(path, way):
-    """Whether `final` refuses a file that is broken in one way, and has written nothing; it is put right again."""
+STRANGE = ["other fold", "other item", "no rows", "half"]
+
+
+def refused_without_a_look(path, way, stage="final"):
+    """Whether it refuses a file that is broken in one way, and has written nothing; the file is put right again."""
     good = path.read_bytes()
     path.write_bytes(broken(good, path.suffix, way, random.Random(0)))
     try:
-        run_stage("final", [])
+        run_stage(stage, [])
     except InputError as error:
         return str(path) in str(error) and not paths.LOOKS.exists() and not paths.metrics("final").exists()
     finally:

@@ -20,6 +20,7 @@ from rlrf4rec.tables.split import (
     USERS,
     check_fold,
     check_history,
+    check_items,
 )
 
 
@@ -54,12 +55,12 @@ class Tables:
         return ItemFeatures.of(self.items, self.popularity, found)
 
     def list_frame(self, fold: str) -> pl.DataFrame:
-        """Candidate lists of a fold, checked for users of other folds and against the histories.
+        """Candidate lists of a fold, checked for users of other folds, against the items and against the histories.
 
         A list without a positive (KAR's protocol has such) teaches nothing: it counts, with 0, where it is evaluated.
         """
         path = paths.lists(fold, self.folder)
-        frame = check_fold(LISTS.read(path), self.users, fold, path)
+        frame = check_items(check_fold(LISTS.read(path), self.users, fold, path), self.items, path)
         check_history(frame, HISTORY.read(paths.HISTORY), path)
         return frame if fold == "development" else frame.filter(pl.col("label").max().over("user", "list") > 0)
 
@@ -74,9 +75,9 @@ class Tables:
         return self.lists(frame)
 
     def candidates(self, fold: str = "development") -> Lists:
-        """Lists of a fold without their labels; InputError for users of other folds, and when there is no list."""
+        """Lists of a fold without their labels; InputError for users of other folds, unknown items, or no list."""
         path = paths.candidates(self.folder)
-        frame = check_fold(CANDIDATES.read(path), self.users, fold, path)
+        frame = check_items(check_fold(CANDIDATES.read(path), self.users, fold, path), self.items, path)
         if not frame.height:
             raise InputError(f"{path}: no list of a {fold} user; run `dvc repro split`")
         return self.lists(frame)

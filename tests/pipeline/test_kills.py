@@ -48,7 +48,7 @@ MORE = {
     "tune_dpo": {"n_trials": 3},
     "dpo": {"epochs": 2},
 }
-SEARCHES = {"tune_reward", "tune_dpo"}  # their trials lie in a journal
+SEARCHES = {"tune_reward", "tune_dpo"}  # their pieces are trials, which lie in a journal
 
 
 def words(folder, stage):
@@ -146,9 +146,9 @@ def test_a_killed_stage_begins_with_the_piece_that_it_was_killed_in(copy, stage,
     first, second = sorted(random.Random(stage).sample(range(2, len(whole) + 1), 2))
     killed_at(copy, command, first)
     killed_at(copy, command, second - first + 1)
-    kept = shelved(copy)
+    kept = shelved(copy) + (second - 1 if stage in SEARCHES else 0)
     run(copy, "rlrf4rec", *command)
     assert counted.of(name) == [whole[:first], whole[first - 1 : second], whole[second - 1 :]]
     cost = read_json(copy / "metrics" / "cost" / f"{'-'.join(command[:2])}.json")
-    assert stage in SEARCHES or cost["kept"] == kept > 0
+    assert cost["kept"] == kept > 0
     assert written(copy) == outputs

@@ -55,6 +55,7 @@ def run(
             load_if_exists=True,
         )
         finished = finished_trials(study)
+        store.take(min(len(finished), n_trials))
         progress = Progress(max(0, n_trials - len(finished)), name)
         waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
         if default and not finished and not waiting:  # a killed first trial was this one: it is tried again

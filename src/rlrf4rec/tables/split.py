@@ -142,7 +142,7 @@ _SPLIT = "run `dvc repro split`; a list is frozen once written and must not be e
 
 def _uneven(frame: pl.DataFrame) -> pl.DataFrame:
     sizes = frame.group_by("user", "list", maintain_order=True).agg(pl.len(), pl.col("position").max())
-    return sizes.filter((pl.col("len") != sizes["len"].max()) | (pl.col("position") != pl.col("len") - 1))
+    return sizes.filter((pl.col("len") != pl.col("len").max()) | (pl.col("position") != pl.col("len") - 1))
 
 
 def _checked(frame: pl.DataFrame) -> pl.DataFrame:
@@ -233,6 +233,13 @@ def check_fold(lists: pl.DataFrame, users: pl.DataFrame, fold: str, path: Path) 
         f"only users of the {fold} fold have lists here",
         "labels of another fold would leak; run `dvc repro split`",
     )
+    return lists
+
+
+def check_items(lists: pl.DataFrame, items: pl.DataFrame, path: Path) -> pl.DataFrame:
+    """Return `lists` if every candidate is one of the items."""
+    unknown = lists.join(items, on="item", how="anti").select("user", "list", "item")
+    require(unknown, path, "item", "every candidate is an item of the catalogue", _SPLIT)
     return lists
 
 
