@@ -199,13 +199,16 @@ def test_a_recipe_can_be_written_into_the_params_and_nothing_is_run(tmp_path, mo
     path.write_text((ROOT / "params.yaml").read_text())
     monkeypatch.setattr(subprocess, "run", None)
     assert recipes.write("ml-1m-study", path) == (
-        f"{path}: the recipe ml-1m-study, 5 values are new; `dvc repro` runs what depends on them"
+        f"{path}: the recipe ml-1m-study, 13 values are new; `dvc repro` runs what depends on them"
     )
     assert load(path) == resolved("ml-1m-study")[1]
     before, after = ((ROOT / "params.yaml").read_text().splitlines(), path.read_text().splitlines())
     assert len(before) == len(after)
     changed = [line for old, line in zip(before, after, strict=True) if old != line]
-    assert [line.split(":")[0].strip() for line in changed] == ["dataset", "users", "n_trials", "max_pairs", "n_trials"]
+    assert [line.split(":")[0].strip() for line in changed] == [
+        *("dataset", "users", "folds", "tuning_share", "n_trials", "learning_rate", "weight_decay", "width", "epochs"),
+        *("n_trials", "beta", "learning_rate", "policies"),
+    ]
     assert changed[0] == "dataset: ml-1m # as these two blocks say"
     recipes.write("smoke", Path(shutil.copy(ROOT / "params.yaml", tmp_path / "smoke.yaml")))
     written = [re.sub(" +", " ", line) for line in (tmp_path / "smoke.yaml").read_text().splitlines()]
@@ -217,10 +220,18 @@ def test_a_recipe_can_be_written_into_the_params_and_nothing_is_run(tmp_path, mo
 
 def test_the_study_of_movielens_1m_searches_nothing_on_its_users_and_has_pairs_for_as_many_of_them():
     p, default = resolved("ml-1m-study")[1], load()
-    assert (p.dataset, p.interactions.users, p.interactions.final_folds) == ("ml-1m", 2000, 4)
+    assert (p.dataset, p.interactions.users, p.interactions.final_folds) == ("ml-1m", 1400, 4)
     assert (p.tune_reward.n_trials, p.tune_dpo.n_trials) == (0, 0)
-    users = recipes.read("default").work["users"]
-    assert p.pair.max_pairs / p.interactions.users == pytest.approx(default.pair.max_pairs / users, rel=0.01)
+    assert None not in (
+        p.train_reward.learning_rate,
+        p.train_reward.epochs,
+        p.train_dpo.beta,
+        p.train_dpo.learning_rate,
+    )
+    for params, users in ((p, p.interactions.users), (default, recipes.read("default").work["users"])):
+        split = params.split
+        tuning = users * (1 - 1 / split.folds) * (1 - split.validation_share) * split.tuning_share
+        assert 0.8 * tuning < params.pair.max_pairs < tuning, "most tuning users have a pair"
 
 
 def test_what_dvc_lists_is_what_a_free_name_is_looked_for_in(tmp_path, monkeypatch):
