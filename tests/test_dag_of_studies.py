@@ -123,7 +123,7 @@ def test_arms_are_matched_with_the_policy_whose_distance_is_told():
         assert [dep for dep in deps if dep.startswith("models/arms/policy/")] == [
             f"models/arms/policy/{target}-${{item.policy}}"
         ]
-        assert evaluate_arms.MADE_BY[target] == f"studies/{pipeline}/dvc.yaml"
+        assert evaluate_arms.MATCHED_BY[target] == f"studies/{pipeline}/dvc.yaml"
 
 
 def test_another_policy_of_the_arms_starts_none_of_those_before_it():

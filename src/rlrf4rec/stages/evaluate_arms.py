@@ -16,7 +16,7 @@ from rlrf4rec.seeds import derive
 from rlrf4rec.tables.results import metric_names
 
 # Pipelines whose `match_policy` brings others to the distance of an arm.
-MADE_BY = {"tuned": "studies/arms/dvc.yaml", "second": "studies/arms/second/dvc.yaml"}
+MATCHED_BY = {"tuned": "studies/arms/dvc.yaml", "second": "studies/arms/second/dvc.yaml"}
 
 
 def run(seed: int, backbones: list[str], train_ranker: TrainRanker, arms: Arms, evaluate: Evaluate) -> str:
@@ -51,12 +51,13 @@ def run(seed: int, backbones: list[str], train_ranker: TrainRanker, arms: Arms, 
         rows += [{"protocol": protocol, **row} for row in study.rows(values, arms.policies, users)]
     write_json(paths.ARMS, report)
     write_csv(paths.ARMS_HEADLINE, rows)
-    told = ", ".join(f"{name} {_told(found['lacks']['shown'])}" for name, found in report.items())
-    return f"wrote {paths.ARMS}, {len(arms.kinds)} kinds of {len(arms.policies)} policies; the feedback: {told}"
+    told = "; ".join(f"{name}: {_told(found['lacks'])}" for name, found in report.items())
+    return f"wrote {paths.ARMS}, {len(arms.kinds)} kinds of {len(arms.policies)} policies; {told}"
 
 
-def _told(lacks: list[str]) -> str:
-    return f"not shown ({'; '.join(lacks)})" if lacks else "shown"
+def _told(lacks: dict[str, list[str]]) -> str:
+    """The answer to every question that was asked, and what there lacks for a yes."""
+    return ", ".join(f"{question} no ({'; '.join(of)})" if of else f"{question} yes" for question, of in lacks.items())
 
 
 def _movement(arms: Arms) -> tuple[dict[str, Any], list[str]]:
@@ -70,7 +71,7 @@ def _movement(arms: Arms) -> tuple[dict[str, Any], list[str]]:
     for policy in arms.policies:
         for kind, target in ((k, t) for k, t in study.TARGETS.items() if k in arms.kinds):
             path = paths.metrics("match_policy", f"{kind}-{policy}")
-            found = Keyed(read_json(path), path, f"run `dvc repro {MADE_BY[target]}:match_policy@{kind}-{policy}`")
+            found = Keyed(read_json(path), path, f"run `dvc repro {MATCHED_BY[target]}:match_policy@{kind}-{policy}`")
             longest = max(int(times) for times in found["trained"])
             apart = f"kl_minus_{target}"
             how = {"times": longest, "scale": found["scale"], apart: found[apart]}
