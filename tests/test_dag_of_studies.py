@@ -62,25 +62,25 @@ def test_every_pipeline_is_known_to_what_reads_the_locks():
     }
 
 
-def of(pipeline):
+def stages_of(pipeline):
     return YAML(typ="safe").load((ROOT / pipeline).read_text())["stages"]
 
 
 @pytest.mark.parametrize(("folder", "target"), lists.MADE_BY.items(), ids=map(str, lists.MADE_BY))
 def test_scores_that_are_wrong_are_said_to_be_made_by_the_stage_that_makes_them(folder, target):
     pipeline, _, stage = target.rpartition(":")
-    dag = of(pipeline or "dvc.yaml")
+    dag = stages_of(pipeline or "dvc.yaml")
     stage = stage.partition("@")[0]
     assert [out for out in outs(dag, stage) if out.startswith(f"{folder.as_posix()}/")]
 
 
 def test_metrics_files_beside_the_run_s_are_said_to_be_of_the_study_that_writes_them():
-    """All that the report reads of studies, and no stage of the run is taken for one of a study."""
+    """And no stage of the run is taken for one of a study."""
     for stage, study in report.OF_STUDIES.items():
-        metrics = body(of(f"studies/{study}/dvc.yaml"), stage)["metrics"]
+        metrics = body(stages_of(f"studies/{study}/dvc.yaml"), stage)["metrics"]
         written = [path for entry in metrics for path in ([entry] if isinstance(entry, str) else entry)]
         assert {path.removeprefix("metrics/").removesuffix(".json").partition("/")[0] for path in written} == {stage}
-    assert not set(report.OF_STUDIES) & set(of("dvc.yaml"))
+    assert not set(report.OF_STUDIES) & set(stages_of("dvc.yaml"))
 
 
 def test_every_kind_of_the_study_is_trained_under_every_protocol():
