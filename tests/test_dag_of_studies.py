@@ -9,11 +9,11 @@ from ruamel.yaml import YAML
 from test_dag import ARMS, CONTROLS, ROOT, body, outs
 
 from rlrf4rec import paths
-from rlrf4rec.evaluation import arms, lists
+from rlrf4rec.evaluation import arms, lists, policies
 from rlrf4rec.params import load
 from rlrf4rec.report import worth
 from rlrf4rec.revisions import locks
-from rlrf4rec.stages import evaluate_arms, report
+from rlrf4rec.stages import report
 
 SECOND = ("sample", "encode", "train_reward", "score", "pair", "train_dpo")  # of a second round, in order
 OF_SECOND = YAML(typ="safe").load((ROOT / "studies" / "arms" / "second" / "dvc.yaml").read_text())["stages"]
@@ -123,13 +123,13 @@ def test_arms_are_matched_with_the_policy_whose_distance_is_told():
         assert [dep for dep in deps if dep.startswith("models/arms/policy/")] == [
             f"models/arms/policy/{target}-${{item.policy}}"
         ]
-        assert evaluate_arms.MATCHED_BY[target] == f"studies/{pipeline}/dvc.yaml"
+        assert policies.MATCHED_BY[target] == f"studies/{pipeline}/dvc.yaml"
 
 
 def test_another_policy_of_the_arms_starts_none_of_those_before_it():
     """By the params that a stage of one policy depends on; all of them together are read by the evaluation alone."""
     readers = {stage: [p for p in body(ARMS, stage).get("params", []) if p.startswith("arms")] for stage in ARMS}
     assert {stage: found for stage, found in readers.items() if found} == {
-        "arm": ["arms.protocols", "arms.kinds"],
+        "arm": ["arms.protocols", "arms.final", "arms.kinds"],
         "evaluate_arms": ["arms"],
     }

@@ -44,6 +44,8 @@ STUDY = STUDIES / "controls" / "metrics"
 ARM_SCORES = DATA / "arms" / "train_ranker"
 ARMS_STUDY = STUDIES / "arms"
 ARMS = ARMS_STUDY / "metrics" / "evaluate_arms.json"
+FINAL_ARMS = DATA / "final_arms"
+FINAL_ARMS_HEADLINE = METRICS / "final_arms_per_user.csv"
 ARMS_HEADLINE = DATA / "arms" / "evaluate_arms" / "per_user.csv"  # grows with kinds and policies: too large for Git
 CONTROLS = STUDY / "evaluate_controls.json"
 CONTROLS_HEADLINE = STUDY / "per_user.csv"
@@ -76,16 +78,20 @@ def candidates(folder: Path = SPLIT) -> Path:
 
 
 def study(name: str) -> str | None:
-    """The study that makes what is called so; None: the run."""
-    if replicates.parts(name)[1]:
-        return "arms"
-    if name.startswith(OF_FINAL):
+    """The study that makes what is called so, and the final look at it; None: the run."""
+    of_final, number = name.startswith(OF_FINAL), replicates.parts(name)[1]
+    if number:
+        return "final_arms" if of_final else "arms"
+    if of_final:
         return "final"
     return "controls" if name in APART_POLICIES + APART_TEXTS else None
 
 
 def _below(top: Path, name: str) -> Path:
+    """The folder of what a study makes; of a final look at several policies each has its own."""
     made_by = study(name)
+    if made_by == "final_arms":
+        return top / made_by / str(replicates.parts(name)[1])
     return top / made_by if made_by else top
 
 
@@ -173,6 +179,11 @@ def final_scores(knowledge: str) -> Path:
     return FINAL / "scores" / knowledge / "scores.safetensors"
 
 
+def final_arm_scores(policy: int, kind: str) -> Path:
+    """Scores of final users' unlabelled lists by the re-rankers of a policy of the study of arms."""
+    return FINAL_ARMS / str(policy) / "scores" / kind / "scores.safetensors"
+
+
 def curves(knowledge: str) -> Path:
     """How the training of the re-rankers with this knowledge went, by backbone."""
     return MODELS / "train_ranker" / knowledge / "curves.json"
@@ -191,6 +202,11 @@ def control(protocol: str, knowledge: str) -> Path:
 def arm(policy: int, kind: str, protocol: str) -> Path:
     """Study: the same of the arms of a policy."""
     return ARM_SCORES / str(policy) / kind / protocol / "scores.safetensors"
+
+
+def arm_ranker(policy: int, kind: str, protocol: str) -> Path:
+    """Study: weights of the re-rankers that gave those scores, of what a final look compares."""
+    return arm(policy, kind, protocol).with_name("ranker.safetensors")
 
 
 def metrics(stage: str, entry: str | None = None) -> Path:

@@ -1,4 +1,4 @@
-"""`rlrf4rec ready`: could `make final` look now? Asked before anything is sampled for the final users."""
+"""`rlrf4rec ready`: could `make final` look now, or `make final-arms`? Asked before the final users get any text."""
 
 import argparse
 from pathlib import Path
@@ -7,15 +7,17 @@ from typing import Any
 from rlrf4rec.errors import ParamsError
 
 DESCRIPTION = """Whether `make final` could look: code, params and the record of the run are those of HEAD, and all
-outputs of the run are up to date with them. Ends with an error where not, before anything is sampled."""
+outputs of the run, but for its report, are up to date with them. Ends with an error where not, before anything is
+sampled."""
 
 
 def add(commands: Any) -> None:
     """Add `ready` to the subcommands of a parser."""
-    commands.add_parser("ready", help="whether a final look could be made now", description=DESCRIPTION)
+    asked = commands.add_parser("ready", help="whether a final look could be made now", description=DESCRIPTION)
+    asked.add_argument("--arms", action="store_true", help="the same of `make final-arms` and the study of arms")
 
 
-def run(_: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Say which look it would be; RLRFError when there can be none now."""
     from rlrf4rec import paths
     from rlrf4rec.looking import commit, known, looks
@@ -25,8 +27,9 @@ def run(_: argparse.Namespace) -> int:
         raise ParamsError("no dvc.yaml in this folder; run it where the pipeline's dvc.yaml lies")
     if load().interactions.final_folds is None:
         raise ParamsError("no user is final: set interactions.final_folds, and `dvc repro`")
-    head = commit.clean()
-    commit.up_to_date()
+    of = commit.OF_ARMS if args.arms else commit.OF_RUN
+    head = commit.clean(of)
+    commit.up_to_date(of)
     number = looks.next_number(known.everywhere(paths.LOOKS))
     print(f"ready: commit {head:.7} can be looked at; if that shows something new it is look {number}")
     return 0

@@ -7,21 +7,18 @@ what is refused is no look.
 
 from dataclasses import replace
 
-import polars as pl
 from torch import Tensor
 
 from rlrf4rec import machine, paths
-from rlrf4rec.errors import InputError
 from rlrf4rec.evaluation import findings, fold, frozen
 from rlrf4rec.evaluation.lists import read_scores
 from rlrf4rec.files import write_csv, write_json
-from rlrf4rec.inputs import Tables, read_tables
-from rlrf4rec.looking import commit, identity, known, looks
+from rlrf4rec.inputs import read_tables
+from rlrf4rec.looking import commit, identity, look, looks
 from rlrf4rec.params import Evaluate, Loop, Reward, TrainRanker
-from rlrf4rec.ranking.lists import Lists
 from rlrf4rec.reward import reading
 from rlrf4rec.seeds import derive
-from rlrf4rec.tables.split import FINAL, FINAL_USERS, HISTORY, LISTS, check_fold, check_history
+from rlrf4rec.tables.split import FINAL, FINAL_USERS, HISTORY
 
 
 def run(
@@ -33,7 +30,7 @@ def run(
     evaluate: Evaluate,
 ) -> str:
     """Evaluate policies and re-rankers on the final users; returns the closing line."""
-    head = commit.clean()
+    head = commit.clean(commit.OF_RUN)
     tables, users, own_seed = read_tables(), FINAL_USERS.read(paths.FINAL_USERS), derive(seed, "evaluate")
     item_features = tables.item_features()
     vectors_of = [paths.vectors(f"{paths.OF_FINAL}{name}") for name in loop.texts if name != "items"]
@@ -53,38 +50,15 @@ def run(
     judges += [paths.reward_models("round1", duty) for duty in paths.DUTIES]
     asked = {"seed": seed, "backbones": backbones, "policies": loop.policies, "rankers": list(loop.rankers)}
     asked |= {"seeds": train_ranker.seeds, "reward": reward.model_dump(), "evaluate": evaluate.model_dump()}
-    look = _written_down(head, users["user"].to_list(), identity.seen([*judged, *judges], asked))
-    frame, lists = _labelled(of_final, history, unlabelled)
+    this = look.written_down(head, users["user"].to_list(), identity.seen([*judged, *judges], asked, identity.OF_RUN))
+    frame, lists = look.labelled(of_final, history, unlabelled)
     rewarded = frozen.policy_rewards(users, lists, texts, by_duty, reward, own_seed)
     of = fold.Labelled(FINAL, frame, lists, users["user"], item_features.log_popularity)
     computed = machine.arithmetic(threads=1)
     made = fold.measured(of, rewarded, scores, loop, backbones, evaluate, own_seed, computed)
-    which = {"look": look.look, "commit": look.commit, "users": look.users}
-    report = {**made.about, **which, **looks.adjusted(made.found, look.look)}
+    which = {"look": this.look, "commit": this.commit, "users": this.users}
+    report = {**made.about, **which, **looks.adjusted(made.found, this.look)}
     write_json(paths.metrics("final"), report)
     write_csv(paths.FINAL_HEADLINE, made.headline)
     summary = findings.summary(report, backbones, loop.policies[-1])
-    return f"wrote {paths.metrics('final')}, look {look.look}; {findings.in_words(summary)}"
-
-
-def _written_down(head: str, users: list[str], seen: str) -> looks.Look:
-    """The look that this is, as a row of the file."""
-    with known.alone():
-        before = known.everywhere(paths.LOOKS)
-        look = looks.next_look(before, head, users, seen, commit.changed(before[-1].commit if before else None))
-        known.write_down(paths.LOOKS, look)
-    return look
-
-
-def _labelled(tables: Tables, history: pl.DataFrame, unlabelled: Lists) -> tuple[pl.DataFrame, Lists]:
-    """The final users' lists, checked for other users, against the histories and those that were scored."""
-    path = paths.lists(FINAL, tables.folder)
-    frame = check_fold(LISTS.read(path), tables.users, FINAL, path)
-    check_history(frame, history, path)
-    lists = tables.lists_of(frame, FINAL, "a final user")
-    if lists.identity() != unlabelled.identity():
-        raise InputError(
-            f"{path}: other lists than those of {paths.candidates(tables.folder)}, which were scored; "
-            "run `dvc repro studies/final/dvc.yaml:final_split`"
-        )
-    return frame, lists
+    return f"wrote {paths.metrics('final')}, look {this.look}; {findings.in_words(summary)}"

@@ -52,6 +52,7 @@ EVALUATED = (
 )
 # Stages of studies whose metrics lie beside the run's.
 OF_STUDIES = {"probe": "controls", "bench": "bench", "learning_curve": "learning_curve", "final": "final"}
+OF_STUDIES |= {"final_arms": "final_arms"}
 SEARCHES = {
     "Search of the reward model: validation NDCG": "tune_reward",
     "Search of DPO: reward gain of held-out train users": "tune_dpo",
