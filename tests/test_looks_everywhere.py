@@ -179,7 +179,8 @@ def test_a_look_is_refused_at_once_where_the_run_is_not_committed_or_not_up_to_d
     with pytest.raises(ParamsError, match=r"no dvc.yaml in this folder"):
         ready.run(None)
     stage = f"stages:\n  a:\n    cmd: {sys.executable} -c \"open('b', 'w').write(open('a').read())\"\n    deps: [a]\n"
-    write(repository, {"a": "1", "dvc.yaml": stage + "    outs: [b]\n", "src/x.py": ""})
+    shown = "  report:\n    cmd: cp c d\n    deps: [c]\n    outs: [d]\n"
+    write(repository, {"a": "1", "c": "1", "dvc.yaml": stage + "    outs: [b]\n" + shown, "src/x.py": ""})
     params = (ROOT / "params.yaml").read_text()
     Path("params.yaml").write_text(params)
     subprocess.run(["dvc", "init", "-q"], check=True)
@@ -187,7 +188,7 @@ def test_a_look_is_refused_at_once_where_the_run_is_not_committed_or_not_up_to_d
     git("add", "-A")
     git("commit", "-qm", "a pipeline")
     with pytest.raises(RLRFError, match=r"final: a of the run is not up to date: `dvc repro` .* then `make final`"):
-        ready.run(None)
+        ready.run(None)  # nor is the report, which is not counted
     subprocess.run(["dvc", "repro", "-q"], check=True, env=environment)
     with pytest.raises(RLRFError, match=r"final: dvc.lock is not as HEAD has it"):
         ready.run(None)
@@ -196,6 +197,8 @@ def test_a_look_is_refused_at_once_where_the_run_is_not_committed_or_not_up_to_d
     look("s1")
     assert ready.run(None) == 0
     assert "can be looked at; if that shows something new it is look 2" in capsys.readouterr().out
+    Path("c").write_text("what a look that failed half way has left, which the report shows")
+    assert ready.run(None) == 0
     Path("b").unlink()
     with pytest.raises(RLRFError, match=r"final: a of the run is not up to date"):
         ready.run(None)
