@@ -15,7 +15,7 @@ from rlrf4rec.cli import run_stage
 from rlrf4rec.errors import InputError, ParamsError, RLRFError
 from rlrf4rec.evaluation import arms
 from rlrf4rec.files import write_json
-from rlrf4rec.looking import looks
+from rlrf4rec.looking import known, looks
 from rlrf4rec.params import load
 from rlrf4rec.tables.split import CANDIDATES, FINAL, FINAL_USERS, HISTORY, LISTS
 from rlrf4rec.tables.vectors import load_tensors, save_tensors
@@ -94,13 +94,12 @@ def test_a_planted_effect_is_found_in_the_final_users_and_a_planted_null_is_not(
 
 def test_an_answer_goes_by_p_as_it_is_adjusted_for_the_look(final):
     """The same scores: a first look shows it, the fortieth, whose p are 40 x 41 / 2 times those, does not."""
-    write_scores(final, lambda kind: 0.9 * (kind == "tuned"))
+    write_scores(final, lambda kind: 1.4 * (kind == "tuned"))
     one = looked()
     assert (one["look"], one["shown"]) == (1, True)
     before = looks.read(paths.LOOKS)[0]
-    paths.LOOKS.unlink()
-    git("init", "-q", "elsewhere")  # a journal of another repository knows nothing of the first
-    (Path(".git") / "rlrf4rec-looks.csv").unlink()
+    for path in (paths.LOOKS, Path(".git") / known.JOURNAL):  # as if this one had never been
+        path.unlink()
     looks.add(paths.LOOKS, [], looks.Look(**{**before.__dict__, "seen": "others", "look": 39}))
     forty = looked()
     claims = [f"tuned - {name}" for name in arms.QUESTIONS["shown"][1]]

@@ -75,7 +75,7 @@ def clean(of: Looked) -> str:
 def up_to_date(of: Looked) -> None:
     """RLRFError unless every output of what ran is there and is that of its code, data and params, by `dvc status`.
 
-    But for the report, which shows the look before and decides on nothing.
+    But for the report: it shows looks and decides on none, and a look that failed half way leaves it behind.
     """
     asked = subprocess.run([*DVC, "status", "--json", *of.runs], capture_output=True, text=True)
     if asked.returncode:

@@ -23,9 +23,7 @@ def seen(files: Sequence[Path], params: Mapping[str, Any], measures: str) -> str
     """
     for path in files:
         if not path.is_file():
-            raise InputError(
-                f"{path}: missing; `make final` (of the study of arms `make final-arms`) makes what a look needs"
-            )
+            raise InputError(f"{path}: missing; `make final` makes what a look needs, or `make final-arms`")
     hashes = {path.as_posix(): sha256(path) for path in files}
     code = [bare(path.read_text(encoding="utf-8")) for path in closure.files(measures)]
     return fingerprint({"files": hashes, "params": params, "code": code})

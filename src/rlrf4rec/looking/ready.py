@@ -7,8 +7,7 @@ from typing import Any
 from rlrf4rec.errors import ParamsError
 
 DESCRIPTION = """Whether `make final` could look: code, params and the record of the run are those of HEAD, and all
-outputs of the run, but for its report, are up to date with them. Ends with an error where not, before anything is
-sampled."""
+outputs of the run but its report are up to date with them. Ends with an error where not, before anything is sampled."""
 
 
 def add(commands: Any) -> None:
