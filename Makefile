@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 
-.PHONY: setup repro report study arms records resume curve final bench exp quick browser test check same test-faults audit
+.PHONY: setup repro report study arms records resume curve final final-arms bench exp quick browser test check same test-faults audit
 .NOTPARALLEL:
 # The code that runs is this copy's, whatever the shell has set for another one.
 unexport PYTHONPATH
@@ -51,6 +51,13 @@ final: setup
 	PATH="$(BIN):$$PATH" dvc repro studies/final/dvc.yaml
 	PATH="$(BIN):$$PATH" dvc repro report
 	@echo 'final: whatever it says, `rlrf4rec check --write`, then commit metrics, studies/final, dvc.lock and README.md'
+
+# The same of the study of arms: as many texts of the final users as it has policies and arms, so hours where these are many.
+final-arms: setup
+	PATH="$(BIN):$$PATH" rlrf4rec ready --arms
+	PATH="$(BIN):$$PATH" dvc repro studies/final_arms/dvc.yaml
+	PATH="$(BIN):$$PATH" dvc repro report
+	@echo 'final-arms: whatever it says, `rlrf4rec check --write`, then commit metrics, studies/final, studies/final_arms, dvc.lock and README.md'
 
 # A recipe of recipes/ as an experiment: make exp RECIPE=smoke
 exp: setup

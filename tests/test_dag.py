@@ -316,7 +316,8 @@ def test_the_report_looks_in_the_study_s_lock_for_what_the_study_depends_on():
 def test_the_report_waits_for_no_study():
     """Its dependency on the study is the lock file, which no stage writes: `dvc repro` must not start the study."""
     deps = body(DAG, "report")["deps"]
-    assert {f"studies/{name}/dvc.lock" for name in ("arms", "controls", "final")} < set(deps)
-    written = {path for dag in (ARMS, CONTROLS, FINAL) for stage in dag for path in outs(dag, stage)}
-    written |= {path for stage in FINAL for metric in body(FINAL, stage).get("metrics", []) for path in metric}
+    assert {f"studies/{name}/dvc.lock" for name in ("arms", "controls", "final", "final_arms")} < set(deps)
+    of_studies = ARMS, CONTROLS, *OF_FINAL
+    written = {path for dag in of_studies for stage in dag for path in outs(dag, stage)}
+    written |= {p for dag in of_studies for s in dag for metric in body(dag, s).get("metrics", []) for p in metric}
     assert not set(deps) & written

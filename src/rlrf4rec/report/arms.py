@@ -102,7 +102,9 @@ def _replicated(replicated: Json) -> Iterator[Figure]:
         count = max((d.get("policies", 1) for d in drawn.values()), default=1)
         about = f"{count} policies each" if count > 1 else "one policy each"
         title = f"{METRIC.upper()}, {protocol}: arms against each other; {about}"
-        yield from _forest(f"arms-{protocol}", title, found["differences"], "the other arm")
+        yield from _forest(
+            f"arms-{protocol.replace(', ', '-').replace(' ', '-')}", title, found["differences"], "the other arm"
+        )
 
 
 def _verdicts(replicated: Json) -> Iterator[PageBlock]:
