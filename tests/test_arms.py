@@ -72,6 +72,9 @@ def test_what_a_study_makes_lies_apart_from_the_run():
         ({"policies": [1, 1]}, r"policies: \[1, 1\] names one twice"),
         ({"policies": [0]}, r"arms.policies.0: 0"),
         ({"final": ["tuned", "tunde"]}, r"final: 'tunde' is no arm among kinds"),
+        ({"final": ["tuned", "tuned"]}, r"final: \['tuned', 'tuned'\] names one twice, or base"),
+        ({"final": ["base"]}, r"final: \['base'\] names one twice, or base, which is compared anyway"),
+        ({"final": []}, r"arms.final: \[\]"),
         ({"final": ["tuned_template"]}, r"final: 'tuned_template' is no arm among kinds"),
         ({"tuned": None}, "kinds has no entry tuned"),
         (

@@ -22,17 +22,38 @@ MATCHED = {  # pipelines that bring arms as far as another, with the arms
 }
 
 
-def test_the_study_of_arms_runs_after_what_it_depends_on(tmp_path, monkeypatch):
-    """By DVC itself: every entry of every stage once, in an order that their dependencies allow."""
+def plan(tmp_path, monkeypatch, pipeline):
+    """Stages in the order in which DVC itself would run them where nothing was."""
     for path in [ROOT / "dvc.yaml", ROOT / "params.yaml", *(ROOT / "studies").rglob("dvc.yaml")]:
         place = tmp_path / path.relative_to(ROOT)
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, place)
     monkeypatch.chdir(tmp_path)
     subprocess.run(["dvc", "init", "-q", "--no-scm"], check=True)
-    words = ["dvc", "repro", "--dry", "--force", "--allow-missing", "studies/arms/dvc.yaml"]
+    words = ["dvc", "repro", "--dry", "--force", "--allow-missing", pipeline]
     printed = subprocess.run(words, check=True, capture_output=True, text=True).stdout
-    order = re.findall(r"Running stage '(?:studies/)?([^']+)'", printed)
+    return re.findall(r"Running stage '(?:studies/)?([^']+)'", printed)
+
+
+def test_a_look_at_the_arms_samples_scores_and_reads_labels_last_and_is_no_look_at_the_run(tmp_path, monkeypatch):
+    order = plan(tmp_path, monkeypatch, "studies/final_arms/dvc.yaml")
+    assert [stage for stage in order if stage.startswith("final/")] == [
+        *("final/dvc.yaml:final_split", "final/dvc.yaml:final_prompt"),
+    ]
+    arms = load(ROOT / "params.yaml").arms
+    for number in arms.policies:
+        texts = [f"final_arms/base/dvc.yaml:sample@{number}"]
+        texts += [f"final_arms/dvc.yaml:sample@{arm}-{number}" for arm in arms.final]
+        scored = order.index(f"final_arms/dvc.yaml:final_arm@{number}")
+        assert order.index("final/dvc.yaml:final_prompt") < min(map(order.index, texts))
+        assert max(order.index(stage) for stage in [*texts, f"arms/dvc.yaml:arm@{number}"]) < scored
+    assert order[-1] == "final_arms/dvc.yaml:final_arms"
+    assert not {"evaluate", "report", "arms/dvc.yaml:evaluate_arms"} & set(order)
+
+
+def test_the_study_of_arms_runs_after_what_it_depends_on(tmp_path, monkeypatch):
+    """By DVC itself: every entry of every stage once, in an order that their dependencies allow."""
+    order = plan(tmp_path, monkeypatch, "studies/arms/dvc.yaml")
     assert len(order) == len(set(order))
     policies = load(ROOT / "params.yaml").arms.policies
     rounds = {"tuned": [], "second": [f"arms/second/dvc.yaml:{stage}" for stage in SECOND]}

@@ -1,5 +1,6 @@
 """The look at final users that asks what the study of arms asks: what its answer goes by, and what it refuses."""
 
+import argparse
 import json
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from rlrf4rec.cli import run_stage
 from rlrf4rec.errors import InputError, ParamsError, RLRFError
 from rlrf4rec.evaluation import arms
 from rlrf4rec.files import write_json
-from rlrf4rec.looking import known, looks
+from rlrf4rec.looking import commit, known, looks, ready
 from rlrf4rec.params import load
+from rlrf4rec.tables.results import ALPHA
 from rlrf4rec.tables.split import CANDIDATES, FINAL, FINAL_USERS, HISTORY, LISTS
 from rlrf4rec.tables.vectors import load_tensors, save_tensors
 
@@ -110,6 +112,52 @@ def test_an_answer_goes_by_p_as_it_is_adjusted_for_the_look(final):
     assert any("not above" in said for said in forty["lacks"]["shown"])
 
 
+def test_what_was_not_trained_out_or_as_far_is_another_look(final):
+    """An answer rests on it, though no score does."""
+    write_scores(final, helped, short="matched-2")
+    found = looked()
+    assert (found["look"], found["shown"]) == (1, False)
+    assert found["lacks"]["shown"] == ["re-rankers of matched not trained out"]
+    write_scores(final, helped)
+    assert (looked()["look"], looked()["look"]) == (2, 2)
+    write_movement(not_matched=["rule_years-2"])
+    assert (looked()["look"], looked()["shown"]) == (3, False)
+
+
+def test_several_questions_share_the_level(final):
+    """Two are asked, and a p of 0.03 is none of 2.5 %."""
+    write_scores(final, helped)
+    assert looked()["level"] == ALPHA / 2
+    plain = {"difference": 0.02, "low": 0.01, "high": 0.03, "p": 0.03}
+    found = {"family": {f"tuned - {name}": plain for name in arms.QUESTIONS["shown"][1]}}
+    assert arms.lacks("shown", found, POLICIES, set(), []) == []
+    assert len(arms.lacks("shown", found, POLICIES, set(), [], ALPHA / 2)) == 4
+
+
+def test_ready_says_what_can_not_be_answered_with_yes(final, capsys, monkeypatch):
+    monkeypatch.setattr(commit, "up_to_date", lambda _: None)
+    Path("dvc.yaml").write_text("stages: {}")
+    git("add", "dvc.yaml")
+    git("commit", "-qm", "a pipeline")
+    write_scores(final, helped, short="template-1")
+    assert ready.run(argparse.Namespace(arms=True)) == 0
+    said = capsys.readouterr().out
+    assert "shown: can be answered\n" in said
+    assert "adds: no, whatever is seen: re-rankers of template not trained out\n" in said
+    assert not paths.LOOKS.exists()
+    other_protocol()
+    with pytest.raises(ParamsError, match=r"begins with popularity, and lists of final users are those of .*, uniform"):
+        ready.run(argparse.Namespace(arms=True))
+
+
+def other_protocol():
+    yaml = YAML()
+    content = yaml.load(Path("params.yaml").read_text())
+    content["split"]["protocol"] = "uniform"
+    with Path("params.yaml").open("w") as file:
+        yaml.dump(content, file)
+
+
 def test_a_study_that_is_not_committed_gets_no_look_and_one_that_lacks_scores_neither(final):
     write_scores(final, helped)
     path = paths.final_arm_scores(2, "matched")
@@ -133,11 +181,7 @@ def test_a_study_that_is_not_committed_gets_no_look_and_one_that_lacks_scores_ne
 def test_re_rankers_are_looked_at_with_lists_of_the_kind_that_they_learned_from(final):
     with pytest.raises(ParamsError, match=r"arms.policies: it has no 4; one of 1, 2, 3"):
         run_stage("final_arm", ["4"])
-    yaml = YAML()
-    content = yaml.load(Path("params.yaml").read_text())
-    content["split"]["protocol"] = "uniform"
-    with Path("params.yaml").open("w") as file:
-        yaml.dump(content, file)
+    other_protocol()
     with pytest.raises(ParamsError, match=r"begins with popularity, and lists of final users are those of .*, uniform"):
         run_stage("final_arm", ["1"])
 

@@ -206,7 +206,9 @@ def test_a_look_is_refused_at_once_where_the_run_is_not_committed_or_not_up_to_d
     git("add", "-A")
     git("commit", "-qm", "a study that was not run")
     assert ready.run(OF_RUN) == 0
-    with pytest.raises(RLRFError, match=r"^final-arms: studies/arms/.*dvc.yaml:x and 2 more .* `make arms` .* commit"):
+    with pytest.raises(
+        RLRFError, match=r"^final-arms: studies/arms/.*dvc.yaml:x and 2 more .* `make repro arms` .* commit"
+    ):
         ready.run(OF_ARMS)
     Path("b").unlink()
     with pytest.raises(RLRFError, match=r"final: a of the run is not up to date"):

@@ -15,7 +15,7 @@ from rlrf4rec.evaluation.lists import RankerKey, by_ranker, by_user, counted, re
 from rlrf4rec.files import Keyed, read_json
 from rlrf4rec.params import Arms, Evaluate
 from rlrf4rec.ranking.lists import Lists
-from rlrf4rec.tables.results import metric_names
+from rlrf4rec.tables.results import ALPHA, metric_names
 
 # Pipelines whose `match_policy` brings others to the distance of an arm.
 MATCHED_BY = {"tuned": "studies/arms/dvc.yaml", "second": "studies/arms/second/dvc.yaml"}
@@ -71,13 +71,20 @@ def measured(
     return study.report(values, counted(lists, users), evaluate.bootstrap, seed), values, evaluated
 
 
-def answered(found: Mapping[str, Any], policies: int, kinds: Sequence[str], of: Trained) -> dict[str, Any]:
-    """The same with the answer to each of `arms.QUESTIONS` that is asked of these kinds, and with what it rests on.
+def questions(kinds: Sequence[str]) -> list[str]:
+    """Those of `arms.QUESTIONS` that are asked of these kinds."""
+    return [question for question, (own, _) in study.QUESTIONS.items() if own in kinds]
 
-    found: of `measured`, with every p adjusted for what it has to be: an answer goes by p as it stands there.
+
+def answered(
+    found: Mapping[str, Any], policies: int, kinds: Sequence[str], of: Trained, level: float = ALPHA
+) -> dict[str, Any]:
+    """The same with the answer to each of `questions`, and with what it rests on.
+
+    found: of `measured`, with every p adjusted for what it has to be: an answer goes by p as it stands there, at
+    `level`.
     """
-    questions = [question for question, (own, _) in study.QUESTIONS.items() if own in kinds]
-    lacks = {q: study.lacks(q, found, policies, of.kinds, of.not_matched) for q in questions}
+    lacks = {q: study.lacks(q, found, policies, of.kinds, of.not_matched, level) for q in questions(kinds)}
     about = {"not_trained_out": of.short, "moved": of.moved, "not_matched": of.not_matched}
     return {**about, **found, **{q: not said for q, said in lacks.items()}, "lacks": lacks}
 

@@ -22,30 +22,31 @@ class Looked:
     """What a look is of.
 
     make: its target of make; repeat: what makes all of `runs`, the pipelines that have to have run; record: what of
-    them is committed; by: the pipeline that looks.
+    them is committed; by: the pipelines of the look itself.
     """
 
     make: str
     repeat: str
     record: str
     runs: tuple[str, ...]
-    by: str
+    by: tuple[str, ...]
 
     @property
     def decides(self) -> tuple[str, ...]:
         """All files and folders that decide on what is seen."""
         locks = [Path(run).with_suffix(".lock").as_posix() for run in self.runs]
-        return ("src", PARAMS, "constraints.txt", *self.runs, *locks, self.by)
+        return ("src", PARAMS, "constraints.txt", *self.runs, *locks, *self.by)
 
 
 ARMS = "studies/arms/base/dvc.yaml", "studies/arms/second/dvc.yaml", "studies/arms/dvc.yaml"
-OF_RUN = Looked("final", "dvc repro", "dvc.lock, metrics", ("dvc.yaml",), "studies/final/dvc.yaml")
+FINAL = "studies/final/dvc.yaml"
+OF_RUN = Looked("final", "dvc repro", "dvc.lock, metrics", ("dvc.yaml",), (FINAL,))
 OF_ARMS = Looked(
     "final-arms",
-    "make arms",
+    "make repro arms",
     "dvc.lock, metrics, studies/arms",
     ("dvc.yaml", *ARMS),
-    "studies/final_arms/dvc.yaml",
+    (FINAL, "studies/final_arms/base/dvc.yaml", "studies/final_arms/dvc.yaml"),
 )
 
 

@@ -52,7 +52,7 @@ class Arms(Block):
 
     policies: Annotated[list[Count], Field(min_length=1)]
     protocols: Annotated[list[Protocol], Field(min_length=1)]
-    final: list[Text]
+    final: Annotated[list[Text], Field(min_length=1)]
     kinds: dict[str, Kind]
 
     def final_texts(self) -> list[str]:
@@ -70,6 +70,8 @@ class Arms(Block):
             raise ValueError(f"policies: {self.policies} names one twice")
         if missing := [name for name in ("base", "tuned") if name not in self.kinds]:
             raise ValueError(f"kinds has no entry {missing[0]}, with which others are compared")
+        if len({*self.final, "base"}) <= len(self.final):
+            raise ValueError(f"final: {self.final} names one twice, or base, which is compared anyway")
         if unknown := [name for name in self.final if name not in self.kinds or self.kinds[name].text != name]:
             raise ValueError(f"final: {unknown[0]!r} is no arm among kinds")
         for name, kind in self.kinds.items():

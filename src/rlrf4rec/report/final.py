@@ -31,7 +31,7 @@ def _told(found: Json, of: str) -> Note:
     """Which look it was."""
     look = found["look"]
     return Note(
-        f"Look {look} at final users, of commit {found['commit']:.7}, by {of}: they are kept apart from all else on this "
-        f"page. Every p here is multiplied by {look} times {look + 1}, which bounds the error over all looks "
+        f"Look {look} at final users, of commit {found['commit']:.7}, by {of}: they are kept apart from all else on "
+        f"this page. Every p here is multiplied by {look} times {look + 1}, which bounds the error over all looks "
         "(metrics/looks.csv), however many there will be; intervals are not adjusted."
     )

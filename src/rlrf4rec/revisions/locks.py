@@ -25,7 +25,8 @@ STUDIES = (
 )
 PIPELINES = (DEFAULT, *(f"studies/{name}/dvc.yaml" for name in STUDIES))
 # Written by no stage, or outside of what DVC hashes: what a run cost differs from run to run, kept runs have own locks.
-UNHASHED = ("metrics/cost/", "metrics/kept/", "metrics/reproduced.json")
+# Looks are added by two stages.
+UNHASHED = ("metrics/cost/", "metrics/kept/", "metrics/reproduced.json", "metrics/looks.csv")
 
 
 @dataclass(frozen=True)

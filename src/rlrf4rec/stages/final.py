@@ -1,4 +1,6 @@
-"""Stage final (study): the only reader of the final users' labels, and every reading is a look that is written down.
+"""Stage final (study): a look at the final users by what the run has made, and every look is written down.
+
+With `final_arms` it is the only reader of their labels.
 
 What it reports is what `evaluate` does of development users, from a committed run and with every p adjusted for the
 number of the look (`looking.looks`). The labels are read last, when the row is on the disk, and all else before it is:

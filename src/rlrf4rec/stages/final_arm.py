@@ -11,6 +11,7 @@ from rlrf4rec import machine, paths, store
 from rlrf4rec.encoding.tables import TextTable, write
 from rlrf4rec.errors import ParamsError
 from rlrf4rec.inputs import read_tables
+from rlrf4rec.looking import look
 from rlrf4rec.looking.scores import scores
 from rlrf4rec.params import Arms, Encode, Split, TrainRanker
 from rlrf4rec.seeds import derive
@@ -28,12 +29,8 @@ def run(
     """Encode and score; returns the closing line."""
     if not policy.isdigit() or int(policy) not in arms.policies:
         raise ParamsError(f"arms.policies: it has no {policy}; one of {', '.join(map(str, arms.policies))}")
+    look.same_protocol(split, arms)
     protocol = arms.protocols[0]
-    if split.protocol != protocol:
-        raise ParamsError(
-            f"arms.protocols begins with {protocol}, and lists of final users are those of split.protocol, "
-            f"{split.protocol}: re-rankers are looked at with lists of the kind that they were trained on"
-        )
     tables = read_tables()
     of_final = replace(tables, users=FINAL_USERS.read(paths.FINAL_USERS), folder=paths.FINAL_SPLIT)
     users, lists, kinds = of_final.users["user"], of_final.candidates(FINAL), arms.final_kinds()

@@ -1,8 +1,9 @@
 """Stage final_arms (study): the look at final users that asks of them what the study of arms asks.
 
 What it reports is what `evaluate_arms` does under its first protocol, of the kinds that there is knowledge of final
-users for (`arms.final`). Every p is adjusted for the number of the look before an answer goes by it. As in `final`, the
-labels are read last.
+users for (`arms.final`). Every p is adjusted for the number of the look before an answer goes by it, and each of
+several questions is answered at its share of 5 %, which bounds a false yes to any of them in any look. As in `final`,
+the labels are read last.
 """
 
 from dataclasses import replace
@@ -16,6 +17,7 @@ from rlrf4rec.inputs import read_tables
 from rlrf4rec.looking import commit, identity, look, looks
 from rlrf4rec.params import Arms, Evaluate, TrainRanker
 from rlrf4rec.seeds import derive
+from rlrf4rec.tables.results import ALPHA
 from rlrf4rec.tables.split import FINAL, FINAL_USERS, HISTORY
 
 
@@ -31,16 +33,18 @@ def run(seed: int, backbones: list[str], train_ranker: TrainRanker, arms: Arms, 
     trained = policies.trained(policies.files_of(arms, protocol, kinds), backbones, kinds)
     judged = [paths.FINAL_USERS, paths.lists(FINAL, paths.FINAL_SPLIT)]
     judged += [path for of in files.values() for path in of.values()]
-    asked = {"seed": seed, "backbones": backbones, "policies": arms.policies, "kinds": kinds}
+    asked = {"seed": seed, "backbones": backbones, "policies": arms.policies, "kinds": sorted(kinds)}
     asked |= {"seeds": train_ranker.seeds, "evaluate": evaluate.model_dump()}
+    asked |= {"not_trained_out": trained.short, "not_matched": trained.not_matched}  # an answer rests on these, too
     this = look.written_down(head, users["user"].to_list(), identity.seen(judged, asked, identity.OF_ARMS))
     _, lists = look.labelled(of_final, history, unlabelled)
     own_seed = derive(seed, "evaluate_arms")
     found, values, evaluated = policies.measured(scores, lists, users["user"], kinds, evaluate, own_seed)
-    answers = policies.answered(looks.adjusted(found, this.look), len(arms.policies), kinds, trained)
+    level = ALPHA / max(1, len(policies.questions(kinds)))
+    answers = policies.answered(looks.adjusted(found, this.look), len(arms.policies), kinds, trained, level)
     about: dict[str, Any] = {"protocol": protocol, "arithmetic": machine.arithmetic(threads=1)}
     about |= {"final_users": len(evaluated), "final_lists": len(lists)}
-    about |= {"look": this.look, "commit": this.commit, "users": this.users}
+    about |= {"level": level, "look": this.look, "commit": this.commit, "users": this.users}
     write_json(paths.metrics("final_arms"), {**about, **answers})
     means = {kind: by[HEADLINE[0]].mean(axis=(1, 2)).tolist() for kind, by in values.items()}
     rows = [{"user": user} | {k: round(v[row], 5) for k, v in means.items()} for row, user in enumerate(evaluated)]
