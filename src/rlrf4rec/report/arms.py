@@ -6,6 +6,7 @@ from typing import Any
 from rlrf4rec.report import numbers, plots
 from rlrf4rec.report.blocks import Figure, Figures, Note, PageBlock, Section, TableBlock
 from rlrf4rec.report.results import BY_LIST, METRIC, POOLED, REFERENCES, described, in_words
+from rlrf4rec.tables.results import ALPHA
 
 Json = Mapping[str, Any]
 OLDER = (
@@ -50,11 +51,12 @@ ANSWERS = {
         "two rounds are not shown to add to the profile",
     ),
 }  # to `evaluation.arms.QUESTIONS`
-READING = Note(
-    "All claims of an answer have to hold, each at 5 %; what is said of one claim alone goes by Holm's p. Other rows "
-    "of the pictures are adjusted for nothing. Intervals are about new evaluated users, policies and re-ranker seeds, "
-    "not about other users to tune on. Where settings were chosen on these users before, they are too good."
+READING = (
+    "All claims of an answer have to hold, each at {level:g} %; what is said of one claim alone goes by Holm's p. "
+    "Other rows of the pictures are adjusted for nothing. Intervals are about new evaluated users, policies and "
+    "re-ranker seeds, not about other users to tune on."
 )
+CHOSEN = " Where settings were chosen on these users before, they are too good."  # not of a look, which has a level
 TRAINED = ("trained, times its epochs", "then update times")
 NAMES = {"controls": "study", "arms": "arms"}  # of the studies: what makes each
 
@@ -80,11 +82,17 @@ def arms(controls: Json | None, replicated: Json | None, of_others: Collection[s
         ),
         *(Note(OLDER.format(study=name, make=NAMES[name]), "null") for name in NAMES if name in of_others),
         *_verdicts(replicated or {}),
-        *([READING] if replicated else []),
+        *([_reading(replicated)] if replicated else []),
         Figures(tuple(pictures)),
         *_tables(replicated or {}),
     ]
     return Section("arms", title, tuple(blocks))
+
+
+def _reading(replicated: Json) -> Note:
+    """At what level claims are held, and what intervals are about; a look at final users says its own level."""
+    levels = [found["level"] for found in replicated.values() if "level" in found]
+    return Note(READING.format(level=100 * (levels or [ALPHA])[0]) + ("" if levels else CHOSEN))
 
 
 def _controls(controls: Json) -> Iterator[Figure]:
