@@ -67,8 +67,9 @@ def report(values: Values, lists: Sequence[int], resamples: int, seed: int) -> d
     What is asked of an arm that the study has not is none of them.
 
     An interval is about new users, policies and re-ranker seeds; with one policy it is about this one. Each difference
-    has beside it `over_lists`, the mean over lists, of which each user has as many as `lists` says, and `components`,
-    from which a study of other sizes can be planned (`components.planned_effect`).
+    has beside it `over_lists`, the mean over lists, of which each user has as many as `lists` says, `over_policies`,
+    its interval by the policies' means alone, where there are several, and `components`, from which a study of other
+    sizes can be planned (`components.planned_effect`).
     """
     kinds = {
         kind: {name: {"mean": float(v.mean()), "policies": v.mean(axis=(0, 2)).tolist()} for name, v in own.items()}
@@ -89,6 +90,7 @@ def _compared(difference: Array, lists: Sequence[int], resamples: int, seed: int
     return {
         **compare.difference(difference, resamples, seed),
         "over_lists": compare.over_lists(difference, lists, resamples, seed),
+        **({"over_policies": compare.over_policies(difference)} if difference.shape[1] > 1 else {}),
         "components": components(difference),
     }
 

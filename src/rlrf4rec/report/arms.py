@@ -54,9 +54,11 @@ ANSWERS = {
 READING = (
     "All claims of an answer have to hold, each at {level:g} %; what is said of one claim alone goes by Holm's p. "
     "Other rows of the pictures are adjusted for nothing. Intervals are about new evaluated users, policies and "
-    "re-ranker seeds, not about other users to tune on."
+    "re-ranker seeds, not about other users to tune on. Where policies' means differ no more than users and seeds make "
+    "them, policies are taken not to differ; the interval by their means alone does not take it so, and is wider."
 )
 CHOSEN = " Where settings were chosen on these users before, they are too good."  # not of a look, which has a level
+BY_POLICY = "by policies' means alone"
 TRAINED = ("trained, times its epochs", "then update times")
 NAMES = {"controls": "study", "arms": "arms"}  # of the studies: what makes each
 
@@ -129,11 +131,11 @@ def _verdicts(replicated: Json) -> Iterator[PageBlock]:
 def _tables(replicated: Json) -> Iterator[PageBlock]:
     """What the feedback stands or falls with, and what each arm of that study is."""
     rows = tuple(
-        (name, protocol, *numbers.row(d), numbers.plain(d.get("policies")), numbers.by_list(d))
+        (name, protocol, *numbers.row(d), numbers.plain(d.get("policies")), numbers.by_policy(d), numbers.by_list(d))
         for protocol, found in replicated.items()
         for name, d in found.get("family", {}).items()
     )
-    columns = ("comparison", "protocol", *numbers.COLUMNS, "policies", BY_LIST)
+    columns = ("comparison", "protocol", *numbers.COLUMNS, "policies", BY_POLICY, BY_LIST)
     caption = f"What the method stands or falls with, {METRIC.upper()}, over policies; Holm's p is within the protocol"
     if rows:
         yield TableBlock(caption, columns, rows, words=2)
