@@ -52,7 +52,30 @@ def run_arms():
             run_stage("encode", [name])
         run_stage("arm", [str(number)])
     run_stage("evaluate_arms", [])
+    run_second_round(arms.policies[0])
     as_the_arms_were_told(arms)
+
+
+def run_second_round(number):
+    """What studies/arms/second lists, and a control that is brought as far as the policy that was tuned twice."""
+    second, wrote = f"second-{number}", f"tuned_tuning-{number}"
+    run_stage("sample", [wrote, f"tuned-{number}", "tuning"])
+    run_stage("encode", [wrote])
+    for stage in ("train_reward", "score", "pair"):
+        run_stage(stage, [second, wrote])
+    run_stage("train_dpo", [second, f"tuned-{number}"])
+    run_stage("match_policy", [f"matched_second-{number}"])
+    of_tuned, of_second = (
+        json.loads(paths.metrics("match_policy", f"{name}-{number}").read_text())
+        for name in ("matched", "matched_second")
+    )
+    assert of_second["moved_second"]["kl"] != of_tuned["moved_tuned"]["kl"]
+    assert of_second["pairs"] == of_tuned["pairs"]
+    exact = of_second["moved"]["kl"] == pytest.approx(of_second["moved_second"]["kl"], rel=0.01)
+    assert of_second["matched"] == exact
+    assert of_second["kl_minus_second"]["difference"] == pytest.approx(
+        of_second["moved"]["kl"] - of_second["moved_second"]["kl"], abs=1e-4
+    )
 
 
 def as_the_arms_were_told(arms):

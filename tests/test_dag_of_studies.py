@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 
+from ruamel.yaml import YAML
 from test_dag import ARMS, CONTROLS, ROOT, body
 
 from rlrf4rec import paths
@@ -11,8 +12,13 @@ from rlrf4rec.evaluation import arms
 from rlrf4rec.params import load
 from rlrf4rec.report import worth
 from rlrf4rec.revisions import locks
+from rlrf4rec.stages import evaluate_arms
 
 SECOND = ("sample", "encode", "train_reward", "score", "pair", "train_dpo")  # of a second round, in order
+OF_SECOND = YAML(typ="safe").load((ROOT / "studies" / "arms" / "second" / "dvc.yaml").read_text())["stages"]
+MATCHED = {  # pipelines that bring arms as far as another, with the arms
+    pipeline: dag["match_policy"]["matrix"]["arm"] for pipeline, dag in (("arms", ARMS), ("arms/second", OF_SECOND))
+}
 
 
 def test_the_study_of_arms_runs_after_what_it_depends_on(tmp_path, monkeypatch):
@@ -29,16 +35,16 @@ def test_the_study_of_arms_runs_after_what_it_depends_on(tmp_path, monkeypatch):
     assert len(order) == len(set(order))
     policies = load(ROOT / "params.yaml").arms.policies
     rounds = {"tuned": [], "second": [f"arms/second/dvc.yaml:{stage}" for stage in SECOND]}
-    entries = [f"{arm}-{n}" for n in policies for arm in (*rounds, *ARMS["match_policy"]["matrix"]["arm"])]
+    matched = {arm: f"{pipeline}/dvc.yaml:match_policy" for pipeline, arms in MATCHED.items() for arm in arms}
+    entries = [f"{arm}-{n}" for n in policies for arm in (*rounds, *matched)]
     for number in policies:
         chain = [f"arms/base/dvc.yaml:sample@{number}", f"arms/base/dvc.yaml:encode@{number}"]
         chain += [f"arms/dvc.yaml:{stage}@{number}" for stage in ("train_reward", "score", "pair", "train_dpo")]
         tuned = [name for name in entries if name.endswith(f"-{number}")]
         for name in tuned:
-            before = rounds.get(name.partition("-")[0])
-            how = (
-                [f"arms/dvc.yaml:match_policy@{name}"] if before is None else [f"{stage}@{number}" for stage in before]
-            )
+            arm = name.partition("-")[0]
+            before = rounds["second" if arm in MATCHED["arms/second"] else arm if arm in rounds else "tuned"]
+            how = [f"{stage}@{number}" for stage in before] + ([f"{matched[arm]}@{name}"] if arm in matched else [])
             made = [f"arms/dvc.yaml:{stage}@{name}" for stage in ("sample", "encode")]
             own = [*chain, *how, *made, f"arms/dvc.yaml:arm@{number}"]
             places = [order.index(stage) for stage in own]
@@ -65,7 +71,7 @@ def test_every_kind_of_the_study_is_trained_under_every_protocol():
 def test_every_arm_is_tuned_sampled_encoded_and_read_under_every_protocol():
     params = load(ROOT / "params.yaml")
     tuned = ARMS["sample"]["matrix"]["arm"]
-    assert [["tuned", "second", *ARMS["match_policy"]["matrix"]["arm"]]] * 2 == [
+    assert [["tuned", "second", *MATCHED["arms"], *MATCHED["arms/second"]]] * 2 == [
         ARMS[stage]["matrix"]["arm"] for stage in ("sample", "encode")
     ]
     assert set(tuned) <= set(paths.ARM_POLICIES[1:])
@@ -85,6 +91,17 @@ def test_every_arm_is_tuned_sampled_encoded_and_read_under_every_protocol():
 def test_all_kinds_that_are_compared_are_in_the_study_but_the_one_that_takes_a_gpu():
     compared = {kind for pair in arms.CLAIMS + arms.ASIDE + arms.ROOM for kind in pair.split(" - ")}
     assert compared - set(load(ROOT / "params.yaml").arms.kinds) == {"sft"}
+
+
+def test_arms_are_matched_with_the_policy_whose_distance_is_told():
+    assert {arm for of in MATCHED.values() for arm in of} == set(arms.TARGETS) - {"sft"}
+    for pipeline, target in (("arms", "tuned"), ("arms/second", "second")):
+        assert {arms.TARGETS[arm] for arm in MATCHED[pipeline]} == {target}
+        deps = {"arms": ARMS, "arms/second": OF_SECOND}[pipeline]["match_policy"]["deps"]
+        assert [dep for dep in deps if dep.startswith("models/arms/policy/")] == [
+            f"models/arms/policy/{target}-${{item.policy}}"
+        ]
+        assert evaluate_arms.MADE_BY[target] == f"studies/{pipeline}/dvc.yaml"
 
 
 def test_another_policy_of_the_arms_starts_none_of_those_before_it():

@@ -33,8 +33,12 @@ POPULARITY = SPLIT / "people" / "popularity.parquet"
 APART = DATA / "controls"
 APART_POLICIES = ("shuffled", "sft", "matched", "rule_years", "rule_length")  # LLMs that are tuned in another way
 APART_TEXTS = ("template_shown",)
-# Of the study of arms, as `tuned-2`.
-ARM_POLICIES = ("base", "tuned", "second", "matched", "rule_years", "rule_length", "sft")
+# Of the study of arms, as `tuned-2`; with the ending they are brought as far from the LLM as `second`, not as `tuned`.
+AS_SECOND = "_second"
+ARM_POLICIES = (
+    *("base", "tuned", "second", "matched", "rule_years", "rule_length", "sft"),
+    *(f"{arm}{AS_SECOND}" for arm in ("matched", "rule_years", "rule_length")),
+)
 STUDIES = Path("studies")
 STUDY = STUDIES / "controls" / "metrics"
 ARM_SCORES = DATA / "arms" / "train_ranker"

@@ -25,10 +25,17 @@ ASIDE = [
     *("tuned - base_labels", "tuned - template", "tuned - template_shown", "tuned - profile", "tuned - profile_shown"),
     "tuned_template_shown - template_shown",
     *("second - tuned", "second - base", "second - rule_years", "second - rule_length", "second_template - template"),
+    *("second - matched_second", "second - rule_years_second", "second - rule_length_second"),
+    *("matched_second - base", "rule_years_second - base", "rule_length_second - base"),
+    *("second_template - base_template", "second_template - matched_second_template"),
 ]
 # How much is there to be added to the profile, and does a text add to the items themselves that the history names?
 ROOM = ["profile_template - template", "items_mean_template - template", "items_mean - template"]
-ROOM += ["tuned_items_mean - items_mean", "tuned_items_mean - base_items_mean"]
+ROOM += [f"{name}_items_mean - {other}" for name in ("tuned", "second") for other in ("items_mean", "base_items_mean")]
+
+# Whose distance from the LLM the policies of an arm are brought to.
+TARGETS = {"matched": "tuned", "rule_years": "tuned", "rule_length": "tuned", "sft": "tuned"}
+TARGETS |= {"matched_second": "second", "rule_years_second": "second", "rule_length_second": "second"}
 
 POLICIES = 3  # fewer tell too little of what the next one would give: with two, t is 12.7
 

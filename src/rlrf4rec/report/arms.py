@@ -18,17 +18,22 @@ ARMS = {
     "matched": "LLM tuned by DPO on shuffled preferences until it has moved as far as the tuned one",
     "rule_years": "LLM tuned by DPO to name more years and decades; no label read",
     "rule_length": "LLM tuned by DPO to write more; no label read",
+    "matched_second": "LLM tuned by DPO on shuffled preferences, as far as the LLM that was tuned twice",
+    "rule_years_second": "LLM tuned by DPO to name more years and decades, as far as the LLM that was tuned twice",
+    "rule_length_second": "LLM tuned by DPO to write more, as far as the LLM that was tuned twice",
     "base_labels": "texts of the untuned LLM, and the tuning users' labels train the re-ranker",
     "template_shown": "genre and era profile as text, of what the prompt shows alone",
     "profile_shown": "genre and era profile as numbers, of what the prompt shows alone",
     "tuned_template": "texts of the tuned LLM, beside the profile text",
     "second_template": "texts of the LLM that was tuned twice, beside the profile text",
     "matched_template": "texts of the matched LLM, beside the profile text",
+    "matched_second_template": "texts of the LLM that was matched with the one tuned twice, beside the profile text",
     "tuned_template_shown": "texts of the tuned LLM, beside the profile text of what the prompt shows alone",
     "profile_template": "genre and era profile as numbers, beside the profile text",
     "items_mean_template": "mean vector of the liked items, beside the profile text",
     "base_items_mean": "texts of the untuned LLM, beside the mean vector of the liked items",
     "tuned_items_mean": "texts of the tuned LLM, beside the mean vector of the liked items",
+    "second_items_mean": "texts of the LLM that was tuned twice, beside the mean vector of the liked items",
 }  # those that the study of controls has are in `results.KNOWLEDGE`
 ANSWERS = {
     "shown": ("the feedback is shown: tuned texts lie above those of all that read none", "the feedback is not shown"),
@@ -129,7 +134,7 @@ def _movement(replicated: Json) -> Iterator[PageBlock]:
             name,
             f"{m['kl']:.3f} ± {m['kl_standard_error']:.3f}",
             f"{m['shift']:.2f} ± {m['shift_standard_error']:.2f}",
-            f"± {m['kl_minus_tuned']['standard_error']:.3f}" if "kl_minus_tuned" in m else numbers.DASH,
+            _missed(m),
             numbers.plain(m.get("times")),
             f"{m['scale']:.3f}" if "scale" in m else numbers.DASH,
         )
@@ -138,10 +143,16 @@ def _movement(replicated: Json) -> Iterator[PageBlock]:
     if rows:
         caption = (
             "How far each policy has moved, nats a text ± a standard error, on texts of the LLM about validation users "
-            "(the others were brought to tuned's KL on these texts, and on others may miss it by the error given)"
+            "(controls were brought to the KL of tuned or second on these, and on others may miss it by the error given)"
         )
-        columns = ("policy", "KL(LLM || policy)", "mean |log p - log p of the LLM|", "KL less tuned's", *TRAINED)
+        columns = ("policy", "KL(LLM || policy)", "mean |log p - log p of the LLM|", "KL less that one's", *TRAINED)
         yield TableBlock(caption, columns, rows)
+
+
+def _missed(moved: Json) -> str:
+    """The error of KL less that of the policy whose distance it was brought to; a dash where it was brought to none."""
+    apart = [of for name, of in moved.items() if name.startswith("kl_minus_")]
+    return f"± {apart[0]['standard_error']:.3f}" if apart else numbers.DASH
 
 
 def _of_metric(differences: Json) -> dict[str, Json]:

@@ -15,6 +15,9 @@ from rlrf4rec.params import Arms, Evaluate, TrainRanker
 from rlrf4rec.seeds import derive
 from rlrf4rec.tables.results import metric_names
 
+# Pipelines whose `match_policy` brings others to the distance of an arm.
+MADE_BY = {"tuned": "studies/arms/dvc.yaml", "second": "studies/arms/second/dvc.yaml"}
+
 
 def run(seed: int, backbones: list[str], train_ranker: TrainRanker, arms: Arms, evaluate: Evaluate) -> str:
     """Write the study's metrics and its headline table; returns the closing line."""
@@ -56,19 +59,20 @@ def _told(lacks: list[str]) -> str:
 
 
 def _movement(arms: Arms) -> tuple[dict[str, Any], list[str]]:
-    """How far each policy has moved from the LLM, by name, and those that were to be as far as `tuned` and are not.
+    """How far each policy has moved from the LLM, by name, and those that were to be as far as another and are not.
 
     Of those that were brought there: how many times their own epochs they were trained, what their update was then
-    multiplied by, and KL less that of `tuned` with its error over users, since the match is on these few texts.
+    multiplied by, and KL less that of the other with its error over users, since the match is on these few texts.
     """
     moved: dict[str, Any] = {}
     not_matched: list[str] = []
     for policy in arms.policies:
-        for kind in (kind for kind in study.CONTROLS if kind in arms.kinds and kind != "base"):
+        for kind, target in ((k, t) for k, t in study.TARGETS.items() if k in arms.kinds):
             path = paths.metrics("match_policy", f"{kind}-{policy}")
-            found = Keyed(read_json(path), path, f"run `dvc repro studies/arms/dvc.yaml:match_policy@{kind}-{policy}`")
+            found = Keyed(read_json(path), path, f"run `dvc repro {MADE_BY[target]}:match_policy@{kind}-{policy}`")
             longest = max(int(times) for times in found["trained"])
-            how = {"times": longest, "scale": found["scale"], "kl_minus_tuned": found["kl_minus_tuned"]}
-            moved |= {f"tuned-{policy}": found["moved_tuned"], f"{kind}-{policy}": found["moved"] | how}
+            apart = f"kl_minus_{target}"
+            how = {"times": longest, "scale": found["scale"], apart: found[apart]}
+            moved |= {f"{target}-{policy}": found[f"moved_{target}"], f"{kind}-{policy}": found["moved"] | how}
             not_matched += [] if found["matched"] else [f"{kind}-{policy}"]
     return moved, not_matched

@@ -3,6 +3,7 @@
 A policy that lacks something against one that has moved further could lack the way, not the feedback. So `matched-2`,
 `rule_years-2`, `rule_length-2` and `sft-2` are made on the pairs of `tuned-2`, by the room `methods`, and brought to
 its distance from the LLM by the room `matching`: KL(LLM || policy) on texts that the LLM wrote about validation users.
+`matched_second-2` and so on are made on the same pairs and brought to the distance of `second-2`.
 """
 
 from rlrf4rec import machine, paths, replicates
@@ -34,18 +35,19 @@ def run(
 ) -> str:
     """Train, scale back and save the adapter `name`; returns the closing line, which tells where it is not matched."""
     arm, number = replicates.parts(name)
-    methods.method(arm)
+    method, target_arm = _method_and_target(arm)
+    methods.method(method)
     if not number:
         raise ParamsError(f"match_policy: {name} moves as far as a policy of the study of arms; name one: {name}-1")
-    tuned, where = f"tuned-{number}", Place.of(llm.device, llm.quantization, llm.trust_remote_code)
+    other, where = f"{target_arm}-{number}", Place.of(llm.device, llm.quantization, llm.trust_remote_code)
     texts = _texts(f"base-{number}", match_policy, dpo.batch)
     measured = load_llm(paths.LLM, DTYPES[match_policy.precision], packed.NAME, where)
-    policy = load_policy_for_training(measured, paths.policy(tuned))
+    policy = load_policy_for_training(measured, paths.policy(other))
     gauge = Gauge(policy, texts, f"how far {name} is from the LLM")
-    of_tuned = gauge.apart(adapter_of(policy))
-    target = of_tuned.mean()
-    require_distance(target, match_policy.floor, tuned)
-    training = prepare("match_policy", name, arm, seed, sample, llm, dpo, train_dpo, train_policy)
+    of_other = gauge.apart(adapter_of(policy))
+    target = of_other.mean()
+    require_distance(target, match_policy.floor, other)
+    training = prepare("match_policy", name, method, seed, sample, llm, dpo, train_dpo, train_policy)
 
     def measure(factor: float) -> Apart:
         """How far the policy has moved that was trained last, its update so many times as large."""
@@ -56,7 +58,7 @@ def run(
     save_adapter(training.policy, paths.LLM, paths.policy(name))
     write_csv(paths.plot("match_policy", name), [vars(step) for step in training.steps])
     moved, computed = found.apart.mean(), machine.arithmetic(dpo.precision, where.device)
-    difference, error = mean_and_error(found.apart.kl - of_tuned.kl)
+    difference, error = mean_and_error(found.apart.kl - of_other.kl)
     report = {
         "pairs": len(training.pairs),
         "users_skipped": training.users_skipped,
@@ -66,8 +68,8 @@ def run(
         "why_not": found.why,
         "scale": found.scale,
         "moved": moved.report(),
-        "moved_tuned": target.report(),
-        "kl_minus_tuned": {"difference": difference, "standard_error": error},
+        f"moved_{target_arm}": target.report(),
+        f"kl_minus_{target_arm}": {"difference": difference, "standard_error": error},
         "trained": {
             str(times): {"epochs": training.settings.epochs * times, **unscaled.report()}
             for times, unscaled in found.trained.items()
@@ -77,8 +79,14 @@ def run(
     }
     write_json(paths.metrics("match_policy", name), report)
     said = f"matched, its update times {found.scale:.3f}" if found.matched else f"NOT matched: {found.why}"
-    done = f"{len(training.pairs)} pairs, {len(training.steps)} steps, {_told(moved)} ({tuned} {_told(target)}); {said}"
+    done = f"{len(training.pairs)} pairs, {len(training.steps)} steps, {_told(moved)} ({other} {_told(target)}); {said}"
     return f"wrote {paths.policy(name)}, {done}; {computed}"
+
+
+def _method_and_target(arm: str) -> tuple[str, str]:
+    """How a policy of the arm is tuned, and whose distance from the LLM it is brought to."""
+    method = arm.removesuffix(paths.AS_SECOND)
+    return method, "tuned" if method == arm else "second"
 
 
 def _texts(name: str, p: MatchPolicy, batch: int) -> Texts:
