@@ -85,7 +85,7 @@ def test_whether_the_feedback_is_shown_stands_beside_the_arms():
     plain = {**found, "shown": True, "adds": True, "lacks": {"shown": [], "adds": []}}
     blocks = arms.arms(None, {"popularity": lacking, "rated": plain}).blocks
     said = [(b.text, b.tone) for b in blocks if isinstance(b, Note)][1:-1]
-    shown, adds = (yes for yes, _ in arms.ANSWERS.values())
+    shown, adds = (arms.ANSWERS[question][0] for question in ("shown", "adds"))
     assert said == [
         ("popularity: the feedback is not shown (2 of 3 policies; base left out).", "null"),
         ("popularity: it is not shown to add to the profile (template left out).", "null"),

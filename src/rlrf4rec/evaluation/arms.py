@@ -15,19 +15,18 @@ from rlrf4rec.tables.results import ALPHA
 QUESTIONS = {
     "shown": ("tuned", ("base", "matched", "rule_years", "rule_length")),
     "adds": ("tuned_template", ("template", "base_template", "matched_template")),
+    "shown_second": ("second", ("base", "matched_second", "rule_years_second", "rule_length_second")),
+    "adds_second": ("second_template", ("template", "base_template", "matched_second_template")),
 }
 CONTROLS = (*QUESTIONS["shown"][1], "sft")  # `sft` reads the same feedback: is it DPO that one needs for it?
-CLAIMS = [f"tuned - {name}" for name in CONTROLS]
-CLAIMS += [f"tuned_template - {name}" for name in QUESTIONS["adds"][1]]
+CLAIMS = [f"{own} - {name}" for own, others in QUESTIONS.values() for name in others] + ["tuned - sft"]
 # What else is asked of it: is a label better spent on the re-ranker, and is what is free better than what is tuned?
 ASIDE = [
     *("matched - base", "rule_years - base", "rule_length - base", "sft - base", "base_labels - base"),
     *("tuned - base_labels", "tuned - template", "tuned - template_shown", "tuned - profile", "tuned - profile_shown"),
     "tuned_template_shown - template_shown",
-    *("second - tuned", "second - base", "second - rule_years", "second - rule_length", "second_template - template"),
-    *("second - matched_second", "second - rule_years_second", "second - rule_length_second"),
+    *("second - tuned", "second - rule_years", "second - rule_length"),
     *("matched_second - base", "rule_years_second - base", "rule_length_second - base"),
-    *("second_template - base_template", "second_template - matched_second_template"),
 ]
 # How much is there to be added to the profile, and does a text add to the items themselves that the history names?
 ROOM = ["profile_template - template", "items_mean_template - template", "items_mean - template"]
@@ -65,6 +64,8 @@ def stacked(per_policy: Sequence[pl.DataFrame], kinds: Sequence[str], names: Seq
 def report(values: Values, lists: Sequence[int], resamples: int, seed: int) -> dict[str, Any]:
     """Means of every kind, differences of those that there are, and claims with p adjusted for all that are asked.
 
+    What is asked of an arm that the study has not is none of them.
+
     An interval is about new users, policies and re-ranker seeds; with one policy it is about this one. Each difference
     has beside it `over_lists`, the mean over lists, of which each user has as many as `lists` says, and `components`,
     from which a study of other sizes can be planned (`components.planned_effect`).
@@ -80,7 +81,8 @@ def report(values: Values, lists: Sequence[int], resamples: int, seed: int) -> d
             by_metric = {name: values[a][name] - values[b][name] for name in values[a]}
             found[pair] = {name: _compared(of, lists, resamples, seed) for name, of in by_metric.items()}
     claims = {name: found[name][blocks.HEADLINE[0]] for name in CLAIMS if name in found}
-    return {"kinds": kinds, "differences": found, "family": compare.with_holm(claims, CLAIMS)}
+    of_all = [name for name in CLAIMS if name.partition(" - ")[0] in values]
+    return {"kinds": kinds, "differences": found, "family": compare.with_holm(claims, of_all)}
 
 
 def _compared(difference: Array, lists: Sequence[int], resamples: int, seed: int) -> dict[str, Any]:
@@ -110,7 +112,7 @@ def lacks(
     Each of its claims has to have an interval above 0 and p <= 0.05. All of them have to hold together, so p is not
     adjusted for their number (an intersection-union test); what a single claim says by itself goes by Holm's. Besides,
     there have to be `POLICIES` policies or more, whose re-rankers of these kinds were trained out, and controls that
-    have moved as far as tuned. short: kinds of which a re-ranker was not trained out; not_matched: policies that have
+    have moved as far as its arm. short: kinds of which a re-ranker was not trained out; not_matched: policies that have
     not moved so far.
     """
     asked, others = QUESTIONS[question]
@@ -118,7 +120,8 @@ def lacks(
     said += [f"re-rankers of {kind} not trained out" for kind in (asked, *others) if kind in short]
     arms = {name.removesuffix("_template") for name in others}
     apart = [name for name in not_matched if name.rpartition("-")[0] in arms]
-    said += [f"not as far from the LLM as tuned: {', '.join(apart)}"] if apart else []
+    as_far = asked.removesuffix("_template")
+    said += [f"not as far from the LLM as {as_far}: {', '.join(apart)}"] if apart else []
     for name in others:
         claim = found["family"].get(f"{asked} - {name}")
         if claim is None:

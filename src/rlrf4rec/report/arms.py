@@ -41,6 +41,14 @@ ANSWERS = {
         "it adds to the profile: with the profile beside them, tuned texts lie above it, base and matched texts",
         "it is not shown to add to the profile",
     ),
+    "shown_second": (
+        "the feedback of two rounds is shown: texts of the LLM tuned twice lie above those of all that read none",
+        "the feedback of two rounds is not shown",
+    ),
+    "adds_second": (
+        "two rounds add to the profile: with the profile beside them, their texts lie above it, base and matched texts",
+        "two rounds are not shown to add to the profile",
+    ),
 }  # to `evaluation.arms.QUESTIONS`
 READING = Note(
     "All claims of an answer have to hold, each at 5 %; what is said of one claim alone goes by Holm's p. Other rows "
@@ -143,7 +151,7 @@ def _movement(replicated: Json) -> Iterator[PageBlock]:
     if rows:
         caption = (
             "How far each policy has moved, nats a text ± a standard error, on texts of the LLM about validation users "
-            "(controls were brought to the KL of tuned or second on these, and on others may miss it by the error given)"
+            "(controls were brought to KL of tuned or second on these, and on others may miss it by the error given)"
         )
         columns = ("policy", "KL(LLM || policy)", "mean |log p - log p of the LLM|", "KL less that one's", *TRAINED)
         yield TableBlock(caption, columns, rows)

@@ -24,6 +24,7 @@ def run(seed: int, backbones: list[str], train_ranker: TrainRanker, arms: Arms, 
     read, own_seed = read_tables(), derive(seed, "evaluate_arms")
     names = [name for name in HEADLINE if name in metric_names(evaluate.ks)]
     moved, not_matched = _movement(arms)
+    questions = [question for question, (own, _) in study.QUESTIONS.items() if own in arms.kinds]
     report: dict[str, Any] = {}
     rows: list[dict[str, Any]] = []
     for protocol in arms.protocols:
@@ -45,7 +46,7 @@ def run(seed: int, backbones: list[str], train_ranker: TrainRanker, arms: Arms, 
         found = study.report(values, number, evaluate.bootstrap, own_seed)
         about = {"development_users": len(users), "development_lists": len(lists), "not_trained_out": short}
         about |= {"moved": moved, "not_matched": not_matched}
-        lacks = {q: study.lacks(q, found, len(arms.policies), kinds, not_matched) for q in study.QUESTIONS}
+        lacks = {q: study.lacks(q, found, len(arms.policies), kinds, not_matched) for q in questions}
         report[protocol] = {**about, **found, **{q: not of for q, of in lacks.items()}, "lacks": lacks}
         rows += [{"protocol": protocol, **row} for row in study.rows(values, arms.policies, users)]
     write_json(paths.ARMS, report)
