@@ -195,7 +195,7 @@ def test_a_planted_effect_is_found_and_a_planted_null_is_not(place, capsys):
     assert [said.split(":")[0] for said in found["lacks"]["adds"]] == [
         f"not above {name}" for name in ("template", "base_template", "matched_template")
     ]
-    assert "the feedback: popularity shown" in capsys.readouterr().out
+    assert "; popularity: shown yes, adds no (not above template: " in capsys.readouterr().out
     for name in (f"tuned_template - {other}" for other in ("template", "base_template", "matched_template")):
         assert around_zero(found["family"][name])
         assert found["family"][name]["p_holm"] > 0.05
@@ -212,7 +212,7 @@ def test_a_gain_that_the_study_can_not_vouch_for_is_not_shown(place, capsys):
     found = evaluated()
     assert all(found["family"][f"tuned - {control}"]["low"] > 0.05 for control in arms.CONTROLS)
     assert (found["shown"], found["lacks"]["shown"]) == (False, ["re-rankers of matched not trained out"])
-    assert "popularity not shown (re-rankers of matched not trained out)" in capsys.readouterr().out
+    assert "; popularity: shown no (re-rankers of matched not trained out)" in capsys.readouterr().out
 
 
 def test_tuning_that_adds_to_the_profile_by_its_feedback_is_told(place):

@@ -25,7 +25,7 @@ ASIDE = [
     *("matched - base", "rule_years - base", "rule_length - base", "sft - base", "base_labels - base"),
     *("tuned - base_labels", "tuned - template", "tuned - template_shown", "tuned - profile", "tuned - profile_shown"),
     "tuned_template_shown - template_shown",
-    *("second - tuned", "second - rule_years", "second - rule_length"),
+    *("second - tuned", "second - base_labels", "second - rule_years", "second - rule_length"),
     *("matched_second - base", "rule_years_second - base", "rule_length_second - base"),
 ]
 # How much is there to be added to the profile, and does a text add to the items themselves that the history names?

@@ -51,12 +51,13 @@ def run(seed: int, backbones: list[str], train_ranker: TrainRanker, arms: Arms, 
         rows += [{"protocol": protocol, **row} for row in study.rows(values, arms.policies, users)]
     write_json(paths.ARMS, report)
     write_csv(paths.ARMS_HEADLINE, rows)
-    told = ", ".join(f"{name} {_told(found['lacks']['shown'])}" for name, found in report.items())
-    return f"wrote {paths.ARMS}, {len(arms.kinds)} kinds of {len(arms.policies)} policies; the feedback: {told}"
+    told = "; ".join(f"{name}: {_told(found['lacks'])}" for name, found in report.items())
+    return f"wrote {paths.ARMS}, {len(arms.kinds)} kinds of {len(arms.policies)} policies; {told}"
 
 
-def _told(lacks: list[str]) -> str:
-    return f"not shown ({'; '.join(lacks)})" if lacks else "shown"
+def _told(lacks: dict[str, list[str]]) -> str:
+    """The answer to every question that was asked, and what there lacks for a yes."""
+    return ", ".join(f"{question} no ({'; '.join(of)})" if of else f"{question} yes" for question, of in lacks.items())
 
 
 def _movement(arms: Arms) -> tuple[dict[str, Any], list[str]]:
