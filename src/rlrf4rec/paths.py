@@ -193,6 +193,11 @@ def arm(policy: int, kind: str, protocol: str) -> Path:
     return ARM_SCORES / str(policy) / kind / protocol / "scores.safetensors"
 
 
+def arm_ranker(policy: int, kind: str, protocol: str) -> Path:
+    """Study: weights of the re-rankers that gave those scores, of what a final look compares."""
+    return arm(policy, kind, protocol).with_name("ranker.safetensors")
+
+
 def metrics(stage: str, entry: str | None = None) -> Path:
     """Small JSON metrics of a stage, in Git."""
     if entry is None:

@@ -29,6 +29,9 @@ class MatchPolicy(Block):
     precision: Arithmetic
 
 
+OF_FINAL_USERS = ("encode/none", "encode/template")  # vectors about them that no LLM writes, by place in data
+
+
 class Kind(Block):
     """Study of arms: the knowledge of re-rankers, and the users whose lists train them.
 
@@ -42,11 +45,20 @@ class Kind(Block):
 
 
 class Arms(Block):
-    """Study of arms: numbers of its policies, protocols of the lists, kinds of knowledge by name."""
+    """Study of arms: numbers of its policies, protocols of the lists, kinds of knowledge by name.
+
+    final: the arms that a final look compares beside `base` (`make final-arms`): the final users get texts of them.
+    """
 
     policies: Annotated[list[Count], Field(min_length=1)]
     protocols: Annotated[list[Protocol], Field(min_length=1)]
+    final: list[Text]
     kinds: dict[str, Kind]
+
+    def final_kinds(self) -> dict[str, Kind]:
+        """Kinds of knowledge that there is about final users too: texts of `final` and of base, and the profile."""
+        known = {"base", *self.final, *OF_FINAL_USERS}
+        return {name: kind for name, kind in self.kinds.items() if {kind.text, kind.beside} <= known}
 
     @model_validator(mode="after")
     def _fitting(self) -> "Arms":
@@ -54,6 +66,8 @@ class Arms(Block):
             raise ValueError(f"policies: {self.policies} names one twice")
         if missing := [name for name in ("base", "tuned") if name not in self.kinds]:
             raise ValueError(f"kinds has no entry {missing[0]}, with which others are compared")
+        if unknown := [name for name in self.final if name not in self.kinds or self.kinds[name].text != name]:
+            raise ValueError(f"final: {unknown[0]!r} is no arm among kinds")
         for name, kind in self.kinds.items():
             if "/" not in kind.text and kind.text not in ARM_POLICIES:
                 raise ValueError(
