@@ -98,7 +98,9 @@ def test_whether_the_feedback_is_shown_stands_beside_the_arms():
     assert first == [(f"popularity: {shown}.", "gain"), (f"popularity: {adds}.", "gain")]
     (table,) = (b for b in blocks if isinstance(b, TableBlock))
     assert [row[:2] for row in table.rows] == [("tuned - base", "popularity"), ("tuned - base", "rated")]
-    assert table.rows[0][-3:] == ("3", "[\u22120.0100, +0.0400]", "+0.0200 [0.0000, +0.0300]")
+    assert table.columns[2:6] == ("difference", "95 % interval", "by policies' means alone", "as a mean over lists")
+    own = ("+0.0100", "[+0.0050, +0.0150]", "[\u22120.0100, +0.0400]", "+0.0200 [0.0000, +0.0300]")
+    assert (table.rows[0][2:6], table.rows[0][-1]) == (own, "3")
 
 
 def test_how_far_each_policy_has_moved_stands_on_the_page_once():

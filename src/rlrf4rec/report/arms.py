@@ -59,6 +59,7 @@ READING = (
 )
 CHOSEN = " Where settings were chosen on these users before, they are too good."  # not of a look, which has a level
 BY_POLICY = "by policies' means alone"
+FIRST, OTHERS = numbers.COLUMNS[:2], numbers.COLUMNS[2:]  # the difference with its intervals, then all else
 TRAINED = ("trained, times its epochs", "then update times")
 NAMES = {"controls": "study", "arms": "arms"}  # of the studies: what makes each
 
@@ -131,11 +132,11 @@ def _verdicts(replicated: Json) -> Iterator[PageBlock]:
 def _tables(replicated: Json) -> Iterator[PageBlock]:
     """What the feedback stands or falls with, and what each arm of that study is."""
     rows = tuple(
-        (name, protocol, *numbers.row(d), numbers.plain(d.get("policies")), numbers.by_policy(d), numbers.by_list(d))
+        (name, protocol, *_cells(d))
         for protocol, found in replicated.items()
         for name, d in found.get("family", {}).items()
     )
-    columns = ("comparison", "protocol", *numbers.COLUMNS, "policies", BY_POLICY, BY_LIST)
+    columns = ("comparison", "protocol", *FIRST, BY_POLICY, BY_LIST, *OTHERS, "policies")
     caption = f"What the method stands or falls with, {METRIC.upper()}, over policies; Holm's p is within the protocol"
     if rows:
         yield TableBlock(caption, columns, rows, words=2)
@@ -144,6 +145,13 @@ def _tables(replicated: Json) -> Iterator[PageBlock]:
     if kinds:
         glossary = tuple((kind, ARMS.get(kind) or described(kind)) for kind in kinds)
         yield TableBlock("What each arm of several policies is", ("arm", "what it is"), glossary, words=2)
+
+
+def _cells(d: Json) -> tuple[str, ...]:
+    """Cells of a difference over policies, its three intervals first."""
+    own = numbers.row(d)
+    place, policies = len(FIRST), numbers.plain(d.get("policies"))
+    return (*own[:place], numbers.by_policy(d), numbers.by_list(d), *own[place:], policies)
 
 
 def _movement(replicated: Json) -> Iterator[PageBlock]:
