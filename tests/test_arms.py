@@ -111,7 +111,6 @@ def place(tmp_path, monkeypatch):
     yaml = YAML()
     content = yaml.load((ROOT / "params.yaml").read_text())
     kinds = {name: kind for name, kind in content["arms"]["kinds"].items() if name in KINDS}
-    kinds["sft"] = {"text": "sft", "beside": "encode/none", "learners": "ranking"}
     content["arms"].update(protocols=["popularity"], kinds=kinds, policies=[*range(1, POLICIES + 1)], final=FINAL_ARMS)
     content["train_ranker"]["seeds"] = SEEDS
     content["backbones"] = ["prm"]
