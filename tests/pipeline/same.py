@@ -8,8 +8,8 @@ In the studies' locks an entry counts by its stage and arm: `sample@tuned-3` is 
 and was equal, since the code of all policies is one and they differ in seeds alone. What the tiny study does not reach
 (most of the controls; a rule that found no pairs among so few texts, and what comes after it) is left alone and named.
 So are entries that did not fit the base. The report is compared as it is before the study has run: after it, it shows
-what the arms took by the clock. Where the studies differ, or one of the two revisions has no study of arms, dvc.lock
-alone is rewritten.
+what the arms took by the clock. Where the studies differ, their stages that run before the first that does are
+rewritten; where one of the two revisions has no study of arms, dvc.lock alone is.
 """
 
 import re
@@ -36,7 +36,7 @@ SETTINGS = {
     "sample": {"n": 4, "max_tokens": 16},
     "pair": {"max_pairs": 12},
     "match_policy": {"floor": 1e-9, "longest": 2},
-    "arms": {"policies": [1], "protocols": ["popularity"]},
+    "arms": {"policies": [1], "protocols": ["popularity"], "final": ["tuned"]},
 }
 
 
@@ -201,24 +201,25 @@ def rewrite(root, base, reached):
     return done, unfit, beyond
 
 
-def differs(folders, locks, *targets):
-    """Whether outputs of these locks differ between the clones; tells the first stage where they do.
+def from_first_unequal(folders, locks, *targets):
+    """The first stage whose outputs in these locks differ between the clones, which is told, and all that run after it.
 
     A stage that the base has not is no change of what it has.
     """
     known = set(stages(folders[0], *targets))
     order = [stage for stage in stages(folders[1], *targets) if stage in known]
     found = first_unequal(*(hashes(folder, locks) for folder in folders), order)
-    if found:
-        print(f"not the same: {found[0]} is the first stage that differs: {', '.join(found[1])}", flush=True)
-    return bool(found)
+    if not found:
+        return []
+    print(f"not the same: {found[0]} is the first stage that differs: {', '.join(found[1])}", flush=True)
+    return order[order.index(found[0]) :]
 
 
 def compared(folders):
     """Run all in both clones; exit status, and kinds of the entries that are the same, by the path of their lock."""
     if not everywhere(folders):
         return 2, {}
-    if differs(folders, [LOCK]):
+    if from_first_unequal(folders, [LOCK]):
         return 1, {}
     of_run = {LOCK: reached_in(folders, LOCK)}
     if not all((folder / ARMS).exists() for folder in folders):
@@ -229,9 +230,11 @@ def compared(folders):
     everywhere(folders, "--keep-going", *STUDY)
     locks = [path.relative_to(folders[1]).as_posix() for path in sorted(folders[1].glob("studies/**/dvc.lock"))]
     locks = [lock for lock in locks if (folders[0] / lock).exists() and reached_in(folders, lock)]
-    if differs(folders, locks, *STUDY):
-        return 1, of_run
-    return 0, {**{lock: reached_in(folders, lock) for lock in locks}, **of_run}
+    unequal = {kind(stage) for stage in from_first_unequal(folders, locks, *STUDY)}
+    same = {
+        lock: {entry for entry in reached_in(folders, lock) if address(lock, entry) not in unequal} for lock in locks
+    }
+    return int(bool(unequal)), {**{lock: entries for lock, entries in same.items() if entries}, **of_run}
 
 
 def reached_in(folders, lock):

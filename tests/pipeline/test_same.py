@@ -201,10 +201,11 @@ def test_what_ran_in_both_and_is_the_same_is_reached_and_what_failed_in_both_is_
     assert "missing.py" in capsys.readouterr().out
 
 
-def test_a_study_that_differs_is_left_and_the_run_is_not(clones, capsys):
+def test_of_a_study_that_differs_what_runs_before_is_reached_and_so_is_the_run(clones, capsys):
     study = clones[1] / SECOND.replace(".lock", ".yaml")
     study.write_text(study.read_text().replace("b.py", "deep/c.py"))
-    assert compared(clones) == (1, {"dvc.lock": {"first", "second", "report"}})
+    reached = {STUDY: {"sample@tuned", "match"}, "dvc.lock": {"first", "second", "report"}}
+    assert compared(clones) == (1, reached)
     said = capsys.readouterr().out.splitlines()[-1]
     assert said.startswith("not the same: studies/arms/second/dvc.yaml:pair@")
     assert ": second-" in said
