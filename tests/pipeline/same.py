@@ -1,15 +1,15 @@
 """`make same BASE=<revision>`: whether the code as it is gives the outputs of another revision, byte for byte.
 
 The tiny pipeline runs at that revision and in the working tree, on this machine, and after it the tiny study of arms
-with what it reads of the study of controls, of one policy. When every output is equal, the hashes of the changed code
-in dvc.lock and in the locks of these studies are rewritten, and nothing else, so that nothing has to run again.
+with what it reads of the study of controls, of one policy. Of what is equal the hashes of the changed code in dvc.lock
+and in the locks of these studies are rewritten, and nothing else, so that it need not run again. What differs is left,
+and all that depends on it.
 
 In the studies' locks an entry counts by its stage and arm: `sample@tuned-3` is rewritten because `sample@tuned-1` ran
 and was equal, since the code of all policies is one and they differ in seeds alone. What the tiny study does not reach
 (most of the controls; a rule that found no pairs among so few texts, and what comes after it) is left alone and named.
 So are entries that did not fit the base. The report is compared as it is before the study has run: after it, it shows
-what the arms took by the clock. Where the studies differ, their stages that run before the first that does are
-rewritten; where one of the two revisions has no study of arms, dvc.lock alone is.
+what the arms took by the clock. Where one of the two revisions has no study of arms, dvc.lock alone is rewritten.
 """
 
 import re
@@ -201,40 +201,62 @@ def rewrite(root, base, reached):
     return done, unfit, beyond
 
 
-def from_first_unequal(folders, locks, *targets):
-    """The first stage whose outputs in these locks differ between the clones, which is told, and all that run after it.
+def unequal_in(folders, locks, *targets):
+    """Stages whose outputs in these locks differ between the clones, and all that depend on them; tells the first one.
 
     A stage that the base has not is no change of what it has.
     """
     known = set(stages(folders[0], *targets))
     order = [stage for stage in stages(folders[1], *targets) if stage in known]
-    found = first_unequal(*(hashes(folder, locks) for folder in folders), order)
-    if not found:
-        return []
-    print(f"not the same: {found[0]} is the first stage that differs: {', '.join(found[1])}", flush=True)
-    return order[order.index(found[0]) :]
+    base, here = (hashes(folder, locks) for folder in folders)
+    if found := first_unequal(base, here, order):
+        print(f"not the same: {found[0]} is the first stage that differs: {', '.join(found[1])}", flush=True)
+    reads, writes = {}, {}
+    for lock in locks:
+        for name, entry in YAML(typ="safe").load((folders[1] / lock).read_text())["stages"].items():
+            reads[address(lock, name)] = {dep["path"] for dep in entry.get("deps", [])}
+            writes[address(lock, name)] = {out["path"] for out in entry.get("outs", [])}
+    unequal = {stage for stage in order if first_unequal(base, here, [stage])}
+    while more := {
+        stage
+        for stage in set(reads) - unequal
+        if any(within(dep, out) for of in unequal for out in writes.get(of, ()) for dep in reads[stage])
+    }:
+        unequal |= more
+    return unequal
+
+
+def within(one, other):
+    """Whether one of two paths is the other or lies below it.
+
+    >>> within("data/a", "data/a/b"), within("data/a/b", "data/a"), within("data/a", "data/ab")
+    (True, True, False)
+    """
+    return f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/")
 
 
 def compared(folders):
     """Run all in both clones; exit status, and kinds of the entries that are the same, by the path of their lock."""
     if not everywhere(folders):
         return 2, {}
-    if from_first_unequal(folders, [LOCK]):
-        return 1, {}
-    of_run = {LOCK: reached_in(folders, LOCK)}
+    unequal = {kind(stage) for stage in unequal_in(folders, [LOCK])}
     if not all((folder / ARMS).exists() for folder in folders):
         print("the study of arms is left alone: it is not in both revisions")
-        return 0, of_run
-    print("the tiny pipeline is the same; now the study of arms", flush=True)
+        return int(bool(unequal)), same_in(folders, [LOCK], unequal)
+    print(f"the tiny pipeline is {'not ' if unequal else ''}the same; now the study of arms", flush=True)
     # Where a rule finds no pairs the others go on: what has not run has no outputs, and does not count.
     everywhere(folders, "--keep-going", *STUDY)
     locks = [path.relative_to(folders[1]).as_posix() for path in sorted(folders[1].glob("studies/**/dvc.lock"))]
     locks = [lock for lock in locks if (folders[0] / lock).exists() and reached_in(folders, lock)]
-    unequal = {kind(stage) for stage in from_first_unequal(folders, locks, *STUDY)}
-    same = {
-        lock: {entry for entry in reached_in(folders, lock) if address(lock, entry) not in unequal} for lock in locks
-    }
-    return int(bool(unequal)), {**{lock: entries for lock, entries in same.items() if entries}, **of_run}
+    unequal |= {kind(stage) for stage in unequal_in(folders, locks, *STUDY)}
+    return int(bool(unequal)), same_in(folders, [*locks, LOCK], unequal)
+
+
+def same_in(folders, locks, unequal):
+    """Kinds of the entries that these locks have in all clones, less those that are not equal, by lock."""
+    entries = {lock: reached_in(folders, lock) for lock in locks}
+    same = {lock: {own for own in of if address(lock, own) not in unequal} for lock, of in entries.items()}
+    return {lock: of for lock, of in same.items() if of}
 
 
 def reached_in(folders, lock):
@@ -262,8 +284,12 @@ def main(base):
             run(ROOT, "git", "worktree", "remove", "--force", str(there))
     if reached:
         done, unfit, beyond = rewrite(ROOT, commit, reached)
-        print(f"the same, byte for byte: {', '.join(reached)}; code hashes of {len(done)} stages rewritten")
-        for told, names in ((f"as they did not fit {base} before", unfit), ("as nothing tiny reaches them", beyond)):
+        what = "without what depends on that, " if code else ""
+        print(f"{what}the same, byte for byte: {', '.join(reached)}; code hashes of {len(done)} stages rewritten")
+        for told, names in (
+            (f"as they did not fit {base} before", unfit),
+            ("as nothing tiny reaches them or it differs", beyond),
+        ):
             if names:
                 print(f"left alone, {told}: {', '.join(dict.fromkeys(map(kind, names)))}; `dvc repro` runs them")
     return code

@@ -228,3 +228,11 @@ def test_a_revision_without_the_study_is_compared_by_its_run_alone(clones, capsy
     assert "the study of arms is left alone: it is not in both revisions" in capsys.readouterr().out
     (clones[1] / "src" / "a.py").write_text("print(5)")
     assert compared(clones) == (1, {})
+
+
+def test_a_report_that_differs_is_left_and_what_runs_before_it_and_the_study_are_not(clones, capsys):
+    lines = (clones[1] / "dvc.yaml").read_text()
+    (clones[1] / "dvc.yaml").write_text(lines.replace("a.py > page", "room/b.py > page"))
+    code, reached = compared(clones)
+    assert (code, reached["dvc.lock"], set(reached)) == (1, {"first", "second"}, {"dvc.lock", STUDY, SECOND})
+    assert "not the same: report is the first stage that differs: page" in capsys.readouterr().out
