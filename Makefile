@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 
-.PHONY: setup repro report study arms records resume curve final bench exp quick browser test check same test-faults audit
+.PHONY: setup repro report study arms records resume curve final final-arms bench exp quick browser test check same test-faults audit
 .NOTPARALLEL:
 # The code that runs is this copy's, whatever the shell has set for another one.
 unexport PYTHONPATH
@@ -52,6 +52,13 @@ final: setup
 	PATH="$(BIN):$$PATH" dvc repro report
 	@echo 'final: whatever it says, `rlrf4rec check --write`, then commit metrics, studies/final, dvc.lock and README.md'
 
+# The same of the study of arms: as many texts of the final users as it has policies and arms, so hours where these are many.
+final-arms: setup
+	PATH="$(BIN):$$PATH" rlrf4rec ready --arms
+	PATH="$(BIN):$$PATH" dvc repro studies/final_arms/dvc.yaml
+	PATH="$(BIN):$$PATH" dvc repro report
+	@echo 'final-arms: whatever it says, `rlrf4rec check --write`, then commit metrics, studies/final, studies/final_arms, dvc.lock and README.md'
+
 # A recipe of recipes/ as an experiment: make exp RECIPE=smoke
 exp: setup
 	PATH="$(BIN):$$PATH" rlrf4rec exp "$(or $(RECIPE),default)"
@@ -83,7 +90,8 @@ test: setup browser
 check: setup
 	PATH="$(BIN):$$PATH" rlrf4rec check
 
-# For a change that must not change results: make same BASE=<revision>. Equal outputs: dvc.lock gets the new code hashes.
+# For a change that must not change results: make same BASE=<revision>. Equal outputs: dvc.lock
+# and the locks of the study of arms get the new code hashes.
 same: setup
 	cd tests && PATH="$(BIN):$$PATH" python -m pipeline.same "$(BASE)"
 

@@ -127,6 +127,7 @@ OTHER = {
     ".parquet": {
         "row gone": _table(lambda frame, column, row: frame.filter(pl.int_range(pl.len()) != row)),
         "stranger": _table(_stranger),
+        "other item": _table(lambda frame, column, row: _one(frame, "item", row, "no such item")),
         "other fold": _table(_other_fold),
         "no rows": _table(lambda frame, column, row: frame.clear()),
     },

@@ -32,7 +32,17 @@ PIPELINES = (
     "dvc.yaml",
     *(
         f"studies/{name}/dvc.yaml"
-        for name in ("arms", "arms/base", "arms/second", "bench", "controls", "final", "learning_curve")
+        for name in (
+            "arms",
+            "arms/base",
+            "arms/second",
+            "bench",
+            "controls",
+            "final",
+            "final_arms",
+            "final_arms/base",
+            "learning_curve",
+        )
     ),
 )
 

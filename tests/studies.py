@@ -7,7 +7,12 @@ import pytest
 
 from rlrf4rec import paths
 from rlrf4rec.cli import run_stage
+from rlrf4rec.inputs import Tables, read_tables
+from rlrf4rec.looking.scores import scores
 from rlrf4rec.params import load
+from rlrf4rec.retraining.material import material
+from rlrf4rec.seeds import derive
+from rlrf4rec.tables.vectors import load_tensors
 
 
 def run_study():
@@ -54,6 +59,32 @@ def run_arms():
     run_stage("evaluate_arms", [])
     run_second_round(arms.policies[0])
     as_the_arms_were_told(arms)
+
+
+def run_final_arms():
+    """What studies/final_arms lists, with what it needs of studies/final; the look is of what is committed."""
+    arms = load().arms
+    for stage in ("final_split", "final_prompt"):
+        run_stage(stage, [])
+    for number in arms.policies:
+        run_stage("sample", [f"final_base-{number}", "base", "final"])
+        for arm in arms.final:
+            run_stage("sample", [f"final_{arm}-{number}", f"{arm}-{number}", "final"])
+        run_stage("final_arm", [str(number)])
+    run_stage("final_arms", [])
+
+
+def kept_weights_and_scores(kind, policy, protocol):
+    """Scores of development users' lists that `arm` has written, and those of the weights that it has kept."""
+    params, read = load(), read_tables()
+    given = params.arms.kinds[kind]
+    tables = Tables(read.users, read.items, read.popularity, paths.protocol(protocol))
+    known = material(tables, f"arms/encode/{given.text}-{policy}", given.beside, "encode/items", given.learners)
+    kept, _ = load_tensors(paths.arm(int(policy), kind, protocol))
+    rankers, seed = paths.arm_ranker(int(policy), kind, protocol), derive(params.seed, "arm", policy)
+    features, lists, p = known.item_features, known.candidates, params.train_ranker
+    again = scores(rankers, features, known.texts, lists, params.backbones, p, seed, "development")
+    return {key: values for key, values in kept.items() if not key.endswith("/validation")}, again
 
 
 def run_second_round(number):

@@ -26,6 +26,7 @@ ROOT = Path(__file__).parent.parent
 USERS, POLICIES, SEEDS = 60, 3, 3
 KINDS = ("base", "base_labels", "tuned", "matched", "rule_years", "rule_length", "sft")
 KINDS += ("template", "base_template", "tuned_template", "matched_template")
+FINAL_ARMS = ["tuned", "matched", "rule_years", "rule_length"]
 TEMPLATES = "base_template", "tuned_template", "matched_template"
 BROUGHT = {"kl_minus_tuned": {"difference": 0.0, "standard_error": 0.1}, "scale": 0.5, "trained": {"1": {}, "2": {}}}
 
@@ -70,6 +71,11 @@ def test_what_a_study_makes_lies_apart_from_the_run():
     [
         ({"policies": [1, 1]}, r"policies: \[1, 1\] names one twice"),
         ({"policies": [0]}, r"arms.policies.0: 0"),
+        ({"final": ["tuned", "tunde"]}, r"final: 'tunde' is no arm among kinds"),
+        ({"final": ["tuned", "tuned"]}, r"final: \['tuned', 'tuned'\] names one twice, or base"),
+        ({"final": ["base"]}, r"final: \['base'\] names one twice, or base, which is compared anyway"),
+        ({"final": []}, r"arms.final: \[\]"),
+        ({"final": ["tuned_template"]}, r"final: 'tuned_template' is no arm among kinds"),
         ({"tuned": None}, "kinds has no entry tuned"),
         (
             {"tuned": {"text": "tunde"}},
@@ -87,7 +93,7 @@ def test_what_a_study_makes_lies_apart_from_the_run():
 )
 def test_arms_that_do_not_fit_are_refused(change, words):
     content = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
-    if "policies" in change:
+    if "tuned" not in change:
         content["arms"].update(change)
     elif change["tuned"] is None:
         del content["arms"]["kinds"]["tuned"]
@@ -106,7 +112,7 @@ def place(tmp_path, monkeypatch):
     content = yaml.load((ROOT / "params.yaml").read_text())
     kinds = {name: kind for name, kind in content["arms"]["kinds"].items() if name in KINDS}
     kinds["sft"] = {"text": "sft", "beside": "encode/none", "learners": "ranking"}
-    content["arms"].update(protocols=["popularity"], kinds=kinds, policies=[*range(1, POLICIES + 1)])
+    content["arms"].update(protocols=["popularity"], kinds=kinds, policies=[*range(1, POLICIES + 1)], final=FINAL_ARMS)
     content["train_ranker"]["seeds"] = SEEDS
     content["backbones"] = ["prm"]
     content["evaluate"]["bootstrap"] = 1000

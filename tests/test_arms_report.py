@@ -78,7 +78,9 @@ def test_the_arms_lock_tells_whether_they_are_of_this_run(tmp_path, monkeypatch,
 
 
 def test_whether_the_feedback_is_shown_stands_beside_the_arms():
-    claim = effect(0.01, 0.005, policies=3, p_holm=0.01, over_lists={"difference": 0.02, "low": 0.0, "high": 0.03})
+    by_list = {"difference": 0.02, "low": 0.0, "high": 0.03}
+    by_policy = {"difference": 0.01, "low": -0.01, "high": 0.04}
+    claim = effect(0.01, 0.005, policies=3, p_holm=0.01, over_lists=by_list, over_policies=by_policy)
     found = {"differences": {"tuned - base": {"ndcg@5": claim}}, "family": {"tuned - base": claim}}
     lacks = {"shown": ["2 of 3 policies", "base left out"], "adds": ["template left out"]}
     lacking = {**found, "shown": False, "adds": False, "lacks": lacks}
@@ -96,7 +98,9 @@ def test_whether_the_feedback_is_shown_stands_beside_the_arms():
     assert first == [(f"popularity: {shown}.", "gain"), (f"popularity: {adds}.", "gain")]
     (table,) = (b for b in blocks if isinstance(b, TableBlock))
     assert [row[:2] for row in table.rows] == [("tuned - base", "popularity"), ("tuned - base", "rated")]
-    assert table.rows[0][-2:] == ("3", "+0.0200 [0.0000, +0.0300]")
+    assert table.columns[2:6] == ("difference", "95 % interval", "by policies' means alone", "as a mean over lists")
+    own = ("+0.0100", "[+0.0050, +0.0150]", "[\u22120.0100, +0.0400]", "+0.0200 [0.0000, +0.0300]")
+    assert (table.rows[0][2:6], table.rows[0][-1]) == (own, "3")
 
 
 def test_how_far_each_policy_has_moved_stands_on_the_page_once():

@@ -1,10 +1,11 @@
-"""Differences by user and by list: both by hand, and that the interval knows of other users' numbers of lists."""
+"""Differences by user, list and policy: by hand, and that an interval by list knows of others' numbers of lists."""
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
 
+from rlrf4rec.errors import RLRFError
 from rlrf4rec.evaluation import blocks, compare, controls, lists
 from rlrf4rec.metrics.statistics import paired_interval, weighted
 from rlrf4rec.ranking.lists import Lists
@@ -49,6 +50,31 @@ def test_coverage_by_list():
         found = compare.over_lists(values, count.tolist(), 200, number)
         held += found["low"] <= truth <= found["high"]
     assert 0.925 <= held / 400 <= 0.985
+
+
+# By policies
+
+
+def test_the_interval_by_the_means_of_policies_by_hand():
+    """Means 0.1, 0.2 and 0.6: standard deviation sqrt(0.07), t of two degrees of freedom 4.302653."""
+    values = np.array([0.1, 0.2, 0.6]) + np.array([[-1.0], [1.0]])
+    found = compare.over_policies(np.repeat(values[:, :, None], 4, axis=2))
+    room = 4.302653 * (0.07 / 3) ** 0.5
+    assert (found["difference"], found["low"], found["high"]) == pytest.approx((0.3, 0.3 - room, 0.3 + room))
+
+
+def test_one_policy_tells_nothing_of_others():
+    with pytest.raises(RLRFError, match=r"an interval by t is of two values or more; found \(1,\)"):
+        compare.over_policies(np.zeros((5, 1, 2)))
+
+
+def test_policies_that_users_hide_are_seen_by_their_means_alone():
+    """Users are so many and so far apart that policies are taken not to differ: three means say less."""
+    rng = np.random.default_rng(4)
+    values = 0.05 + rng.normal(0, 0.2, (200, 3, 1)) + rng.normal(0, 0.01, (200, 3, 4))
+    values += np.array([0.02, 0.0, -0.02])[:, None] - values.mean(axis=(0, 2), keepdims=True) + 0.05
+    low = paired_interval(values, 10, 1)[1]
+    assert compare.over_policies(values)["low"] < 0.005 < low
 
 
 # Of re-rankers

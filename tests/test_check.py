@@ -258,6 +258,20 @@ def test_the_readme_says_how_many_looks_the_final_users_have_had(checked):
     assert check.readme_line(Path()) == f"{line.FITS} Looks at its final users: 2 (`metrics/looks.csv`)."
 
 
+def test_a_look_whose_row_is_gone_is_a_fault_and_the_list_of_looks_is_none(checked, capsys):
+    row = looks.Look("2026-11-26", "c", 3, "u", "s", 1, "")
+    looks.add(paths.LOOKS, [], row)
+    assert run("--write") == 0
+    assert "1 looks at final users" in capsys.readouterr().out
+    for path in (paths.metrics("final"), paths.metrics("final_arms")):
+        for number, said in ((1, 0), (2, 1)):
+            path.write_text(json.dumps({"look": number, "commit": "c"}))
+            faults = [fault for fault in check.everything().faults if "has no such row" in fault]
+            assert faults == [fault for fault in faults if fault.startswith(f"{path}: of look 2 at commit c, and")]
+            assert len(faults) == said
+        path.unlink()
+
+
 def test_a_readme_without_marks_is_an_error(checked):
     Path("README.md").write_text("# A\n")
     with pytest.raises(InputError, match=r"README.md: the marks <!-- run: .* are missing; put them on lines"):

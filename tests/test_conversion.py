@@ -136,11 +136,12 @@ def test_what_can_encode_no_texts_is_refused(encoder, llm, tmp_path):
         words(tmp_path / "t5")
         with pytest.raises(ModelError, match=f"t5: .*{said}"):
             convert(tmp_path / "t5", tmp_path / "two", torch.float32, False)
-    reweigh(llm, lambda tensors: {name: value * torch.nan for name, value in tensors.items()})
-    transformers.LlamaModel.from_pretrained(llm).save_pretrained(tmp_path / "nan")
-    words(tmp_path / "nan")
-    with pytest.raises(ModelError, match="nan: its vectors are no numbers"):
-        convert(tmp_path / "nan", tmp_path / "three", torch.float32, False)
+    for weight, said in ((torch.nan, "its weights 'embed_tokens.weight' are not finite"), (3e38, "its vectors are no")):
+        reweigh(llm, lambda tensors, weight=weight: {name: torch.full_like(t, weight) for name, t in tensors.items()})
+        transformers.LlamaModel.from_pretrained(llm).save_pretrained(tmp_path / "odd")
+        words(tmp_path / "odd")
+        with pytest.raises(ModelError, match=f"odd: .*{said}"):
+            convert(tmp_path / "odd", tmp_path / "three", torch.float32, False)
 
 
 def test_a_text_is_cut_where_the_encoder_has_no_more_positions(encoder, tmp_path):

@@ -25,6 +25,8 @@ DAG = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
 CONTROLS = YAML(typ="safe").load((ROOT / "studies" / "controls" / "dvc.yaml").read_text())["stages"]
 CURVE = YAML(typ="safe").load((ROOT / "studies" / "learning_curve" / "dvc.yaml").read_text())["stages"]
 FINAL = YAML(typ="safe").load((ROOT / "studies" / "final" / "dvc.yaml").read_text())["stages"]
+FINAL_ARMS = YAML(typ="safe").load((ROOT / "studies" / "final_arms" / "dvc.yaml").read_text())["stages"]
+FINAL_BASE = YAML(typ="safe").load((ROOT / "studies" / "final_arms" / "base" / "dvc.yaml").read_text())["stages"]
 BENCH = YAML(typ="safe").load((ROOT / "studies" / "bench" / "dvc.yaml").read_text())["stages"]
 ARMS = YAML(typ="safe").load((ROOT / "studies" / "arms" / "dvc.yaml").read_text())["stages"]
 BEGIN = YAML(typ="safe").load((ROOT / "studies" / "arms" / "base" / "dvc.yaml").read_text())["stages"]
@@ -34,9 +36,12 @@ PREFIXES = {
     "curve-": CURVE,
     "bench-": BENCH,
     "final-": FINAL,
+    "final-arms-": FINAL_ARMS,
+    "final-arms-base-": FINAL_BASE,
     "arms-": ARMS,
     "arms-base-": BEGIN,
 }
+OF_FINAL = FINAL, FINAL_ARMS, FINAL_BASE
 ALL = [(dag, stage) for dag in PREFIXES.values() for stage in dag]
 NAMES = [f"{prefix}{stage}" for prefix, dag in PREFIXES.items() for stage in dag]
 
@@ -55,7 +60,8 @@ def outs(dag, stage):
 
 def test_stages_are_those_of_the_command_line():
     assert tuple(DAG) == STAGES
-    assert set(STUDY) <= set(CONTROLS) | set(CURVE) | set(FINAL) | set(BENCH) | set(ARMS) <= set(STUDY + STAGES)
+    of_studies = set().union(*(dag for dag in PREFIXES.values() if dag is not DAG))
+    assert set(STUDY) <= of_studies <= set(STUDY + STAGES)
 
 
 @pytest.mark.parametrize(("dag", "stage"), ALL, ids=NAMES)
@@ -124,13 +130,15 @@ def test_only_evaluate_reads_the_lists_of_development_users():
     assert readers == ["evaluate"]
 
 
-def test_only_final_reads_the_labels_of_final_users_and_no_stage_of_the_run_reads_anything_of_them():
+def test_only_looks_read_the_labels_of_final_users_and_no_stage_of_the_run_reads_anything_of_them():
     """Their ratings are in what the data set is made of, and in what lies apart."""
     of_labels = "data", "data/final", "data/final/split", "data/final/split/final"
-    assert [(dag is FINAL, s) for dag, s in ALL for d in body(dag, s)["deps"] if d in of_labels] == [(True, "final")]
+    readers = [s for dag, s in ALL for d in body(dag, s)["deps"] if d in of_labels]
+    assert readers == ["final", "final_arms"]
     readers = [s for dag, s in ALL for d in body(dag, s)["deps"] if d == "data/final/interactions"]
     assert readers == ["final_split"]
-    others = [(dag, s) for dag, s in ALL if dag is not FINAL]
+    others = [(dag, s) for dag, s in ALL if not any(dag is of for of in OF_FINAL)]
+    assert len(others) == len(ALL) - sum(map(len, OF_FINAL))
     assert not [
         d
         for dag, s in others
@@ -140,14 +148,18 @@ def test_only_final_reads_the_labels_of_final_users_and_no_stage_of_the_run_read
     assert [s for dag, s in ALL if "data/raw/dataset" in body(dag, s).get("deps", [])] == ["interactions", "probe"]
 
 
-def test_nothing_of_the_final_study_is_in_the_cache():
+def test_nothing_of_the_final_studies_is_in_the_cache():
     """Else DVC would miss it at `dvc checkout` and `dvc exp apply` until somebody has looked."""
-    assert all(options["cache"] is False for stage in FINAL for options in outs(FINAL, stage).values())
+    found = [options["cache"] for dag in OF_FINAL for stage in dag for options in outs(dag, stage).values()]
+    assert found == [False] * len(found)
+    assert len(found) > 10
 
 
-def test_a_look_stays_when_the_next_one_runs():
-    """DVC takes away what it is going to write, but for what persists."""
-    assert outs(FINAL, "final")["metrics/looks.csv"] == {"cache": False, "persist": True}
+def test_the_list_of_looks_is_no_output():
+    """Two stages add to it, and DVC takes away what a stage is going to write."""
+    for dag, stage in ALL:
+        assert "metrics/looks.csv" not in outs(dag, stage)
+        assert not any("metrics/looks.csv" in metric for metric in body(dag, stage).get("metrics", []))
 
 
 @pytest.mark.parametrize(("dag", "only"), [(CONTROLS, ["evaluate_controls"]), (ARMS, ["evaluate_arms"]), (BEGIN, [])])
@@ -171,8 +183,8 @@ def test_metrics_and_plots_are_in_git_and_keep_the_run_cache():
             for entry in body(dag, stage).get(kind, []):
                 assert all(options["cache"] is False for options in entry.values())
         own = [path for path, options in outs(dag, stage).items() if options.get("cache") is False]
-        in_git = [path for path in own if not path.startswith("data/final/")]
-        assert all(path.endswith(("per_user.csv", "looks.csv")) or pattern(path) in IN_GIT for path in in_git)
+        in_git = [path for path in own if not path.startswith(("data/final/", "data/final_arms/"))]
+        assert all(path.endswith("per_user.csv") or pattern(path) in IN_GIT for path in in_git)
 
 
 # Outputs that go on in any clone: small, and without ratings.
@@ -304,7 +316,8 @@ def test_the_report_looks_in_the_study_s_lock_for_what_the_study_depends_on():
 def test_the_report_waits_for_no_study():
     """Its dependency on the study is the lock file, which no stage writes: `dvc repro` must not start the study."""
     deps = body(DAG, "report")["deps"]
-    assert {f"studies/{name}/dvc.lock" for name in ("arms", "controls", "final")} < set(deps)
-    written = {path for dag in (ARMS, CONTROLS, FINAL) for stage in dag for path in outs(dag, stage)}
-    written |= {path for stage in FINAL for metric in body(FINAL, stage).get("metrics", []) for path in metric}
+    assert {f"studies/{name}/dvc.lock" for name in ("arms", "controls", "final", "final_arms")} < set(deps)
+    of_studies = ARMS, CONTROLS, *OF_FINAL
+    written = {path for dag in of_studies for stage in dag for path in outs(dag, stage)}
+    written |= {p for dag in of_studies for s in dag for metric in body(dag, s).get("metrics", []) for p in metric}
     assert not set(deps) & written

@@ -4,15 +4,16 @@ import re
 import shutil
 import subprocess
 
+import pytest
 from ruamel.yaml import YAML
-from test_dag import ARMS, CONTROLS, ROOT, body
+from test_dag import ARMS, CONTROLS, ROOT, body, outs
 
 from rlrf4rec import paths
-from rlrf4rec.evaluation import arms
+from rlrf4rec.evaluation import arms, lists, policies
 from rlrf4rec.params import load
 from rlrf4rec.report import worth
 from rlrf4rec.revisions import locks
-from rlrf4rec.stages import evaluate_arms
+from rlrf4rec.stages import report
 
 SECOND = ("sample", "encode", "train_reward", "score", "pair", "train_dpo")  # of a second round, in order
 OF_SECOND = YAML(typ="safe").load((ROOT / "studies" / "arms" / "second" / "dvc.yaml").read_text())["stages"]
@@ -21,17 +22,38 @@ MATCHED = {  # pipelines that bring arms as far as another, with the arms
 }
 
 
-def test_the_study_of_arms_runs_after_what_it_depends_on(tmp_path, monkeypatch):
-    """By DVC itself: every entry of every stage once, in an order that their dependencies allow."""
+def plan(tmp_path, monkeypatch, pipeline):
+    """Stages in the order in which DVC itself would run them where nothing was."""
     for path in [ROOT / "dvc.yaml", ROOT / "params.yaml", *(ROOT / "studies").rglob("dvc.yaml")]:
         place = tmp_path / path.relative_to(ROOT)
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, place)
     monkeypatch.chdir(tmp_path)
     subprocess.run(["dvc", "init", "-q", "--no-scm"], check=True)
-    words = ["dvc", "repro", "--dry", "--force", "--allow-missing", "studies/arms/dvc.yaml"]
+    words = ["dvc", "repro", "--dry", "--force", "--allow-missing", pipeline]
     printed = subprocess.run(words, check=True, capture_output=True, text=True).stdout
-    order = re.findall(r"Running stage '(?:studies/)?([^']+)'", printed)
+    return re.findall(r"Running stage '(?:studies/)?([^']+)'", printed)
+
+
+def test_a_look_at_the_arms_samples_scores_and_reads_labels_last_and_is_no_look_at_the_run(tmp_path, monkeypatch):
+    order = plan(tmp_path, monkeypatch, "studies/final_arms/dvc.yaml")
+    assert [stage for stage in order if stage.startswith("final/")] == [
+        *("final/dvc.yaml:final_split", "final/dvc.yaml:final_prompt"),
+    ]
+    arms = load(ROOT / "params.yaml").arms
+    for number in arms.policies:
+        texts = [f"final_arms/base/dvc.yaml:sample@{number}"]
+        texts += [f"final_arms/dvc.yaml:sample@{arm}-{number}" for arm in arms.final]
+        scored = order.index(f"final_arms/dvc.yaml:final_arm@{number}")
+        assert order.index("final/dvc.yaml:final_prompt") < min(map(order.index, texts))
+        assert max(order.index(stage) for stage in [*texts, f"arms/dvc.yaml:arm@{number}"]) < scored
+    assert order[-1] == "final_arms/dvc.yaml:final_arms"
+    assert not {"evaluate", "report", "arms/dvc.yaml:evaluate_arms"} & set(order)
+
+
+def test_the_study_of_arms_runs_after_what_it_depends_on(tmp_path, monkeypatch):
+    """By DVC itself: every entry of every stage once, in an order that their dependencies allow."""
+    order = plan(tmp_path, monkeypatch, "studies/arms/dvc.yaml")
     assert len(order) == len(set(order))
     policies = load(ROOT / "params.yaml").arms.policies
     rounds = {"tuned": [], "second": [f"arms/second/dvc.yaml:{stage}" for stage in SECOND]}
@@ -59,6 +81,27 @@ def test_every_pipeline_is_known_to_what_reads_the_locks():
     assert set(worth.RUNS) - {"dvc.yaml"} == {
         path for path in found if path.startswith(("studies/controls", "studies/arms"))
     }
+
+
+def stages_of(pipeline):
+    return YAML(typ="safe").load((ROOT / pipeline).read_text())["stages"]
+
+
+@pytest.mark.parametrize(("folder", "target"), lists.MADE_BY.items(), ids=map(str, lists.MADE_BY))
+def test_scores_that_are_wrong_are_said_to_be_made_by_the_stage_that_makes_them(folder, target):
+    pipeline, _, stage = target.rpartition(":")
+    dag = stages_of(pipeline or "dvc.yaml")
+    stage = stage.partition("@")[0]
+    assert [out for out in outs(dag, stage) if out.startswith(f"{folder.as_posix()}/")]
+
+
+def test_metrics_files_beside_the_run_s_are_said_to_be_of_the_study_that_writes_them():
+    """And no stage of the run is taken for one of a study."""
+    for stage, study in report.OF_STUDIES.items():
+        metrics = body(stages_of(f"studies/{study}/dvc.yaml"), stage)["metrics"]
+        written = [path for entry in metrics for path in ([entry] if isinstance(entry, str) else entry)]
+        assert {path.removeprefix("metrics/").removesuffix(".json").partition("/")[0] for path in written} == {stage}
+    assert not set(report.OF_STUDIES) & set(stages_of("dvc.yaml"))
 
 
 def test_every_kind_of_the_study_is_trained_under_every_protocol():
@@ -101,13 +144,13 @@ def test_arms_are_matched_with_the_policy_whose_distance_is_told():
         assert [dep for dep in deps if dep.startswith("models/arms/policy/")] == [
             f"models/arms/policy/{target}-${{item.policy}}"
         ]
-        assert evaluate_arms.MADE_BY[target] == f"studies/{pipeline}/dvc.yaml"
+        assert policies.MATCHED_BY[target] == f"studies/{pipeline}/dvc.yaml"
 
 
 def test_another_policy_of_the_arms_starts_none_of_those_before_it():
     """By the params that a stage of one policy depends on; all of them together are read by the evaluation alone."""
     readers = {stage: [p for p in body(ARMS, stage).get("params", []) if p.startswith("arms")] for stage in ARMS}
     assert {stage: found for stage, found in readers.items() if found} == {
-        "arm": ["arms.protocols", "arms.kinds"],
+        "arm": ["arms.protocols", "arms.final", "arms.kinds"],
         "evaluate_arms": ["arms"],
     }

@@ -1,11 +1,13 @@
 """The whole loop with small random models, and then the final users: looked at once, by what the loop has made."""
 
 import json
+import random
 import re
 from pathlib import Path
 
 import polars as pl
 import pytest
+from breakages import broken
 from test_looks import git
 from test_whole_loop import USERS, metrics, place, run_loop, write_params
 
@@ -82,11 +84,15 @@ def test_final_users_are_in_nothing_of_the_run_and_looked_at_by_the_committed_on
     labels = paths.lists("final", paths.FINAL_SPLIT)
     content = labels.read_bytes()
     labels.unlink()
+    candidates = paths.candidates(paths.FINAL_SPLIT)
+    assert [way for way in STRANGE if refused_without_a_look(candidates, way, "final_score")] == STRANGE
     run_stage("final_score", [])  # needs no label
     with pytest.raises(InputError, match=r"final/lists.parquet"):
         run_stage("final", [])
     assert not paths.LOOKS.exists()
     labels.write_bytes(content)
+    refused = [path for path, way in UNLABELLED.items() if refused_without_a_look(path, way)]
+    assert refused == list(UNLABELLED)
     run_stage("final", [])
     found, evaluated = metrics("final"), metrics("evaluate")
     assert (found["look"], found["commit"]) == (1, head)
@@ -120,6 +126,34 @@ def test_final_users_are_in_nothing_of_the_run_and_looked_at_by_the_committed_on
         assert [two[key] for key in ("p", "p_holm")] == pytest.approx([min(1, 3 * one[k]) for k in ("p", "p_holm")])
     others = {path for path, content in before.items() if path.read_bytes() != content}
     assert not {path for path in others if "cost" not in path.parts}, "nothing of the run is written again"
+
+
+UNLABELLED = {  # what a look reads besides labels, and how it is broken
+    paths.final_scores("template"): "not finite",
+    paths.final_scores("base"): "narrow",
+    paths.reward_models("round1", "judge"): "not finite",
+    paths.vectors(f"{paths.OF_FINAL}round1"): "narrow",
+    paths.vectors(f"{paths.OF_FINAL}template"): "not finite",
+    paths.candidates(paths.FINAL_SPLIT): "row gone",
+    paths.FINAL_HISTORY: "half",
+    paths.POPULARITY: "row gone",
+}
+
+
+STRANGE = ["other fold", "other item", "no rows", "half"]
+
+
+def refused_without_a_look(path, way, stage="final"):
+    """Whether it refuses a file that is broken in one way, and has written nothing; the file is put right again."""
+    good = path.read_bytes()
+    path.write_bytes(broken(good, path.suffix, way, random.Random(0)))
+    try:
+        run_stage(stage, [])
+    except InputError as error:
+        return str(path) in str(error) and not paths.LOOKS.exists() and not paths.metrics("final").exists()
+    finally:
+        path.write_bytes(good)
+    return False
 
 
 def before_and_after_loading(knowledge):

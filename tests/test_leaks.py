@@ -44,6 +44,9 @@ def lists(user, begins=10, items=("i", "j", "k")):
     )
 
 
+CATALOGUE = pl.DataFrame({"item": ["h", "i", "j", "k"]})
+
+
 def history(user="a", item="h", timestamp=5):
     return pl.DataFrame({"user": [user], "position": [0], "item": [item], "rating": [5.0], "timestamp": [timestamp]})
 
@@ -106,7 +109,7 @@ def place(tmp_path, monkeypatch):
 
 
 def test_stages_read_lists_through_these_checks(place):
-    tables = inputs.Tables(USERS, pl.DataFrame(), pl.DataFrame())
+    tables = inputs.Tables(USERS, CATALOGUE, pl.DataFrame())
     LISTS.write(lists("a"), paths.lists("train"))
     assert tables.list_frame("train").height == 3
     LISTS.write(pl.concat([lists("a"), lists("t")]), paths.lists("train"))
@@ -115,12 +118,15 @@ def test_stages_read_lists_through_these_checks(place):
     LISTS.write(lists("a", begins=5), paths.lists("train"))
     with pytest.raises(ContractError, match="strictly before"):
         tables.list_frame("train")
+    LISTS.write(lists("a", items="ixk"), paths.lists("train"))
+    with pytest.raises(ContractError, match=r"every candidate is an item(?s:.)*item='x'"):
+        tables.list_frame("train")
 
 
 def test_score_refuses_models_that_saw_the_lists_they_score(place):
     from rlrf4rec.stages.score import _tuning_lists
 
-    tables = inputs.Tables(USERS, pl.DataFrame(), pl.DataFrame())
+    tables = inputs.Tables(USERS, CATALOGUE, pl.DataFrame())
     LISTS.write(pl.concat([lists("a"), lists("b"), lists("r")]), paths.lists("train"))
     good = pl.DataFrame({"half": ["A", "B"], "user": ["a", "b"], "list": [0, 0]})
     TRAINED_LISTS.write(good, paths.trained_lists("round1"))

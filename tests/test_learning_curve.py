@@ -6,12 +6,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from rlrf4rec import paths
 from rlrf4rec.alignment import module, packed
 from rlrf4rec.alignment.module import DpoModule, DpoSettings
 from rlrf4rec.alignment.packed import TokenPair
 from rlrf4rec.alignment.policy import new_policy, save_adapter
 from rlrf4rec.errors import RLRFError
-from rlrf4rec.files import read_json
+from rlrf4rec.files import read_json, write_json
 from rlrf4rec.learning_curve import curve, tuner
 from rlrf4rec.llm.models import CPU
 from rlrf4rec.params import Dpo, LearningCurve, Llm, Reward, Sample, TrainDpo
@@ -108,14 +109,13 @@ def test_the_curve_holds_every_size_against_the_same_base_texts(monkeypatch, tmp
 
     for name, value in {
         "FOLD_USERS": SimpleNamespace(read=lambda path: users),
-        "PAIRS": SimpleNamespace(read=lambda path: pl.DataFrame({"user": ["t"] * 8})),
+        "read_pairs": lambda path, users: pl.DataFrame({"user": ["t"] * 8}),
         "PROMPTS": SimpleNamespace(read=lambda path: pl.DataFrame()),
-        "check_tuning_users": lambda *args: None,
-        "read_json": lambda path: {"beta": 0.2},
         "Judge": Judge,
         "Tuner": type("Tuner", (), {"__init__": lambda self, *args: None, "tune": tune, "dpo": DPO}),
     }.items():
         monkeypatch.setattr(learning_curve, name, value)
+    write_json(paths.TUNE_DPO, {"learning_rate": 0.01, "beta": 0.2})
     monkeypatch.setitem(Judge.row, "v3", 2)  # a validation user without lists
     llm = Llm(device="cpu", quantization="none", trust_remote_code=None)
     sample = Sample(

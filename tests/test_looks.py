@@ -1,4 +1,4 @@
-"""The list of looks: counted by what was seen, told what they differ in, kept by DVC, and paid for by every p."""
+"""The list of looks: counted by what was seen, told what they differ in, left alone by DVC, and paid for by every p."""
 
 import subprocess
 import sys
@@ -79,17 +79,17 @@ def test_a_look_by_what_is_not_committed_is_refused(repository, path):
     Path("README.md").write_text("of no account")
     Path("metrics").mkdir()
     Path("metrics/cost.json").write_text("{}")
-    assert commit.clean() == repository
+    assert commit.clean(commit.OF_RUN) == repository
     Path(path).write_text("seed: 2\n")
     with pytest.raises(RLRFError, match=rf"^final: {path} is not as HEAD has it, .* commit code, params"):
-        commit.clean()
+        commit.clean(commit.OF_RUN)
 
 
 def test_a_look_where_nothing_is_committed_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     git("init", "-q")
     with pytest.raises(RLRFError, match="final: no commit here"):
-        commit.clean()
+        commit.clean(commit.OF_RUN)
 
 
 def test_a_look_says_what_differs_from_the_one_before(repository):
@@ -104,9 +104,9 @@ from pathlib import Path
 from rlrf4rec import paths
 from rlrf4rec.looking import commit, identity, known, looks
 
-head, before = commit.clean(), known.everywhere(paths.LOOKS)
+head, before = commit.clean(commit.OF_RUN), known.everywhere(paths.LOOKS)
 since = commit.changed(before[-1].commit if before else None)
-seen = identity.seen([Path("params.yaml")], {})
+seen = identity.seen([Path("params.yaml")], {}, identity.OF_RUN)
 known.write_down(paths.LOOKS, looks.next_look(before, head, ["a"], seen, since))
 Path(paths.FINAL_HEADLINE).write_text("")
 Path("metrics/final.json").write_text("{}")

@@ -1,5 +1,6 @@
 """Looks of all branches, of rows that were thrown away and of other worktrees count; none can be edited away."""
 
+import argparse
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import threading
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import polars as pl
 import pytest
 from dataset import write
@@ -19,6 +21,7 @@ from rlrf4rec.params import load
 from rlrf4rec.stages import final
 
 ROOT = Path(__file__).parent.parent
+OF_RUN, OF_ARMS = (argparse.Namespace(arms=arms) for arms in (False, True))
 
 
 @pytest.fixture
@@ -119,17 +122,25 @@ def test_looks_at_the_same_time_get_numbers_of_their_own(repository):
 def test_labels_are_read_when_the_row_is_on_the_disk(repository, monkeypatch):
     """The stage with what it judges left out, stopped where it reads labels."""
 
-    def labels(users):
+    def labels(tables, *_):
         """Fails with what is written down before."""
-        raise InputError(f"{users.height} users, rows before: {rows()}")
+        raise InputError(f"{tables.users.height} users, rows before: {rows()}")
+
+    def of_final(_, **changes):
+        """Tables of the final users, of whose lists five items are all that is known."""
+        return SimpleNamespace(candidates=lambda _: SimpleNamespace(item=np.zeros((1, 5))), **changes)
 
     monkeypatch.setattr(final, "FINAL_USERS", SimpleNamespace(read=lambda _: pl.DataFrame({"user": ["a", "b"]})))
+    monkeypatch.setattr(final, "HISTORY", SimpleNamespace(read=lambda _: None))
     monkeypatch.setattr(final, "read_tables", lambda: SimpleNamespace(item_features=lambda: None))
-    monkeypatch.setattr(final.vectors, "read_texts", lambda *_: None)
-    monkeypatch.setattr(commit, "clean", lambda: "c")
+    monkeypatch.setattr(final, "replace", of_final)
+    monkeypatch.setattr(final, "read_scores", lambda *_: {})
+    monkeypatch.setattr(final.reading, "texts", lambda *_: None)
+    monkeypatch.setattr(final.frozen, "of_first_round", lambda *_: None)
+    monkeypatch.setattr(commit, "clean", lambda _: "c")
     monkeypatch.setattr(commit, "changed", lambda _: "")
     monkeypatch.setattr(identity, "seen", lambda *_: "s1")
-    monkeypatch.setattr(final, "_labelled", labels)
+    monkeypatch.setattr(final.look, "labelled", labels)
     p = load(ROOT / "params.yaml")
     with pytest.raises(InputError, match=r"2 users, rows before: \[\('s1', 1\)\]"):
         final.run(p.seed, p.loop, p.backbones, p.reward, p.train_ranker, p.evaluate)
@@ -138,13 +149,13 @@ def test_labels_are_read_when_the_row_is_on_the_disk(repository, monkeypatch):
 def test_what_was_seen_is_files_params_and_code_without_its_words(tmp_path):
     first, second = tmp_path / "a", tmp_path / "b"
     first.write_text("1"), second.write_text("2")
-    found = identity.seen([first, second], {"k": 5})
-    assert identity.seen([first, second], {"k": 5}) == found
-    assert identity.seen([first, second], {"k": 6}) != found
+    found = identity.seen([first, second], {"k": 5}, identity.OF_RUN)
+    assert identity.seen([first, second], {"k": 5}, identity.OF_RUN) == found
+    assert identity.seen([first, second], {"k": 6}, identity.OF_RUN) != found
     second.write_text("3")
-    assert identity.seen([first, second], {"k": 5}) != found
+    assert identity.seen([first, second], {"k": 5}, identity.OF_RUN) != found
     with pytest.raises(InputError, match=r"b: missing; `make final` makes what a look needs"):
-        identity.seen([first, tmp_path / "none" / "b"], {})
+        identity.seen([first, tmp_path / "none" / "b"], {}, identity.OF_RUN)
 
 
 def test_a_docstring_is_a_word_and_a_number_is_not():
@@ -162,15 +173,16 @@ def test_no_look_in_a_copy_that_dvc_makes_for_an_experiment(repository, monkeypa
     inner.mkdir(parents=True)
     monkeypatch.chdir(inner)
     with pytest.raises(RLRFError, match=r"final: DVC runs an experiment in this copy"):
-        commit.clean()
+        commit.clean(commit.OF_RUN)
 
 
 def test_a_look_is_refused_at_once_where_the_run_is_not_committed_or_not_up_to_date(repository, capsys):
     """With a pipeline of one stage; each refusal comes before any stage of the study could start."""
     with pytest.raises(ParamsError, match=r"no dvc.yaml in this folder"):
-        ready.run(None)
+        ready.run(OF_RUN)
     stage = f"stages:\n  a:\n    cmd: {sys.executable} -c \"open('b', 'w').write(open('a').read())\"\n    deps: [a]\n"
-    write(repository, {"a": "1", "dvc.yaml": stage + "    outs: [b]\n", "src/x.py": ""})
+    shown = "  report:\n    cmd: cp c d\n    deps: [c]\n    outs: [d]\n"
+    write(repository, {"a": "1", "c": "1", "dvc.yaml": stage + "    outs: [b]\n" + shown, "src/x.py": ""})
     params = (ROOT / "params.yaml").read_text()
     Path("params.yaml").write_text(params)
     subprocess.run(["dvc", "init", "-q"], check=True)
@@ -178,18 +190,29 @@ def test_a_look_is_refused_at_once_where_the_run_is_not_committed_or_not_up_to_d
     git("add", "-A")
     git("commit", "-qm", "a pipeline")
     with pytest.raises(RLRFError, match=r"final: a of the run is not up to date: `dvc repro` .* then `make final`"):
-        ready.run(None)
+        ready.run(OF_RUN)  # nor is the report, which is not counted
     subprocess.run(["dvc", "repro", "-q"], check=True, env=environment)
     with pytest.raises(RLRFError, match=r"final: dvc.lock is not as HEAD has it"):
-        ready.run(None)
+        ready.run(OF_RUN)
     git("add", "-A")
     git("commit", "-qm", "the run")
     look("s1")
-    assert ready.run(None) == 0
+    assert ready.run(OF_RUN) == 0
     assert "can be looked at; if that shows something new it is look 2" in capsys.readouterr().out
+    Path("c").write_text("what a look that failed half way has left, which the report shows")
+    assert ready.run(OF_RUN) == 0
+    study = "stages:\n  x:\n    cmd: echo > y\n    outs: [y]\n"
+    write(repository, dict.fromkeys(commit.ARMS, study))
+    git("add", "-A")
+    git("commit", "-qm", "a study that was not run")
+    assert ready.run(OF_RUN) == 0
+    with pytest.raises(
+        RLRFError, match=r"^final-arms: studies/arms/.*dvc.yaml:x and 2 more .* `make repro arms` .* commit"
+    ):
+        ready.run(OF_ARMS)
     Path("b").unlink()
     with pytest.raises(RLRFError, match=r"final: a of the run is not up to date"):
-        ready.run(None)
+        ready.run(OF_RUN)
     Path("params.yaml").write_text(params.replace("final_folds: 4", "final_folds: null"))
     with pytest.raises(ParamsError, match=r"no user is final: set interactions.final_folds, and `dvc repro`"):
-        ready.run(None)
+        ready.run(OF_RUN)

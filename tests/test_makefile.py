@@ -53,6 +53,7 @@ def called(clone, *command):
         ("report", "bin/dvc repro report"),
         ("study", "bin/dvc repro studies/controls/dvc.yaml"),
         ("final", "bin/dvc repro report"),
+        ("final-arms", "bin/dvc repro report"),
         ("arms", "bin/dvc repro studies/arms/dvc.yaml"),
         ("curve", "bin/dvc repro studies/learning_curve/dvc.yaml"),
         ("bench", "bin/dvc repro --force --single-item studies/bench/dvc.yaml:bench"),
@@ -80,9 +81,13 @@ def test_the_gate_runs_in_a_path_with_a_blank(clone):
     assert [line.split()[0] for line in found] == ["bin/python", "bin/ruff", "bin/ruff", "bin/mypy", "bin/pytest"]
 
 
-def test_a_final_look_is_refused_before_anything_of_it_is_made(clone):
-    found = called(clone, "make", "final", f"PYTHON={clone[1] / 'python'}")
-    assert found[-3:] == ["bin/rlrf4rec ready", "bin/dvc repro studies/final/dvc.yaml", "bin/dvc repro report"]
+@pytest.mark.parametrize(
+    ("target", "asked", "study"), [("final", "", "final"), ("final-arms", " --arms", "final_arms")]
+)
+def test_a_final_look_is_refused_before_anything_of_it_is_made(clone, target, asked, study):
+    found = called(clone, "make", target, f"PYTHON={clone[1] / 'python'}")
+    made = [f"bin/rlrf4rec ready{asked}", f"bin/dvc repro studies/{study}/dvc.yaml", "bin/dvc repro report"]
+    assert found[-3:] == made
 
 
 @pytest.mark.parametrize(("strict", "outcome"), [("", pytest.skip.Exception), ("1", pytest.fail.Exception)])

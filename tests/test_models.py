@@ -6,12 +6,13 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import BertConfig, BertModel
 
 from rlrf4rec.alignment.packed import NAME
 from rlrf4rec.alignment.policy import check_settings, load_policy_for_training, new_policy, save_adapter
 from rlrf4rec.conversion.convert import convert
 from rlrf4rec.errors import InputError, RLRFError
-from rlrf4rec.llm.models import Place, load_llm, load_policy
+from rlrf4rec.llm.models import Place, load_encoder, load_llm, load_policy
 from rlrf4rec.llm.tokenizer import load_tokenizer
 
 CODE = """
@@ -213,6 +214,10 @@ BEYOND = "base_model.model.model.layers.2.mlp.up_proj.lora_A.weight"
             "it lacks .*, the LLM has no place for 'mod",
         ),
         (lambda t: t | {LAYER: torch.zeros(4, 31)}, "no adapter of this LLM: .*size mismatch"),
+        (
+            lambda t: t | {LAYER: t[LAYER] * torch.nan},
+            rf"its weights '{LAYER}' are not finite, .* has diverged",
+        ),
     ],
 )
 def test_an_adapter_that_is_not_whole_is_refused_wherever_one_is_read(folder, llama, tmp_path, change, said):
@@ -224,5 +229,29 @@ def test_an_adapter_that_is_not_whole_is_refused_wherever_one_is_read(folder, ll
         lambda: load_policy(folder, adapter, torch.float32),
         lambda: load_policy_for_training(llama(), adapter),
     ):
-        with pytest.raises(InputError, match=f"(?s)adapter: .*{said}.*; run the stage"):
+        with pytest.raises(InputError, match=f"(?s)adapter.*: .*{said}.*; run the stage"):
             load()
+
+
+@pytest.mark.parametrize("value", [torch.nan, -torch.inf])
+def test_a_model_with_a_weight_that_is_no_number_is_refused_wherever_one_is_read(folder, tmp_path, value):
+    small = BertConfig(vocab_size=16, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
+    encoder = tmp_path / "encoder"
+    BertModel(small).save_pretrained(encoder)
+    for place, name, load in (
+        (folder, "model.norm.weight", lambda: load_llm(folder, torch.bfloat16)),
+        (encoder, "embeddings.LayerNorm.weight", lambda: load_encoder(encoder)),
+    ):
+        load()
+        tensors = load_file(place / "model.safetensors")
+        tensors[name][3] = value
+        save_file(tensors, place / "model.safetensors", {"format": "pt"})
+        with pytest.raises(InputError, match=f"{place.name}: .*'{name}' are not finite .*run `dvc repro fetch_models`"):
+            load()
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json"])
+def test_a_tokenizer_of_another_kind_of_json_is_refused(tmp_path, name):
+    (tmp_path / name).write_text("[1]")
+    with pytest.raises(InputError, match=rf"{name}: expected a JSON object, found list"):
+        load_tokenizer(tmp_path)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rlrf4rec.errors import InputError
+from rlrf4rec.errors import InputError, RLRFError
 from rlrf4rec.evaluation.lists import of_seeds, read_curves, read_scores
 from rlrf4rec.metrics.permute import permutation
 from rlrf4rec.ranking import nets
@@ -123,6 +123,13 @@ def test_worker_processes_give_what_one_process_gives():
         assert all(torch.equal(ours.weights[k], theirs.weights[k]) for k in ours.weights)
         assert all(torch.equal(ours.scores[k], theirs.scores[k]) for k in ("own", "permuted", "validation"))
         assert not torch.equal(ours.scores["own"], ours.scores["permuted"])
+
+
+def test_a_training_that_diverges_is_refused_with_what_to_lower():
+    diverging = replace(HOW, learning_rate=1e30)
+    jobs = [Job("prm", material(*world()), diverging, seed, OTHERS) for seed in (1, 2)]
+    with pytest.raises(RLRFError, match=r"prm: scores .* not finite, .* diverged; lower train_ranker\.learning_rate"):
+        train_all(jobs, "test")
 
 
 def test_trained_rerankers_are_taken_from_the_store(monkeypatch):

@@ -1,6 +1,7 @@
 """Recipes resolve to valid params, and to what `dvc exp run` takes; each has its estimate."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -198,21 +199,45 @@ def test_a_recipe_can_be_written_into_the_params_and_nothing_is_run(tmp_path, mo
     path.write_text((ROOT / "params.yaml").read_text())
     monkeypatch.setattr(subprocess, "run", None)
     assert recipes.write("ml-1m-study", path) == (
-        f"{path}: the recipe ml-1m-study, 5 values are new; `dvc repro` runs what depends on them"
+        f"{path}: the recipe ml-1m-study, 13 values are new; `dvc repro` runs what depends on them"
     )
     assert load(path) == resolved("ml-1m-study")[1]
-    assert path.read_text().startswith("# Every knob of the pipeline.")
-    written = path.read_bytes()
+    before, after = ((ROOT / "params.yaml").read_text().splitlines(), path.read_text().splitlines())
+    assert len(before) == len(after)
+    changed = [line for old, line in zip(before, after, strict=True) if old != line]
+    assert [line.split(":")[0].strip() for line in changed] == [
+        *("dataset", "users", "folds", "tuning_share", "n_trials", "learning_rate", "weight_decay", "width", "epochs"),
+        *("n_trials", "beta", "learning_rate", "policies"),
+    ]
+    assert changed[0] == "dataset: ml-1m # as these two blocks say"
+    recipes.write("smoke", Path(shutil.copy(ROOT / "params.yaml", tmp_path / "smoke.yaml")))
+    written = [re.sub(" +", " ", line) for line in (tmp_path / "smoke.yaml").read_text().splitlines()]
+    assert "backbones: [prm] # nets of the re-rankers" in written  # the comment stays in its column
+    once = path.read_bytes()
     assert ", 0 values are new" in recipes.write("ml-1m-study", path)
-    assert path.read_bytes() == written
+    assert path.read_bytes() == once
 
 
-def test_the_study_of_movielens_1m_searches_nothing_on_its_users_and_has_pairs_for_as_many_of_them():
+def test_the_study_of_movielens_1m_searches_nothing_on_its_users_and_has_as_many_pairs_from_about_as_many():
+    """The values that were searched elsewhere were found for so many pairs."""
     p, default = resolved("ml-1m-study")[1], load()
-    assert (p.dataset, p.interactions.users, p.interactions.final_folds) == ("ml-1m", 2000, 4)
+    assert (p.dataset, p.interactions.users, p.interactions.final_folds) == ("ml-1m", 1400, 4)
     assert (p.tune_reward.n_trials, p.tune_dpo.n_trials) == (0, 0)
-    users = recipes.read("default").work["users"]
-    assert p.pair.max_pairs / p.interactions.users == pytest.approx(default.pair.max_pairs / users, rel=0.01)
+    assert None not in (
+        p.train_reward.learning_rate,
+        p.train_reward.epochs,
+        p.train_dpo.beta,
+        p.train_dpo.learning_rate,
+    )
+    assert p.pair.max_pairs == default.pair.max_pairs
+    own = tuning_users(p, p.interactions.users)
+    assert own == pytest.approx(tuning_users(default, recipes.read("default").work["users"]), rel=0.11)
+    assert p.pair.max_pairs < own
+
+
+def tuning_users(params, users):
+    split = params.split
+    return users * (1 - 1 / split.folds) * (1 - split.validation_share) * split.tuning_share
 
 
 def test_what_dvc_lists_is_what_a_free_name_is_looked_for_in(tmp_path, monkeypatch):

@@ -221,11 +221,30 @@ def test_a_look_at_final_users_is_shown_with_its_number(small_run):
     )
     run_stage()
     text = words((small_run / "data/report/index.html").read_text())
-    assert "Look 2 at final users, of commit abcdef0: they are kept apart" in text
+    assert "Look 2 at final users, of commit abcdef0, by this run: they are kept apart" in text
     assert "Every p here is multiplied by 2 times 3, which bounds the error over all looks" in text
     assert re.search(r"160 final users, 1.900 candidate lists, protocol popularity, outside of all folds;", text)
     assert "Of 1 final users, 1 have a higher NDCG@5 end to end with round1 than with base" in text
     assert "correction (p = 0.080)" in text
+    assert "No final look was made" not in text
+
+
+def test_a_look_at_the_arms_is_shown_with_its_answers_and_its_number(small_run):
+    differences = {"tuned - base": {"ndcg@5": effect(0.01, 0.005, policies=3)}}
+    found = {"protocol": "popularity", "level": 0.025, "look": 3, "commit": "abcdef0123", "differences": differences}
+    found |= {"family": {"tuned - base": effect(0.01, 0.005, p=0.12, p_holm=0.24, policies=3)}, "shown": False}
+    found |= {"lacks": {"shown": ["not above base: +0.0100 [0.0050, 0.0150]"]}, "kinds": {"base": {}, "tuned": {}}}
+    write_json(paths.metrics("final_arms"), found)
+    run_stage()
+    page = (small_run / "data/report/index.html").read_text()
+    text = words(page)
+    assert "Look 3 at final users, of commit abcdef0, by the study of arms: they are kept apart" in text
+    assert "Every p here is multiplied by 3 times 4" in text
+    assert "All claims of an answer have to hold, each at 2.5 %;" in text
+    assert "settings were chosen on these users" not in text
+    assert "final users, popularity: the feedback is not shown (not above base: +0.0100 [0.0050, 0.0150])." in text
+    assert "NDCG@5, final users, popularity: arms against each other; 3 policies each" in text
+    assert 'id="arms-final-users-popularity-title"' in page
     assert "No final look was made" not in text
 
 

@@ -25,8 +25,6 @@ class World:
         }
     )
 
-    items = popularity = pl.DataFrame({"item": [str(i) for i in range(20)]})
-
     def __init__(self):
         self.generator = torch.Generator().manual_seed(0)
 
@@ -45,7 +43,7 @@ class World:
     def list_frame(self, fold):
         return self.users.filter(pl.col("fold") == fold).select("user")
 
-    def lists(self, frame):
+    def lists_of(self, frame, fold, whose):
         user = torch.tensor([int(u) for u in frame["user"]]).repeat_interleave(5)
         item = torch.stack([torch.randperm(20, generator=self.generator)[:LENGTH] for _ in user])
         label = torch.zeros_like(item)

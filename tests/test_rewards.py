@@ -6,7 +6,7 @@ from test_ranking import LENGTH, world
 from torch import nn
 
 from rlrf4rec import workers
-from rlrf4rec.errors import RLRFError
+from rlrf4rec.errors import InputError, RLRFError
 from rlrf4rec.evaluation.compare import reward_gain
 from rlrf4rec.judging.reliability import across_backbones, reliability
 from rlrf4rec.ranking import nets
@@ -184,8 +184,11 @@ def test_others_are_never_own_lists_and_the_same_for_all_texts():
     made = tasks(lists(), TEXTS, {0: "A", 1: "A"}, 1, 3)
     assert made[0].own.tolist() == [0, 1]
     assert set(made[0].others.tolist()) <= {2, 3}
-    alone = tasks(lists(), TEXTS, {0: "A", 1: "B"}, 5, 3)
-    assert alone[0].others.tolist() == []
+
+
+def test_a_user_alone_in_its_group_is_told():
+    with pytest.raises(InputError, match=r"of the group A one user alone has lists, .* raise interactions.users"):
+        tasks(lists(), TEXTS, {0: "A", 1: "B"}, 5, 3)
 
 
 def test_only_models_of_the_other_half_score_a_user():

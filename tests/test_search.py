@@ -4,6 +4,7 @@ import sys
 import optuna
 import pytest
 
+from rlrf4rec import store
 from rlrf4rec.search import study
 
 
@@ -99,7 +100,9 @@ def test_a_killed_study_goes_on_and_ends_as_if_it_had_not_been_killed(tmp_path, 
 
     with pytest.raises(Killed):
         study.run("a", "key1", dies, 6, 5, 3, 0)
+    before = store.taken()
     assert study.rows(study.run("a", "key1", dies, 6, 5, 3, 0)) == whole
+    assert store.taken() - before == 3  # so the cost of what is left isn't told as that of the whole search
     assert len(calls) == 7  # three finished, one killed, three more: nothing was done twice
     study.run("a", "key1", dies, 6, 5, 3, 0)
     assert len(calls) == 7

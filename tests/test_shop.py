@@ -120,14 +120,14 @@ def test_a_column_that_the_file_lacks_is_refused_with_the_nearest(tmp_path):
 )
 def test_names_that_templates_can_not_have_are_refused(tmp_path, listed, words):
     text = (ROOT / "params.yaml").read_text()
-    (tmp_path / "params.yaml").write_text(text.replace("texts: []}", f"texts: {listed}}}"))
+    (tmp_path / "params.yaml").write_text(text.replace("texts: []", f"texts: {listed}"))
     with pytest.raises(ParamsError) as error:
         load(tmp_path / "params.yaml")
     assert words in str(error.value)
 
 
 def test_texts_are_of_formats_whose_columns_are_mapped(tmp_path):
-    text = (ROOT / "params.yaml").read_text().replace("texts: []}", "texts: [price]}")
+    text = (ROOT / "params.yaml").read_text().replace("texts: []", "texts: [price]")
     (tmp_path / "params.yaml").write_text(text.replace("format: atomic", "format: ml-csv"))
     with pytest.raises(ParamsError, match=r"columns.texts is of formats atomic and table; with ml-csv set it to \[\]"):
         load(tmp_path / "params.yaml")

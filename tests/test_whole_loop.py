@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 import torch
 from ruamel.yaml import YAML
+from test_looks import git
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoConfig, AutoModelForCausalLM, BertConfig, BertModel, PreTrainedTokenizerFast
 
@@ -23,7 +24,7 @@ from rlrf4rec.prompting.template import own_part, read
 from rlrf4rec.tables.rewards import PAIRS
 from rlrf4rec.tables.texts import PROMPTS
 from rlrf4rec.tables.vectors import load_tensors
-from studies import run_arms, run_study
+from studies import kept_weights_and_scores, run_arms, run_final_arms, run_study
 
 ROOT = Path(__file__).parent.parent
 TEMPLATES = ROOT / "src" / "rlrf4rec" / "templates"
@@ -308,19 +309,20 @@ def test_the_log_of_a_shop_goes_to_the_report_by_the_recipe_smoke_with_another_a
     monkeypatch.setattr(recipes, "FOLDER", ROOT / "recipes")
     products = "src/rlrf4rec/templates/products.txt"
     known = load(ROOT / "params.yaml").arms.model_dump()["kinds"]
-    kinds = "base", "base_labels", "tuned", "matched", "template_shown", "profile_shown", "tuned_template"
+    kinds = "base", "base_labels", "tuned", "matched", "template_shown", "profile_shown", "template", "tuned_template"
     changes = {
         "interactions": {
             "format": "table",
             "columns": ORDERS,
             "files": {"interactions": "orders-*.csv", "items": "goods.csv"},
             "min_interactions": 20,
-            "final_folds": None,
+            "final_folds": 4,
+            "final_list": None,
         },
-        "split": {"positive_rating": 1.0},
+        "split": {"positive_rating": 1.0, "protocol": "retrieved"},
         "knowledge": {"template": products},
         "prompt": {"template": products, "max_tokens": 1500},
-        "arms": {"policies": [1], "protocols": ["retrieved"]},
+        "arms": {"policies": [1], "protocols": ["retrieved"], "final": ["tuned", "matched"]},
         "match_policy": {"longest": 2, "users": 3, "floor": 0.0001},
     }
     changes["arms"]["kinds"] = {name: known[name] for name in kinds} | {"sft": {**known["tuned"], "text": "sft"}}
@@ -331,7 +333,8 @@ def test_the_log_of_a_shop_goes_to_the_report_by_the_recipe_smoke_with_another_a
     counts, read = metrics("interactions"), USERS * 48
     said = ("interactions_read", "interactions_without_rating", "timestamps_as_text", "items_without_year")
     assert [counts[name] for name in said] == [read, read, read, ITEMS]
-    assert counts["interactions"] + counts["interactions_rated_again"] == read
+    of_final = counts["interactions_of_final_users"]
+    assert counts["interactions"] + of_final + counts["interactions_rated_again"] == read
     items = pl.read_parquet(paths.ITEMS)
     assert set(items["genres"]) == set(KINDS)
     assert {"000", "0059"} < set(items["item"])
@@ -348,3 +351,15 @@ def test_the_log_of_a_shop_goes_to_the_report_by_the_recipe_smoke_with_another_a
     assert counts["read"]["orders-2.csv"] in page
     assert re.search(r"Good \d+", page)
     run_arms()
+    kept, again = kept_weights_and_scores("tuned_template", "1", "retrieved")
+    assert kept.keys() == again.keys()
+    assert [key for key, values in kept.items() if not values.equal(again[key])] == []
+    git("init", "-q")
+    git("add", "params.yaml", "src")
+    git("commit", "-qm", "the run and its arms")
+    run_final_arms()
+    found, told = metrics("final_arms"), json.loads(paths.ARMS.read_text())["retrieved"]
+    assert set(found["kinds"]) == set(told["kinds"]) - {"template_shown", "profile_shown", "sft"}
+    compared = {name for name in told["differences"] if set(name.split(" - ")) <= set(found["kinds"])}
+    assert set(found["differences"]) == compared
+    assert (found["look"], found["protocol"], found["moved"]["tuned-1"]) == (1, "retrieved", told["moved"]["tuned-1"])

@@ -100,13 +100,14 @@ def flops(arithmetic: str, device: str = "cpu", least: float = 0.2) -> float:
     import torch
 
     kind = getattr(torch, arithmetic)
-    rows, wide = (torch.randn(size, 576, device=device).to(kind) for size in (1024, 1536))
+    height = 1024 if device == "cpu" else 32 * 1024  # a GPU takes longer to begin a small product than for the product
+    rows, wide = (torch.randn(size, 576, device=device).to(kind) for size in (height, 1536))
 
     def product() -> None:
         """A GPU has done its work when the number is here."""
         torch.nn.functional.linear(rows, wide).sum().item()
 
-    reached = 2 * 1024 * 576 * 1536 / _fastest(product, least)
+    reached = 2 * height * 576 * 1536 / _fastest(product, least)
     measured[f"{arithmetic}_gflop_per_s"] = round(reached / 1e9, 1)
     return reached
 

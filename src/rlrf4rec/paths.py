@@ -44,6 +44,8 @@ STUDY = STUDIES / "controls" / "metrics"
 ARM_SCORES = DATA / "arms" / "train_ranker"
 ARMS_STUDY = STUDIES / "arms"
 ARMS = ARMS_STUDY / "metrics" / "evaluate_arms.json"
+FINAL_ARMS = DATA / "final_arms"
+FINAL_ARMS_HEADLINE = METRICS / "final_arms_per_user.csv"
 ARMS_HEADLINE = DATA / "arms" / "evaluate_arms" / "per_user.csv"  # grows with kinds and policies: too large for Git
 CONTROLS = STUDY / "evaluate_controls.json"
 CONTROLS_HEADLINE = STUDY / "per_user.csv"
@@ -76,16 +78,20 @@ def candidates(folder: Path = SPLIT) -> Path:
 
 
 def study(name: str) -> str | None:
-    """The study that makes what is called so; None: the run."""
-    if replicates.parts(name)[1]:
-        return "arms"
-    if name.startswith(OF_FINAL):
+    """The study that makes what is called so, and the final look at it; None: the run."""
+    of_final, number = name.startswith(OF_FINAL), replicates.parts(name)[1]
+    if number:
+        return "final_arms" if of_final else "arms"
+    if of_final:
         return "final"
     return "controls" if name in APART_POLICIES + APART_TEXTS else None
 
 
 def _below(top: Path, name: str) -> Path:
+    """The folder of what a study makes; of a final look at several policies each has its own."""
     made_by = study(name)
+    if made_by == "final_arms":
+        return top / made_by / str(replicates.parts(name)[1])
     return top / made_by if made_by else top
 
 
@@ -171,6 +177,11 @@ def scores(knowledge: str) -> Path:
 def final_scores(knowledge: str) -> Path:
     """Scores of final users' unlabelled lists by the run's re-rankers with this knowledge."""
     return FINAL / "scores" / knowledge / "scores.safetensors"
+
+
+def final_arm_scores(policy: int, kind: str) -> Path:
+    """Scores of final users' unlabelled lists by the re-rankers of a policy of the study of arms."""
+    return FINAL_ARMS / str(policy) / "scores" / kind / "scores.safetensors"
 
 
 def curves(knowledge: str) -> Path:

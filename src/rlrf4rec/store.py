@@ -62,8 +62,13 @@ def folder() -> Path:
 
 
 def taken() -> int:
-    """How many finished pieces this process, without its workers, has found on shelves since it began."""
+    """How many finished pieces, trials among them, this process, without its workers, has found since it began."""
     return _taken[0]
+
+
+def take(pieces: int) -> None:
+    """Count finished pieces that were found elsewhere than on a shelf."""
+    _taken[0] += pieces
 
 
 def _shelf(kind: str, key: str) -> Path:

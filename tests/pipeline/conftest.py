@@ -228,8 +228,8 @@ def fetch_assets(folder):
     return folder
 
 
-def tiny_repository(folder, assets, root=ROOT):
-    """A clone of the working tree `root` with tiny params and local assets, committed."""
+def tiny_repository(folder, assets, root=ROOT, more=None):
+    """A clone of the working tree `root` with tiny params and local assets, committed; more: params on top of these."""
     listed = run(root, "git", "ls-files", "-co", "--exclude-standard").stdout.splitlines()
     made = (
         "metrics/",
@@ -257,6 +257,7 @@ def tiny_repository(folder, assets, root=ROOT):
     }
     known = YAML(typ="safe").load((root / "params.yaml").read_text())  # `make same`: those of an older revision
     set_params(folder, {block: values for block, values in changes.items() if block in known})
+    set_params(folder, more or {})
     recipe = folder / "recipes" / "smoke.yaml"
     recipe.write_text(re.sub(r"min_interactions: \d+", "min_interactions: 20", recipe.read_text()))
     for lock in (folder / "studies").rglob("dvc.lock"):  # none has run

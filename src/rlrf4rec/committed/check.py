@@ -5,6 +5,7 @@ import re
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rlrf4rec import cost, paths
 from rlrf4rec.committed import findings, line, reproduced
@@ -12,6 +13,7 @@ from rlrf4rec.committed.figures import Numbers, figures
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.files import read_json
 from rlrf4rec.looking import looks
+from rlrf4rec.looking.known import JOURNAL
 from rlrf4rec.reproducing import records, runs
 from rlrf4rec.revisions import git, kept, locks
 from rlrf4rec.revisions.documents import of_json, of_yaml
@@ -48,6 +50,7 @@ def everything(root: Path = Path()) -> Found:
     _page(root, found)
     _reproduced(root, found)
     _kept(found)
+    _looks(root, found)
     return found
 
 
@@ -137,7 +140,7 @@ def _run(root: Path, found: Found) -> None:
         found.said.append(("run", "dvc.lock is of this code and these params"))
     for name in dict.fromkeys(one.pipeline for one in behind if one.pipeline != locks.DEFAULT):
         stages = dict.fromkeys(one.stage.partition("@")[0] for one in behind if one.pipeline == name)
-        study = Path(name).parent.name
+        study = name.removeprefix("studies/").removesuffix("/dvc.yaml")
         found.said.append(("study", f"{study}, run less often, is older than code or params of {', '.join(stages)}"))
     if line.written((root / line.README).read_text(encoding="utf-8")) != readme_line(root):
         found.faults.append(f"{line.README}: its line on the run is not true; `rlrf4rec check --write` mends it")
@@ -181,6 +184,24 @@ def _reproduced(root: Path, found: Found) -> None:
             found.said.append(("again", line.again(kind, record)))
         else:
             found.warnings.append(f"{where}: of an older run than that which is committed")
+
+
+def _looks(root: Path, found: Found) -> None:
+    """What a look has found against the list of looks: DVC has no hash of that, as two stages add to it."""
+    rows = {(look.look, look.commit) for look in looks.read(root / paths.LOOKS)}
+    for path in (paths.metrics(name) for name in ("final", "final_arms")):
+        if (root / path).exists() and (of := _look(root / path)) not in rows:
+            found.faults.append(
+                f"{path}: of look {of[0]} at commit {of[1]!s:.7}, and {paths.LOOKS} has no such row: "
+                f"`git checkout {paths.LOOKS}`, or take it from {JOURNAL} in Git's own folder"
+            )
+    if rows:
+        found.said.append(("looks", f"{len(rows)} looks at final users"))
+
+
+def _look(path: Path) -> tuple[Any, Any]:
+    found = read_json(path)
+    return found.get("look"), found.get("commit")
 
 
 def _kept(found: Found) -> None:

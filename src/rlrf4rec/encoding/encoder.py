@@ -1,5 +1,6 @@
 """Encoding texts: vectors of length 1."""
 
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -12,10 +13,22 @@ from rlrf4rec.encoding.making import MEAN, Making
 from rlrf4rec.errors import InputError
 from rlrf4rec.files import fingerprint
 from rlrf4rec.llm.predict import predict
+from rlrf4rec.llm.tokenizer import load_tokenizer
 from rlrf4rec.progress import Progress
 
 SCHEMA: dict[str, Any] = {"text": pl.String, "vector": pl.List(pl.Float32)}
 Row = tuple[str, list[float]]  # of SCHEMA
+CONFIG = "tokenizer_config.json"
+
+
+def load_tokenizer_of(folder: Path) -> Any:
+    """The tokenizer of an encoder's folder; InputError when nothing there says how long a text may be.
+
+    transformers would go by the defaults of its kind, and texts would be cut elsewhere.
+    """
+    if not (folder / CONFIG).is_file():
+        raise InputError(f"{folder / CONFIG}: missing; run `dvc repro fetch_models`")
+    return load_tokenizer(folder)
 
 
 def positions(model: PreTrainedModel) -> int | None:

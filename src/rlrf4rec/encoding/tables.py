@@ -7,12 +7,11 @@ import polars as pl
 import torch
 
 from rlrf4rec import paths
-from rlrf4rec.encoding.encoder import cut, encode_texts, reach
+from rlrf4rec.encoding.encoder import cut, encode_texts, load_tokenizer_of, reach
 from rlrf4rec.encoding.making import load_making
 from rlrf4rec.errors import InputError
 from rlrf4rec.files import fingerprint, sha256
 from rlrf4rec.llm.models import load_encoder
-from rlrf4rec.llm.tokenizer import load_tokenizer
 from rlrf4rec.params import Encode
 from rlrf4rec.tables import vectors
 
@@ -34,7 +33,7 @@ def write(table: TextTable, encode: Encode, code: str) -> str:
     code: of what encodes, part of the identity of what is kept of it.
     """
     rows, texts = table.rows, table.texts.select(table.rows.name, "sample", "text")
-    model, tokenizer = load_encoder(paths.ENCODER), load_tokenizer(paths.ENCODER)
+    model, tokenizer = load_encoder(paths.ENCODER), load_tokenizer_of(paths.ENCODER)
     making = load_making(paths.ENCODER, tokenizer, encode.prompt)
     there = rows.is_in(texts[rows.name].implode())
     ordered = (
@@ -44,6 +43,8 @@ def write(table: TextTable, encode: Encode, code: str) -> str:
     )
     if ordered.height != texts.height or (table.complete and not there.all()):
         raise InputError(f"{table.path}: names other {rows.name}s than the tables; run `dvc repro encode`")
+    if not texts.height:
+        raise InputError(f"{table.path}: no text of any {rows.name}; run `dvc repro sample`")
     identity = fingerprint([sha256(paths.ENCODER), code])
     listed, what = ordered["text"].to_list(), f"encode {table.name}"
     flat = encode_texts(model, tokenizer, listed, encode.max_tokens, encode.batch, what, identity, making)

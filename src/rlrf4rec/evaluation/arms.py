@@ -67,8 +67,9 @@ def report(values: Values, lists: Sequence[int], resamples: int, seed: int) -> d
     What is asked of an arm that the study has not is none of them.
 
     An interval is about new users, policies and re-ranker seeds; with one policy it is about this one. Each difference
-    has beside it `over_lists`, the mean over lists, of which each user has as many as `lists` says, and `components`,
-    from which a study of other sizes can be planned (`components.planned_effect`).
+    has beside it `over_lists`, the mean over lists, of which each user has as many as `lists` says, `over_policies`,
+    its interval by the policies' means alone, where there are several, and `components`, from which a study of other
+    sizes can be planned (`components.planned_effect`).
     """
     kinds = {
         kind: {name: {"mean": float(v.mean()), "policies": v.mean(axis=(0, 2)).tolist()} for name, v in own.items()}
@@ -89,6 +90,7 @@ def _compared(difference: Array, lists: Sequence[int], resamples: int, seed: int
     return {
         **compare.difference(difference, resamples, seed),
         "over_lists": compare.over_lists(difference, lists, resamples, seed),
+        **({"over_policies": compare.over_policies(difference)} if difference.shape[1] > 1 else {}),
         "components": components(difference),
     }
 
@@ -105,13 +107,34 @@ def rows(values: Values, policies: Sequence[int], users: Sequence[str]) -> list[
 
 
 def lacks(
-    question: str, found: Mapping[str, Any], policies: int, short: Collection[str], not_matched: Sequence[str]
+    question: str,
+    found: Mapping[str, Any],
+    policies: int,
+    short: Collection[str],
+    not_matched: Sequence[str],
+    level: float = ALPHA,
 ) -> list[str]:
     """What there lacks for one of `QUESTIONS` to be answered with yes, a sentence each; none: it is.
 
-    Each of its claims has to have an interval above 0 and p <= 0.05. All of them have to hold together, so p is not
-    adjusted for their number (an intersection-union test); what a single claim says by itself goes by Holm's. Besides,
-    there have to be `POLICIES` policies or more, whose re-rankers of these kinds were trained out, and controls that
+    Each of its claims has to have an interval above 0 and p at most `level`. All of them have to hold together, so p is
+    not adjusted for their number (an intersection-union test); what a single claim says by itself goes by Holm's. And
+    nothing may lack that is known before, see `lacks_before`.
+    """
+    asked, others = QUESTIONS[question]
+    said = lacks_before(question, policies, short, not_matched)
+    for name in others:
+        claim = found["family"].get(f"{asked} - {name}")
+        if claim is None:
+            said.append(f"{name} left out")
+        elif not (claim["low"] > 0 and claim["p"] <= level):
+            said.append(f"not above {name}: {claim['difference']:+.4f} [{claim['low']:.4f}, {claim['high']:.4f}]")
+    return said
+
+
+def lacks_before(question: str, policies: int, short: Collection[str], not_matched: Sequence[str]) -> list[str]:
+    """What of it lacks whatever the labels say.
+
+    There have to be `POLICIES` policies or more, whose re-rankers of these kinds were trained out, and controls that
     have moved as far as its arm. short: kinds of which a re-ranker was not trained out; not_matched: policies that have
     not moved so far.
     """
@@ -121,11 +144,4 @@ def lacks(
     arms = {name.removesuffix("_template") for name in others}
     apart = [name for name in not_matched if name.rpartition("-")[0] in arms]
     as_far = asked.removesuffix("_template")
-    said += [f"not as far from the LLM as {as_far}: {', '.join(apart)}"] if apart else []
-    for name in others:
-        claim = found["family"].get(f"{asked} - {name}")
-        if claim is None:
-            said.append(f"{name} left out")
-        elif not (claim["low"] > 0 and claim["p"] <= ALPHA):
-            said.append(f"not above {name}: {claim['difference']:+.4f} [{claim['low']:.4f}, {claim['high']:.4f}]")
-    return said
+    return said + ([f"not as far from the LLM as {as_far}: {', '.join(apart)}"] if apart else [])

@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 from torch import Tensor
 
 from rlrf4rec.evaluation import blocks, findings, frozen, orders
-from rlrf4rec.evaluation.lists import by_ranker, by_user, counted, read_scores
+from rlrf4rec.evaluation.lists import RankerKey, by_ranker, by_user, counted
 from rlrf4rec.params import Evaluate, Loop
 from rlrf4rec.ranking.lists import Lists
 from rlrf4rec.tables.results import metric_names
@@ -40,22 +39,20 @@ class Measured:
 def measured(
     of: Labelled,
     rewarded: pl.DataFrame,
-    files: Mapping[str, Path],
+    scores: Mapping[str, Mapping[RankerKey, Tensor]],
     loop: Loop,
     backbones: Sequence[str],
-    seeds: int,
     evaluate: Evaluate,
     seed: int,
     arithmetic: str,
 ) -> Measured:
     """Reward gains, metrics, differences and claims.
 
-    rewarded: of `frozen.by_first_round`; files: scores of these lists by knowledge, of all backbones and `seeds` seeds;
-    arithmetic: what the stage computes in.
+    rewarded: of `frozen.policy_rewards`; scores: of these lists, own and permuted, see `lists.read_scores`; arithmetic:
+    what the stage computes in.
     """
-    names, resamples = metric_names(evaluate.ks), evaluate.bootstrap
+    names, kinds, resamples = metric_names(evaluate.ks), list(loop.rankers), evaluate.bootstrap
     gains = frozen.gains(rewarded, loop.policies[1:], resamples, seed)
-    scores = read_scores(files, backbones, seeds, ("own", "permuted"), of.lists)
     per_list = {which: by_ranker(found, of.lists, of.users, evaluate.ks) for which, found in scores.items()}
     own, permuted = (by_user(per_list[which], names) for which in ("own", "permuted"))
     judged, number = frozen.judged(rewarded, of.fold), counted(of.lists, of.users)
@@ -68,6 +65,6 @@ def measured(
         "orders": orders.report(of.frame, of.lists, of.users, of.log_popularity, evaluate.ks),
     }
     found = findings.report(
-        own, permuted, gains, backbones, list(files), loop.policies, names, judged, number, resamples, seed, of.fold
+        own, permuted, gains, backbones, kinds, loop.policies, names, judged, number, resamples, seed, of.fold
     )
     return Measured(per_list["own"], own, blocks.headline_table(own, judged), about, found)

@@ -44,24 +44,16 @@ def policy_rewards(
     return pl.concat(frames)
 
 
-def by_first_round(
-    users: pl.DataFrame,
-    lists: Lists,
-    texts: Mapping[str, Tensor],
-    read: Callable[[str], Tensor],
-    item_features: ItemFeatures,
-    reward: Reward,
-    seed: int,
-) -> pl.DataFrame:
-    """The same by the reward models of the first round, those of both duties.
+def of_first_round(
+    item_features: ItemFeatures, length: int, read: Callable[[str], Tensor]
+) -> dict[paths.Duty, models.RewardModels]:
+    """The reward models of the first round, those of both duties, for lists of so many items.
 
     read: vectors of the texts of a name about these users, for the profile that models read beside a text.
     """
-    length = lists.item.shape[1]
-    by_duty = {
+    return {
         duty: models.load(paths.reward_models("round1", duty), item_features, length, read) for duty in paths.DUTIES
     }
-    return policy_rewards(users, lists, texts, by_duty, reward, seed)
 
 
 def _frame(

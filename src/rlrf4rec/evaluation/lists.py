@@ -23,6 +23,7 @@ MADE_BY = {  # by the folder of scores; the first folder in it is the entry
     paths.ARM_SCORES: "studies/arms/dvc.yaml:arm@{}",
     paths.APART / "train_ranker": "studies/controls/dvc.yaml:control@{}",
     paths.FINAL: "studies/final/dvc.yaml:final_score",
+    paths.FINAL_ARMS: "studies/final_arms/dvc.yaml:final_arm@{}",
 }
 
 
@@ -36,7 +37,7 @@ def read_scores(
         for knowledge, (tensors, about) in read.items():
             if about.get("lists") != lists.identity():
                 path = files[knowledge]
-                raise InputError(f"{path}: scores of other lists than these {len(lists)}; {_again(path)}")
+                raise InputError(f"{path}: scores of other lists than these {len(lists)}; {again(path)}")
             for number in range(seeds):
                 for name, rankers in found.items():
                     key = f"{backbone}/{number}/{name}"
@@ -53,14 +54,14 @@ def of_seeds(path: Path, backbone: str, seeds: int, which: str, lists: Lists) ->
 def _one(path: Path, tensors: Mapping[str, Tensor], key: str, lists: Lists) -> Tensor:
     """Scores of a re-ranker; InputError where one is not finite: it would have a place in the order of its list."""
     if key not in tensors:
-        raise InputError(f"{path}: no scores {key}; {_again(path)}")
+        raise InputError(f"{path}: no scores {key}; {again(path)}")
     if tensors[key].shape != lists.item.shape:
         shapes = f"{tuple(tensors[key].shape)}, the lists {tuple(lists.item.shape)}"
-        raise InputError(f"{path}: scores {key} are {shapes}; {_again(path)}")
+        raise InputError(f"{path}: scores {key} are {shapes}; {again(path)}")
     if not tensors[key].isfinite().all():
         raise InputError(
             f"{path}: scores {key} are not finite, so the file is damaged or the training has diverged; "
-            f"{_again(path, '--force ')}, with a lower train_ranker.learning_rate if they come out so again"
+            f"{again(path, '--force ')}, with a lower train_ranker.learning_rate if they come out so again"
         )
     return tensors[key]
 
@@ -74,12 +75,12 @@ def read_curves(files: Mapping[str, Path], backbones: Sequence[str]) -> dict[str
         for backbone in (*backbones, *verdicts):
             verdict = verdicts.get(backbone)
             if not isinstance(verdict, dict) or not isinstance(verdict.get("trained_out"), bool):
-                raise InputError(f"{beside}: does not say whether {backbone} was trained out; {_again(path)}")
+                raise InputError(f"{beside}: does not say whether {backbone} was trained out; {again(path)}")
         found[knowledge] = verdicts
     return found
 
 
-def _again(path: Path, force: str = "") -> str:
+def again(path: Path, force: str = "") -> str:
     """What makes the scores of the run, or of a study, again."""
     of = [stage.format(path.relative_to(top).parts[0]) for top, stage in MADE_BY.items() if path.is_relative_to(top)]
     return f"run `dvc repro {force}{of[0] if of else ''}".rstrip() + "`"

@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 
 from rlrf4rec import paths
-from rlrf4rec.encoding.encoder import encode_texts
+from rlrf4rec.encoding.encoder import encode_texts, load_tokenizer_of
 from rlrf4rec.encoding.making import load_making
 from rlrf4rec.inputs import read_tables
 from rlrf4rec.llm.models import DTYPES, Place, load_encoder, load_policy
@@ -46,11 +46,11 @@ class Judge:
             tables.list_frame(fold).join(tables.users.filter(USERS["tuning"]), on="user", how="semi")
         )
         file, length = paths.reward_models(round_name, "judge"), self.lists.item.shape[1]
-        item_features = reading.item_features(tables)
+        item_features = tables.item_features()
         read = functools.partial(reading.texts, tables, item_features)
         self.models = models.load(file, item_features, length, read)
         self.group = groups(tables.users, self.lists)
-        self.encoder, self.encoder_tokenizer = load_encoder(paths.ENCODER), load_tokenizer(paths.ENCODER)
+        self.encoder, self.encoder_tokenizer = load_encoder(paths.ENCODER), load_tokenizer_of(paths.ENCODER)
         self.making = load_making(paths.ENCODER, self.encoder_tokenizer, encode.prompt)
         self.tokenizer = load_tokenizer(paths.LLM, place.trusted)
         words = token_texts(self.tokenizer)

@@ -4,6 +4,7 @@ Weights are read from safetensors alone: a pickle can run code when it is read.
 """
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +16,7 @@ from transformers import AutoModel, AutoModelForCausalLM, PretrainedConfig, PreT
 
 from rlrf4rec import machine
 from rlrf4rec.errors import InputError, RLRFError
-from rlrf4rec.files import fingerprint, sha256
+from rlrf4rec.files import check_json, fingerprint, sha256
 from rlrf4rec.llm.tokenizer import UNREADABLE, unreadable
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ UNTUNED = "no_adapter.json"  # the file in the folder of a policy that is the LL
 def load_whole(kind: Any, folder: Path, **options: Any) -> PreTrainedModel:
     """A model by `kind.from_pretrained`; ValueError unless the checkpoint has every tensor of it and no other one.
 
+    ValueError as well where a weight is not finite: nothing after it would see that, what is computed is NaN.
     transformers draws what a checkpoint lacks, and drops what the model has no place for. Of an encoder (AutoModel) the
     last hidden states alone are read: a pooler that is not there is left out, and so is the head of another task.
     """
@@ -82,7 +84,18 @@ def load_whole(kind: Any, folder: Path, **options: Any) -> PreTrainedModel:
     faults += [f"{min(other)!r} has the shape {other[min(other)]} (of {len(other)})"] if other else []
     if faults:
         raise ValueError(f"its weights are not those of a {type(model).__name__}: {', '.join(faults)}")
+    if odd := not_finite(dict(model.named_parameters())):
+        raise ValueError(f"its weights {min(odd)!r} are not finite (of {len(odd)})")
     return model  # type: ignore[no-any-return]
+
+
+def not_finite(tensors: Mapping[str, torch.Tensor]) -> list[str]:
+    """Names of those that hold a number that is not finite; one pass over them, without a copy.
+
+    Whole numbers are not looked at, and so no weights of four bits.
+    """
+    found = {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point() and tensor.numel()}
+    return [name for name, tensor in found.items() if not all(end.isfinite() for end in tensor.detach().aminmax())]
 
 
 def window(config: PretrainedConfig) -> int | None:
@@ -157,7 +170,7 @@ def load_adapter(model: PreTrainedModel, adapter: Path, trainable: bool = False)
     again = "run the stage that writes it again with dvc repro"
     try:
         with safe_open(adapter / "adapter_model.safetensors", "pt") as file:
-            given = set(file.keys())
+            given = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         with warnings.catch_warnings():  # of what is missing, which is an error here
             warnings.simplefilter("ignore")
             tuned = PeftModel.from_pretrained(model, str(adapter), is_trainable=trainable)
@@ -168,11 +181,16 @@ def load_adapter(model: PreTrainedModel, adapter: Path, trainable: bool = False)
     places = set(get_peft_model_state_dict(tuned, save_embedding_layers=False))
     faults = [
         f"{what} {min(names)!r} (of {len(names)})"
-        for what, names in (("it lacks", places - given), ("the LLM has no place for", given - places))
+        for what, names in (("it lacks", places - given.keys()), ("the LLM has no place for", given.keys() - places))
         if names
     ]
     if faults:
         raise InputError(f"{adapter}: no adapter of this LLM: {', '.join(faults)}; {again}")
+    if odd := not_finite(given):
+        raise InputError(
+            f"{adapter / 'adapter_model.safetensors'}: its weights {odd[0]!r} are not finite, so the file is damaged "
+            f"or the training has diverged; {again}, with a lower train_dpo.learning_rate if they come out so again"
+        )
     return tuned
 
 
@@ -191,6 +209,7 @@ def check_adapter(adapter: Path) -> None:
                 f"{adapter / name}: missing; an adapter is read from these two files alone, never from a pickle "
                 "(.bin): run the stage that writes it again with dvc repro, or save the adapter as safetensors"
             )
+    check_json(adapter / "adapter_config.json")
 
 
 def load_encoder(folder: Path) -> PreTrainedModel:

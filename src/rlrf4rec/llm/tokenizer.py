@@ -9,6 +9,7 @@ from transformers import AutoTokenizer
 from transformers.utils import logging
 
 from rlrf4rec.errors import InputError, RLRFError, explain
+from rlrf4rec.files import check_json
 
 UNREADABLE = (OSError, ValueError, KeyError, SafetensorError)
 logging.disable_progress_bar()
@@ -16,7 +17,8 @@ logging.set_verbosity_error()
 
 
 def load_tokenizer(folder: Path, trusted: bool = False) -> Any:
-    """The tokenizer of a model folder."""
+    """The tokenizer of a model folder; InputError when it is missing or broken."""
+    check_json(*(folder / name for name in ("tokenizer.json", "tokenizer_config.json")))
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=trusted)
     except UNREADABLE as error:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from rlrf4rec.errors import InputError
+from rlrf4rec.evaluation.lists import again
 from rlrf4rec.metrics.permute import permutation
 from rlrf4rec.params import TrainRanker
 from rlrf4rec.ranking import nets
@@ -62,5 +63,5 @@ def _net(
     try:
         net.load_state_dict(state)
     except RuntimeError as error:
-        raise InputError(f"{path}: no weights of {prefix} that fit ({error}); run `dvc repro train_ranker`") from None
+        raise InputError(f"{path}: no weights of {prefix} that fit ({error}); {again(path)}") from None
     return net.eval()

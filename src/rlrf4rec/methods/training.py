@@ -17,7 +17,7 @@ from rlrf4rec.alignment.policy import new_policy
 from rlrf4rec.alignment.reference import reference
 from rlrf4rec.alignment.steps import Step
 from rlrf4rec.alignment.tune import DEFAULTS, settings_of, tune
-from rlrf4rec.files import fingerprint, read_json
+from rlrf4rec.files import fingerprint
 from rlrf4rec.llm.models import DTYPES, Place, context, load_llm
 from rlrf4rec.llm.tokenizer import load_tokenizer
 from rlrf4rec.methods import methods
@@ -25,7 +25,7 @@ from rlrf4rec.methods.method import Given
 from rlrf4rec.params import Dpo, Llm, Sample, TrainDpo, TrainPolicy
 from rlrf4rec.search import study
 from rlrf4rec.seeds import derive
-from rlrf4rec.tables.rewards import PAIRS, check_tuning_users
+from rlrf4rec.tables.rewards import read_pairs
 from rlrf4rec.tables.split import FOLD_USERS
 from rlrf4rec.tables.texts import PROMPTS, TEXTS
 
@@ -78,9 +78,10 @@ def prepare(
     """The training of policy `name` by a method, on pairs and texts of its round."""
     round_name, wrote = replicates.beside(name, "tuned", "round1"), replicates.beside(name, "base", "base")
     changed = methods.method(method)
-    values, _ = study.join(by_dpo.model_dump(), read_json(paths.TUNE_DPO), DEFAULTS)
-    of_round, texts = PAIRS.read(paths.pairs(round_name)), TEXTS.read(paths.texts(wrote))
-    check_tuning_users(of_round, FOLD_USERS.read(paths.FOLD_USERS), paths.pairs(round_name))
+    searched = study.searched(paths.TUNE_DPO, DEFAULTS, "tune_dpo")
+    values, _ = study.join(by_dpo.model_dump(), searched, DEFAULTS)
+    of_round = read_pairs(paths.pairs(round_name), FOLD_USERS.read(paths.FOLD_USERS))
+    texts = TEXTS.read(paths.texts(wrote))
     where = Place.of(llm.device, llm.quantization, llm.trust_remote_code)
     tokenizer = load_tokenizer(paths.LLM, where.trusted)
     base = load_llm(paths.LLM, DTYPES[dpo.precision], packed.NAME, where)

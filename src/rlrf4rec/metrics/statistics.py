@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
+from rlrf4rec.errors import RLRFError
 from rlrf4rec.metrics.components import Array as Array
 from rlrf4rec.metrics.components import checked, detectable, standard_error
 
@@ -57,6 +58,15 @@ def paired_interval(difference: Array, resamples: int, seed: int) -> tuple[float
     if seeds > 1 and spread > 0:
         stretch = error * float(stdtrit(freedom, 0.975)) / (spread * NORMAL_975)
     return mean, mean + float(low) * stretch, mean + float(high) * stretch
+
+
+def t_interval(values: Array) -> tuple[float, float, float]:
+    """Mean of independent values [n] and its 95 % interval, mean +- t * s / sqrt(n); RLRFError for fewer than two."""
+    if np.ndim(values) != 1 or len(values) < 2:
+        raise RLRFError(f"an interval by t is of two values or more; found {np.shape(values)}")
+    mean, error = float(np.mean(values)), float(np.std(values, ddof=1)) / len(values) ** 0.5
+    room = error * float(stdtrit(len(values) - 1, 0.975))
+    return mean, mean - room, mean + room
 
 
 def weighted(difference: Array, weights: Array) -> Array:

@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from rlrf4rec.errors import ParamsError
+from rlrf4rec.files import atomic
 from rlrf4rec.params import Params, check
 from rlrf4rec.params.rounds import set_rounds
 
@@ -26,6 +27,7 @@ KEYS = "about", "set", "rounds", "model", "work"
 MODEL = "parameters", "layers", "hidden", "key_values", "vocabulary"
 DVC = sys.executable, "-m", "dvc"
 WORK = "users", "tokens", "shared", "width"
+NULL = "tag:yaml.org,2002:null"
 
 
 @dataclass(frozen=True)
@@ -124,14 +126,36 @@ def _hydra(value: Any) -> str:
 
 
 def write(name: str, path: Path = Path("params.yaml")) -> str:
-    """Write the recipe's values into the params, as DVC would for `exp run`, and run nothing; returns a sentence."""
-    from dvc.utils.hydra import apply_overrides
+    """Write the recipe's values into the params, whose other lines stay, and run nothing; returns a sentence.
 
+    Not as DVC writes them for `exp run`: it writes the whole file anew, and comments end up beside other keys.
+    """
     old = plain(path)
-    changes = overrides(old, resolve(read(name), old)[0])
+    new = resolve(read(name), old)[0]
+    changes = overrides(old, new)
     if changes:
-        apply_overrides(path, changes)
+        yaml = YAML()
+        yaml.preserve_quotes, yaml.width = True, 10_000
+        yaml.representer.add_representer(type(None), lambda to, _: to.represent_scalar(NULL, "null"))
+        content = yaml.load(path.read_text(encoding="utf-8"))
+        _replace(content, new)
+        with atomic(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+            yaml.dump(content, file)
     return f"{path}: the recipe {name}, {len(changes)} values are new; `dvc repro` runs what depends on them"
+
+
+def _replace(content: dict[str, Any], new: dict[str, Any]) -> None:
+    """Give a mapping the values of another one, in place; what is equal is not touched."""
+    for key in [key for key in content if key not in new]:
+        del content[key]
+    for key, value in new.items():
+        if isinstance(value, dict) and isinstance(content.get(key), dict):
+            _replace(content[key], value)
+        elif isinstance(value, list) and isinstance(content.get(key), list):
+            content[key].clear()  # the same list, which stays on its line
+            content[key].extend(value)
+        elif key not in content or content[key] != value:
+            content[key] = value
 
 
 def run(name: str) -> int:

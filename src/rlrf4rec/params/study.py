@@ -52,12 +52,16 @@ class Arms(Block):
 
     policies: Annotated[list[Count], Field(min_length=1)]
     protocols: Annotated[list[Protocol], Field(min_length=1)]
-    final: list[Text]
+    final: Annotated[list[Text], Field(min_length=1)]
     kinds: dict[str, Kind]
+
+    def final_texts(self) -> list[str]:
+        """Arms of which final users get texts."""
+        return ["base", *self.final]
 
     def final_kinds(self) -> dict[str, Kind]:
         """Kinds of knowledge that there is about final users too: texts of `final` and of base, and the profile."""
-        known = {"base", *self.final, *OF_FINAL_USERS}
+        known = {*self.final_texts(), *OF_FINAL_USERS}
         return {name: kind for name, kind in self.kinds.items() if {kind.text, kind.beside} <= known}
 
     @model_validator(mode="after")
@@ -66,6 +70,8 @@ class Arms(Block):
             raise ValueError(f"policies: {self.policies} names one twice")
         if missing := [name for name in ("base", "tuned") if name not in self.kinds]:
             raise ValueError(f"kinds has no entry {missing[0]}, with which others are compared")
+        if len({*self.final, "base"}) <= len(self.final):
+            raise ValueError(f"final: {self.final} names one twice, or base, which is compared anyway")
         if unknown := [name for name in self.final if name not in self.kinds or self.kinds[name].text != name]:
             raise ValueError(f"final: {unknown[0]!r} is no arm among kinds")
         for name, kind in self.kinds.items():

@@ -6,6 +6,7 @@ from typing import Any
 from rlrf4rec.report import numbers, plots
 from rlrf4rec.report.blocks import Figure, Figures, Note, PageBlock, Section, TableBlock
 from rlrf4rec.report.results import BY_LIST, METRIC, POOLED, REFERENCES, described, in_words
+from rlrf4rec.tables.results import ALPHA
 
 Json = Mapping[str, Any]
 OLDER = (
@@ -50,11 +51,15 @@ ANSWERS = {
         "two rounds are not shown to add to the profile",
     ),
 }  # to `evaluation.arms.QUESTIONS`
-READING = Note(
-    "All claims of an answer have to hold, each at 5 %; what is said of one claim alone goes by Holm's p. Other rows "
-    "of the pictures are adjusted for nothing. Intervals are about new evaluated users, policies and re-ranker seeds, "
-    "not about other users to tune on. Where settings were chosen on these users before, they are too good."
+READING = (
+    "All claims of an answer have to hold, each at {level:g} %; what is said of one claim alone goes by Holm's p. "
+    "Other rows of the pictures are adjusted for nothing. Intervals are about new evaluated users, policies and "
+    "re-ranker seeds, not about other users to tune on. Where policies' means differ no more than users and seeds make "
+    "them, policies are taken not to differ; the interval by their means alone does not take it so, and is wider."
 )
+CHOSEN = " Where settings were chosen on these users before, they are too good."  # not of a look, which has a level
+BY_POLICY = "by policies' means alone"
+FIRST, OTHERS = numbers.COLUMNS[:2], numbers.COLUMNS[2:]  # the difference with its intervals, then all else
 TRAINED = ("trained, times its epochs", "then update times")
 NAMES = {"controls": "study", "arms": "arms"}  # of the studies: what makes each
 
@@ -80,11 +85,17 @@ def arms(controls: Json | None, replicated: Json | None, of_others: Collection[s
         ),
         *(Note(OLDER.format(study=name, make=NAMES[name]), "null") for name in NAMES if name in of_others),
         *_verdicts(replicated or {}),
-        *([READING] if replicated else []),
+        *([_reading(replicated)] if replicated else []),
         Figures(tuple(pictures)),
         *_tables(replicated or {}),
     ]
     return Section("arms", title, tuple(blocks))
+
+
+def _reading(replicated: Json) -> Note:
+    """At what level claims are held, and what intervals are about; a look at final users says its own level."""
+    levels = [found["level"] for found in replicated.values() if "level" in found]
+    return Note(READING.format(level=100 * (levels or [ALPHA])[0]) + ("" if levels else CHOSEN))
 
 
 def _controls(controls: Json) -> Iterator[Figure]:
@@ -102,7 +113,9 @@ def _replicated(replicated: Json) -> Iterator[Figure]:
         count = max((d.get("policies", 1) for d in drawn.values()), default=1)
         about = f"{count} policies each" if count > 1 else "one policy each"
         title = f"{METRIC.upper()}, {protocol}: arms against each other; {about}"
-        yield from _forest(f"arms-{protocol}", title, found["differences"], "the other arm")
+        yield from _forest(
+            f"arms-{protocol.replace(', ', '-').replace(' ', '-')}", title, found["differences"], "the other arm"
+        )
 
 
 def _verdicts(replicated: Json) -> Iterator[PageBlock]:
@@ -119,11 +132,11 @@ def _verdicts(replicated: Json) -> Iterator[PageBlock]:
 def _tables(replicated: Json) -> Iterator[PageBlock]:
     """What the feedback stands or falls with, and what each arm of that study is."""
     rows = tuple(
-        (name, protocol, *numbers.row(d), numbers.plain(d.get("policies")), numbers.by_list(d))
+        (name, protocol, *_cells(d))
         for protocol, found in replicated.items()
         for name, d in found.get("family", {}).items()
     )
-    columns = ("comparison", "protocol", *numbers.COLUMNS, "policies", BY_LIST)
+    columns = ("comparison", "protocol", *FIRST, BY_POLICY, BY_LIST, *OTHERS, "policies")
     caption = f"What the method stands or falls with, {METRIC.upper()}, over policies; Holm's p is within the protocol"
     if rows:
         yield TableBlock(caption, columns, rows, words=2)
@@ -132,6 +145,13 @@ def _tables(replicated: Json) -> Iterator[PageBlock]:
     if kinds:
         glossary = tuple((kind, ARMS.get(kind) or described(kind)) for kind in kinds)
         yield TableBlock("What each arm of several policies is", ("arm", "what it is"), glossary, words=2)
+
+
+def _cells(d: Json) -> tuple[str, ...]:
+    """Cells of a difference over policies, its three intervals first."""
+    own = numbers.row(d)
+    place, policies = len(FIRST), numbers.plain(d.get("policies"))
+    return (*own[:place], numbers.by_policy(d), numbers.by_list(d), *own[place:], policies)
 
 
 def _movement(replicated: Json) -> Iterator[PageBlock]:

@@ -95,6 +95,11 @@ def by_list(d: Mapping[str, Any]) -> str:
     return f"{signed(found['difference'])} {interval(found)}" if found else DASH
 
 
+def by_policy(d: Mapping[str, Any]) -> str:
+    """The interval of a difference by the means of its policies alone; a dash where that is not known."""
+    return interval(d["over_policies"]) if "over_policies" in d else DASH
+
+
 def verdict(what: str, metric: str, d: Mapping[str, Any]) -> Note:
     """Plain sentences about a difference, from its numbers alone: whose gain it is, and what it is by list."""
     said, tone = _said(d, f"({signed(d['difference'])} {metric}, 95 % interval {interval(d)})")

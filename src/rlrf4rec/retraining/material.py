@@ -9,7 +9,7 @@ from rlrf4rec import paths
 from rlrf4rec.errors import InputError, entry
 from rlrf4rec.inputs import Tables
 from rlrf4rec.ranking.lists import ItemFeatures, Lists
-from rlrf4rec.tables.split import CANDIDATES, RANKING, TUNING
+from rlrf4rec.tables.split import RANKING, TUNING
 
 LEARNERS = {  # whose lists train re-rankers, by name: those users, and whose texts have to be there (see `USERS`)
     "ranking": (RANKING, "evaluated"),
@@ -58,8 +58,8 @@ def material(tables: Tables, text: str, beside: str, items: str, learners: str =
     return Material(
         item_features,
         texts,
-        tables.lists(frame),
-        tables.lists(tables.list_frame("validation")),
+        tables.lists_of(frame, "train", "a user that re-rankers learn from"),
+        tables.lists_of(tables.list_frame("validation"), "validation", "a validation user"),
         torch.tensor(tables.rows(learning)),
-        tables.lists(CANDIDATES.read(paths.candidates(tables.folder))),
+        tables.candidates(),
     )

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from rlrf4rec import store, workers
 from rlrf4rec.checkpoints import EPOCHS, Checkpoint
+from rlrf4rec.errors import RLRFError
 from rlrf4rec.params import TrainRanker
 from rlrf4rec.progress import Progress
 from rlrf4rec.retraining.material import Material
@@ -67,7 +68,8 @@ class Trained:
 def train(job: Job, key: str | None = None) -> Trained:
     """Train one re-ranker to the last epoch: no early stopping, validation is only recorded.
 
-    `key` names it in the store, where a killed training goes on from its last checkpoint; None keeps none.
+    `key` names it in the store, where a killed training goes on from its last checkpoint; None keeps none. RLRFError
+    for one that has diverged.
     """
     from rlrf4rec.ranking import nets
     from rlrf4rec.ranking.module import Ranker, fit, mean_ndcg, predict
@@ -95,6 +97,11 @@ def train(job: Job, key: str | None = None) -> Trained:
         "permuted": predict(net, m.candidates, m.texts[job.others][m.candidates.user]),
         "validation": predict(net, m.validation, m.texts[m.validation.user]),
     }
+    if not all(found.isfinite().all() for found in scores.values()):
+        raise RLRFError(
+            f"{job.backbone}: scores of the re-ranker are not finite, and the mean loss of the last of its {s.epochs} "
+            f"epochs is {losses[-1]:.3g}: its training has diverged; lower train_ranker.learning_rate"
+        )
     return Trained({k: v.detach().clone() for k, v in net.state_dict().items()}, losses, ranker.validation, scores)
 
 

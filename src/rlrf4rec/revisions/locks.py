@@ -12,10 +12,21 @@ from rlrf4rec.revisions import dag
 from rlrf4rec.revisions.documents import mapping, of_yaml
 
 DEFAULT = "dvc.yaml"
-STUDIES = ("controls", "arms/base", "arms/second", "arms", "learning_curve", "final", "bench")
+STUDIES = (
+    "controls",
+    "arms/base",
+    "arms/second",
+    "arms",
+    "learning_curve",
+    "final",
+    "final_arms/base",
+    "final_arms",
+    "bench",
+)
 PIPELINES = (DEFAULT, *(f"studies/{name}/dvc.yaml" for name in STUDIES))
 # Written by no stage, or outside of what DVC hashes: what a run cost differs from run to run, kept runs have own locks.
-UNHASHED = ("metrics/cost/", "metrics/kept/", "metrics/reproduced.json")
+# Looks are added by two stages.
+UNHASHED = ("metrics/cost/", "metrics/kept/", "metrics/reproduced.json", "metrics/looks.csv")
 
 
 @dataclass(frozen=True)

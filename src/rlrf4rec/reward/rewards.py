@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from rlrf4rec import store, workers
+from rlrf4rec.errors import InputError
 from rlrf4rec.metrics.ranking import average_precision, log_likelihood, ndcg, ranked_labels
 from rlrf4rec.params import Reward
 from rlrf4rec.progress import Progress
@@ -118,7 +119,8 @@ class Scoring:
 def tasks(lists: Lists, texts: Tensor, group: dict[int, str], other_lists: int, seed: int) -> list[ScoringTask]:
     """A task for each user of `group` that has lists; others' lists come from users of the same group value.
 
-    texts: [U, S, W]. The others' lists are the same for all texts of a user, so they cancel within a user.
+    texts: [U, S, W]. The others' lists are the same for all texts of a user, so they cancel within a user. InputError
+    where a group has lists of one user alone.
     """
     rows_of: dict[int, list[int]] = {}
     for row, user in enumerate(lists.user.tolist()):
@@ -131,6 +133,11 @@ def tasks(lists: Lists, texts: Tensor, group: dict[int, str], other_lists: int, 
         if user not in rows_of:
             continue
         others = [row for row in pools[name] if int(lists.user[row]) != user]
+        if not others:
+            raise InputError(
+                f"of the group {name} one user alone has lists, and a text is held against lists of others too: "
+                "more users are needed; raise interactions.users, or lower interactions.min_interactions"
+            )
         rng = np.random.default_rng(derive(seed, "others", user))
         chosen = rng.choice(others, size=min(other_lists, len(others)), replace=False)
         made.append(ScoringTask(user, torch.tensor(rows_of[user]), torch.tensor(np.sort(chosen)), texts[user]))

@@ -1,7 +1,7 @@
 """Optuna studies that resume: a journal in the state folder, named by what the study depends on."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from rlrf4rec import store
-from rlrf4rec.files import atomic, fingerprint, sha256
+from rlrf4rec.errors import InputError
+from rlrf4rec.files import atomic, fingerprint, read_json, sha256
 from rlrf4rec.progress import Progress
 from rlrf4rec.seeds import derive
 
@@ -54,6 +55,7 @@ def run(
             load_if_exists=True,
         )
         finished = finished_trials(study)
+        store.take(min(len(finished), n_trials))
         progress = Progress(max(0, n_trials - len(finished)), name)
         waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
         if default and not finished and not waiting:  # a killed first trial was this one: it is tried again
@@ -133,6 +135,26 @@ def at_edge(found: dict[str, Any], ranges: dict[str, list[float]]) -> list[str]:
 def edge_note(edges: list[str]) -> str:
     """What a closing line says of values at an edge."""
     return f"; at the edge of its range: {', '.join(edges)}" if edges else ""
+
+
+def searched(path: Path, defaults: Mapping[str, Any], stage: str) -> dict[str, Any]:
+    """What the search of a stage has found, the file `path`: a number for each default, or nothing when it was off.
+
+    InputError otherwise: for a value that is lost the default would be taken, and nobody would see it.
+    """
+    found, again = read_json(path), f"run `dvc repro {stage}`"
+    names = list(defaults) if found else []
+    if lacking := [name for name in names if name not in found]:
+        raise InputError(f"{path}: no {lacking[0]}; {again}")
+    if odd := [name for name in names if not _fits(found[name], defaults[name])]:
+        raise InputError(f"{path}: {odd[0]} {found[odd[0]]!r} is no such number; {again}")
+    return found
+
+
+def _fits(value: Any, default: float) -> bool:
+    """Whether it is a number above zero, whole where the default is."""
+    kinds = int if isinstance(default, int) else (int, float)
+    return isinstance(value, kinds) and not isinstance(value, bool) and 0 < value < math.inf
 
 
 def join(pinned: dict[str, Any], searched: dict[str, Any], defaults: dict[str, Any]) -> tuple[dict[str, Any], str]:

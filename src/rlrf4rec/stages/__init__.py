@@ -38,5 +38,7 @@ STUDY = (
     "final_encode",
     "final_score",
     "final",
+    "final_arm",
+    "final_arms",
     "bench",
 )

@@ -13,7 +13,7 @@ import polars as pl
 from rlrf4rec import machine, paths
 from rlrf4rec.evaluation import findings, fold, frozen
 from rlrf4rec.evaluation.examples import examples
-from rlrf4rec.evaluation.lists import of_seeds, read_curves
+from rlrf4rec.evaluation.lists import of_seeds, read_curves, read_scores
 from rlrf4rec.files import write_csv, write_json
 from rlrf4rec.inputs import Tables, read_tables
 from rlrf4rec.params import Evaluate, Loop, Reward, TrainRanker
@@ -33,15 +33,16 @@ def run(
 ) -> str:
     """Evaluate policies and re-rankers on the development users; returns the closing line."""
     tables, own_seed = read_tables(), derive(seed, "evaluate")
-    item_features = reading.item_features(tables)
+    item_features = tables.item_features()
     rewarded = _rewarded(tables, item_features, loop.policies, reward, own_seed)
     frame = tables.list_frame("development")
-    lists = reading.lists(tables, frame, "development", "a development user")
+    lists = tables.lists_of(frame, "development", "a development user")
     of = fold.Labelled("development", frame, lists, tables.users["user"], item_features.log_popularity)
     files, last = {name: paths.scores(name) for name in loop.rankers}, loop.policies[-1]
     seeds, computed = train_ranker.seeds, machine.arithmetic(threads=1)
-    made = fold.measured(of, rewarded, files, loop, backbones, seeds, evaluate, own_seed, computed)
-    validation = reading.lists(tables, tables.list_frame("validation"), "validation", "a validation user")
+    scores = read_scores(files, backbones, seeds, ("own", "permuted"), lists)
+    made = fold.measured(of, rewarded, scores, loop, backbones, evaluate, own_seed, computed)
+    validation = tables.lists_of(tables.list_frame("validation"), "validation", "a validation user")
     before, after = (of_seeds(files[k], backbones[0], seeds, "validation", validation) for k in ("base", last))
     shown, verdicts = examples(tables, before, after), read_curves(files, backbones)
     trained_out = {f"{backbone}-{name}": verdicts[name][backbone] for backbone in backbones for name in files}
@@ -71,4 +72,5 @@ def _rewarded(
     lists = tables.lists(pl.concat([tables.list_frame("validation"), tables.list_frame("development")]))
     read = functools.partial(reading.texts, tables, item_features)
     texts = {policy: read(policy, "evaluated") for policy in policies}
-    return frozen.by_first_round(tables.users, lists, texts, read, item_features, reward, seed)
+    by_duty = frozen.of_first_round(item_features, lists.item.shape[1], read)
+    return frozen.policy_rewards(tables.users, lists, texts, by_duty, reward, seed)

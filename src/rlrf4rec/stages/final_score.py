@@ -3,22 +3,24 @@
 Nothing is trained: the re-rankers are those that the run has evaluated on development users.
 """
 
+from dataclasses import replace
+
 import torch
 
 from rlrf4rec import machine, paths
 from rlrf4rec.inputs import read_tables
 from rlrf4rec.looking.scores import scores
 from rlrf4rec.params import Loop, TrainRanker
-from rlrf4rec.ranking.lists import Lists
 from rlrf4rec.tables import vectors
-from rlrf4rec.tables.split import CANDIDATES, FINAL, FINAL_USERS
+from rlrf4rec.tables.split import FINAL, FINAL_USERS
 from rlrf4rec.tables.vectors import save_tensors
 
 
 def run(seed: int, loop: Loop, backbones: list[str], train_ranker: TrainRanker) -> str:
     """Score by all backbones and seeds with every knowledge; returns the closing line."""
-    tables, users = read_tables(), FINAL_USERS.read(paths.FINAL_USERS)["user"]
-    lists = Lists.of(CANDIDATES.read(paths.candidates(paths.FINAL_SPLIT)), users, tables.items["item"])
+    tables = read_tables()
+    of_final = replace(tables, users=FINAL_USERS.read(paths.FINAL_USERS), folder=paths.FINAL_SPLIT)
+    users, lists = of_final.users["user"], of_final.candidates(FINAL)
     for knowledge, given in loop.rankers.items():
         names = (f"{paths.OF_FINAL}{place.rsplit('/', 1)[1]}" for place in (given.text, given.beside))
         texts = torch.cat([vectors.read_texts(paths.vectors(name), users).mean(1) for name in names], dim=1)

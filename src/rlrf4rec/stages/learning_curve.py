@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rlrf4rec import machine, paths
 from rlrf4rec.alignment.tune import DEFAULTS
-from rlrf4rec.files import read_json, write_csv, write_json
+from rlrf4rec.files import write_csv, write_json
 from rlrf4rec.judging.judge import Judge
 from rlrf4rec.learning_curve.curve import by_user, gains, held_out_users, points
 from rlrf4rec.learning_curve.tuner import Tuner
@@ -18,7 +18,7 @@ from rlrf4rec.metrics.statistics import Array
 from rlrf4rec.params import Dpo, Encode, LearningCurve, Llm, Reward, Sample, TrainDpo
 from rlrf4rec.search import study
 from rlrf4rec.seeds import derive
-from rlrf4rec.tables.rewards import PAIRS, check_tuning_users
+from rlrf4rec.tables.rewards import read_pairs
 from rlrf4rec.tables.split import FOLD_USERS
 from rlrf4rec.tables.texts import PROMPTS
 
@@ -36,10 +36,10 @@ def run(
 ) -> str:
     """Tune and judge at every size; returns the closing line."""
     users = FOLD_USERS.read(paths.FOLD_USERS)
-    frame = PAIRS.read(paths.pairs(round_name))
-    check_tuning_users(frame, users, paths.pairs(round_name))
+    frame = read_pairs(paths.pairs(round_name), users)
     curve = learning_curve
-    values, sources = study.join(train_dpo.model_dump(), read_json(paths.TUNE_DPO), DEFAULTS)
+    searched = study.searched(paths.TUNE_DPO, DEFAULTS, "tune_dpo")
+    values, sources = study.join(train_dpo.model_dump(), searched, DEFAULTS)
     asked = held_out_users(users, curve.users, derive(seed, "learning_curve", "users"))
     where = Place.of(llm.device, llm.quantization, llm.trust_remote_code)
     fewer = sample.model_copy(update={"n": curve.samples})

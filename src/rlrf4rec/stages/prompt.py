@@ -6,7 +6,7 @@ import polars as pl
 
 from rlrf4rec import paths
 from rlrf4rec.errors import InputError
-from rlrf4rec.files import check_json, write_json
+from rlrf4rec.files import write_json
 from rlrf4rec.llm.tokenizer import load_tokenizer
 from rlrf4rec.params import Llm, Prompt
 from rlrf4rec.prompting.plain import control_words, plain
@@ -26,7 +26,6 @@ def run(prompt: Prompt, llm: Llm) -> str:
             f"{paths.HISTORY}: {len(missing)} user(s) without history, the first {missing[0]!r}; run `dvc repro split`"
         )
     template = read(Path(prompt.template), prompt.titles, text_names(items))
-    check_json(*(paths.LLM / name for name in ("tokenizer.json", "tokenizer_config.json")))
     tokenizer = load_tokenizer(paths.LLM, llm.trust_remote_code is not None)
     items, mended = plain(items, control_words(tokenizer))
     history = told.join(items, on="item", how="left", maintain_order="left")

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from rlrf4rec import paths
-from rlrf4rec.files import read_json, write_json
+from rlrf4rec.files import write_json
 from rlrf4rec.inputs import Tables, read_tables
 from rlrf4rec.judging.reliability import across_backbones
 from rlrf4rec.judging.reliability import reliability as of_rewards
@@ -29,7 +29,8 @@ SEEDS = 2
 def run(seed: int, reward: Reward, reward_model: RewardModel, train_reward: TrainReward) -> str:
     """Train, score and compare; returns the closing line."""
     tables = read_tables()
-    values, _ = study.join(train_reward.model_dump(), read_json(paths.TUNE_REWARD), vars(DEFAULTS))
+    searched = study.searched(paths.TUNE_REWARD, vars(DEFAULTS), "tune_reward")
+    values, _ = study.join(train_reward.model_dump(), searched, vars(DEFAULTS))
     rewards = {
         net: _rewards(tables, net, Hyperparameters(**values), reward, reward_model, seed)
         for net in track(list(NETS), "reliability")
@@ -52,11 +53,12 @@ def _rewards(
     profile = models.profile(p.beside, tables.texts)
     bank = models.joined(models.text_bank(texts, tables.texts("template"), p.texts), profile)
     frame = tables.list_frame("train")
-    validation = tables.lists(tables.list_frame("validation"))
+    validation = tables.lists_of(tables.list_frame("validation"), "validation", "a validation user")
     jobs = {}
     for half in ("A", "B"):
         members = tables.users.filter(TUNING & (pl.col("half") == half)).select("user")
-        lists = tables.lists(frame.join(members, on="user", how="semi"))
+        own_lists = frame.join(members, on="user", how="semi")
+        lists = tables.lists_of(own_lists, "train", f"a tuning user of half {half}")
         seen = bank[tables.rows(TUNING & (pl.col("half") == half))]
         for number in range(SEEDS):
             own = derive(seed, "reliability", net, half, number)

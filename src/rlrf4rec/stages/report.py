@@ -52,6 +52,7 @@ EVALUATED = (
 )
 # Stages of studies whose metrics lie beside the run's.
 OF_STUDIES = {"probe": "controls", "bench": "bench", "learning_curve": "learning_curve", "final": "final"}
+OF_STUDIES |= {"final_arms": "final_arms"}
 SEARCHES = {
     "Search of the reward model: validation NDCG": "tune_reward",
     "Search of DPO: reward gain of held-out train users": "tune_dpo",
@@ -165,10 +166,11 @@ def _found(inputs: Inputs, last: str, kind: str, split: Split) -> list[Section]:
 
 
 def _final(inputs: Inputs, last: str, kind: str) -> Section:
-    """What the look at the final users gave, where there was one; `dvc repro` waits for none."""
+    """What the looks at the final users gave, where there were some; `dvc repro` waits for none."""
     columns = "metric", "knowledge", "user", "seed0"
     found = inputs.optional(paths.metrics("final"))
-    return final.final(found, inputs.csv(paths.FINAL_HEADLINE, *columns) if found else pl.DataFrame(), last, kind)
+    per_user = inputs.csv(paths.FINAL_HEADLINE, *columns) if found else pl.DataFrame()
+    return final.final(found, per_user, last, kind, inputs.optional(paths.metrics("final_arms")))
 
 
 def _of_others(inputs: Inputs, study: str) -> bool:

@@ -24,10 +24,10 @@ BINS = 30
 def run(seed: int, reward: Reward, round_name: str, texts_name: str) -> str:
     """Score the samples of tuning and validation users; returns the closing line."""
     tables = read_tables()
-    item_features = reading.item_features(tables)
+    item_features = tables.item_features()
     own, validation = _tuning_lists(tables, round_name), tables.list_frame("validation")
     for frame, fold in ((own, "train"), (validation, "validation")):
-        reading.lists(tables, frame, fold, "the users whose texts are scored")
+        tables.lists_of(frame, fold, "the users whose texts are scored")
     lists = tables.lists(pl.concat([own, validation]))
     texts = reading.texts(tables, item_features, texts_name, "tuning")
     group = rewards.groups(tables.users, lists)

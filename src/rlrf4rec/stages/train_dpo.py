@@ -10,22 +10,22 @@ from rlrf4rec.alignment.policy import check_settings, load_policy_for_training, 
 from rlrf4rec.alignment.reference import reference
 from rlrf4rec.alignment.steps import Step
 from rlrf4rec.alignment.tune import DEFAULTS, settings_of, tune
-from rlrf4rec.files import fingerprint, read_json, sha256, write_csv, write_json
+from rlrf4rec.files import fingerprint, sha256, write_csv, write_json
 from rlrf4rec.llm.models import DTYPES, Place, context, load_llm
 from rlrf4rec.llm.tokenizer import load_tokenizer
 from rlrf4rec.params import Dpo, Llm, Sample, TrainDpo
 from rlrf4rec.search import study
 from rlrf4rec.seeds import derive
-from rlrf4rec.tables.rewards import PAIRS, check_tuning_users
+from rlrf4rec.tables.rewards import read_pairs
 from rlrf4rec.tables.split import FOLD_USERS
 from rlrf4rec.tables.texts import PROMPTS
 
 
 def run(seed: int, sample: Sample, llm: Llm, dpo: Dpo, train_dpo: TrainDpo, round_name: str, policy: str) -> str:
     """Train and save the adapter `round_name`; returns the closing line with the source of each value."""
-    values, sources = study.join(train_dpo.model_dump(), read_json(paths.TUNE_DPO), DEFAULTS)
-    frame = PAIRS.read(paths.pairs(round_name))
-    check_tuning_users(frame, FOLD_USERS.read(paths.FOLD_USERS), paths.pairs(round_name))
+    searched = study.searched(paths.TUNE_DPO, DEFAULTS, "tune_dpo")
+    values, sources = study.join(train_dpo.model_dump(), searched, DEFAULTS)
+    frame = read_pairs(paths.pairs(round_name), FOLD_USERS.read(paths.FOLD_USERS))
     where = Place.of(llm.device, llm.quantization, llm.trust_remote_code)
     tokenizer = load_tokenizer(paths.LLM, where.trusted)
     base = load_llm(paths.LLM, DTYPES[dpo.precision], packed.NAME, where)

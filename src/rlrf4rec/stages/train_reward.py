@@ -1,14 +1,12 @@
 """Stage train_reward: the reward models of a round, cross-fitted over the halves of the tuning users."""
 
 import functools
-import math
 from typing import Any
 
 import polars as pl
 
 from rlrf4rec import machine, paths
-from rlrf4rec.errors import InputError
-from rlrf4rec.files import read_json, write_json
+from rlrf4rec.files import write_json
 from rlrf4rec.inputs import read_tables
 from rlrf4rec.params import RewardModel, TrainReward
 from rlrf4rec.reward import models, reading
@@ -22,16 +20,17 @@ from rlrf4rec.tables.split import TUNING
 def run(seed: int, reward_model: RewardModel, train_reward: TrainReward, round_name: str, texts_name: str) -> str:
     """Train models for both halves and all seeds; returns the closing line with the source of each value."""
     tables = read_tables()
-    item_features = reading.item_features(tables)
+    item_features = tables.item_features()
     read = functools.partial(reading.texts, tables, item_features)
     bank = models.joined(
         models.text_bank(read(texts_name, "tuning"), read("template"), reward_model.texts),
         models.profile(reward_model.beside, read),
     )
-    values, sources = study.join(train_reward.model_dump(), _searched(), vars(DEFAULTS))
+    searched = study.searched(paths.TUNE_REWARD, vars(DEFAULTS), "tune_reward")
+    values, sources = study.join(train_reward.model_dump(), searched, vars(DEFAULTS))
     h = Hyperparameters(**values)
     frame = tables.list_frame("train")
-    validation = reading.lists(tables, tables.list_frame("validation"), "validation", "a validation user")
+    validation = tables.lists_of(tables.list_frame("validation"), "validation", "a validation user")
     duties: dict[paths.Duty, tuple[str, int]] = {
         "label": (reward_model.net, train_reward.seeds),
         "judge": (train_reward.judge_net, train_reward.judge_seeds),
@@ -42,7 +41,7 @@ def run(seed: int, reward_model: RewardModel, train_reward: TrainReward, round_n
         members = tables.users.filter(TUNING & (pl.col("half") == half)).select("user")
         own = frame.join(members, on="user", how="semi")
         check_tuning_users(own, tables.users, paths.lists("train"))
-        lists = reading.lists(tables, own, "train", f"a tuning user of half {half}")
+        lists = tables.lists_of(own, "train", f"a tuning user of half {half}")
         seen = bank[tables.rows(TUNING & (pl.col("half") == half))]
         trained.append(own.select(pl.lit(half).alias("half"), "user", "list").unique(maintain_order=True))
         for duty, (name, seeds) in duties.items():
@@ -64,23 +63,3 @@ def run(seed: int, reward_model: RewardModel, train_reward: TrainReward, round_n
     write_json(paths.metrics("train_reward", round_name), about)
     counted = ", ".join(f"{2 * seeds} models ({name}) to {duty}" for duty, (name, seeds) in duties.items())
     return f"wrote {paths.reward_models(round_name, 'label').parent}, {counted}; {sources}; {computed}"
-
-
-def _searched() -> dict[str, Any]:
-    """What the search has found: a number for each hyperparameter, or nothing when it was off.
-
-    InputError otherwise: for a value that is lost the default would be taken, and nobody would see it.
-    """
-    found, again = read_json(paths.TUNE_REWARD), "run `dvc repro tune_reward`"
-    names = list(vars(DEFAULTS)) if found else []
-    if lacking := [name for name in names if name not in found]:
-        raise InputError(f"{paths.TUNE_REWARD}: no {lacking[0]}; {again}")
-    if odd := [name for name in names if not _fits(found[name], vars(DEFAULTS)[name])]:
-        raise InputError(f"{paths.TUNE_REWARD}: {odd[0]} {found[odd[0]]!r} is no such number; {again}")
-    return found
-
-
-def _fits(value: Any, default: float) -> bool:
-    """Whether it is a number above zero, whole where the default is."""
-    kinds = int if isinstance(default, int) else (int, float)
-    return isinstance(value, kinds) and not isinstance(value, bool) and 0 < value < math.inf

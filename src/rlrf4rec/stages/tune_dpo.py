@@ -19,7 +19,7 @@ from rlrf4rec.alignment.policy import new_policy, save_adapter
 from rlrf4rec.alignment.reference import reference
 from rlrf4rec.alignment.tune import DEFAULTS, settings_of, tune
 from rlrf4rec.errors import RLRFError
-from rlrf4rec.files import check_json, sha256, write_csv, write_json
+from rlrf4rec.files import sha256, write_csv, write_json
 from rlrf4rec.judging.judge import Judge
 from rlrf4rec.llm.models import DTYPES, Place, context, load_llm
 from rlrf4rec.llm.tokenizer import load_tokenizer
@@ -85,7 +85,6 @@ def _search(
 ) -> list[optuna.trial.FrozenTrial]:
     frame, held = held_out(seed, space, round_name)
     where = Place.of(llm.device, llm.quantization, llm.trust_remote_code)
-    check_json(*(paths.LLM / name for name in ("tokenizer.json", "tokenizer_config.json")))
     tokenizer = load_tokenizer(paths.LLM, where.trusted)
     base = load_llm(paths.LLM, DTYPES[dpo.precision], packed.NAME, where)
     pairs = token_pairs(frame, PROMPTS.read(paths.PROMPTS), context(base))

@@ -33,12 +33,12 @@ class Objective:
         self.seed = derive(seed, "tune_reward")  # the same for all trials: they differ in hyperparameters alone
         self.reward_model, self.space = reward_model, space
         tables = read_tables()
-        self.item_features = reading.item_features(tables)
+        self.item_features = tables.item_features()
         frame = tables.list_frame("train")
         halves = [TUNING & (pl.col("half") == half) for half in ("A", "B")]
         own_lists = [frame.join(tables.users.filter(half), on="user", how="semi") for half in halves]
-        self.train = [reading.lists(tables, own, "train", "a half of the tuning users") for own in own_lists]
-        self.validation = reading.lists(tables, tables.list_frame("validation"), "validation", "a validation user")
+        self.train = [tables.lists_of(own, "train", "a half of the tuning users") for own in own_lists]
+        self.validation = tables.lists_of(tables.list_frame("validation"), "validation", "a validation user")
         read = functools.partial(reading.texts, tables, self.item_features)
         texts, profile = read(policy), models.profile(reward_model.beside, read)
         bank = models.text_bank(texts, read("template"), reward_model.texts)

@@ -15,7 +15,7 @@ import torch
 from rlrf4rec import machine, paths
 from rlrf4rec.alignment import packed
 from rlrf4rec.errors import InputError
-from rlrf4rec.files import check_json, write_csv, write_json
+from rlrf4rec.files import write_csv, write_json
 from rlrf4rec.llm.models import DTYPES, Place, load_llm, load_policy, untuned
 from rlrf4rec.metrics.statistics import Array, paired_interval
 from rlrf4rec.movement.divergence import Moved, Texts
@@ -62,7 +62,6 @@ def run(seed: int, loop: Loop, llm: Llm, prompt: Prompt, watch: Watch) -> str:
         _check_width(policy, wide)
         moved = Moved(0.0, 0.0, 0.0, 0.0)
         if not untuned(paths.policy(policy)):
-            check_json(paths.policy(policy) / "adapter_config.json")
             tuned = load_policy(paths.LLM, paths.policy(policy), kind, packed.NAME, where)
             own = Texts(two_each(texts, prompts, kl_users), watch.batch, watch.precision)
             says = own.read(tuned, f"watch {policy}")

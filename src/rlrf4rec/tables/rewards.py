@@ -6,6 +6,7 @@ from pathlib import Path
 import pandera.polars as pa
 import polars as pl
 
+from rlrf4rec.errors import InputError
 from rlrf4rec.tables.contract import Rule, Table, require, table
 from rlrf4rec.tables.split import FOLDS
 
@@ -136,6 +137,15 @@ def check_tuning_users(frame: pl.DataFrame, users: pl.DataFrame, path: Path) -> 
     tuning = users.filter((pl.col("fold") == "train") & pl.col("role").is_in(["tune", "both"]))
     leaked = frame.select("user").join(tuning, on="user", how="anti").join(users, on="user", how="left")
     require(leaked, path, "user", "only train users that tune the LLM are here", "run `dvc repro split pair`")
+
+
+def read_pairs(path: Path, users: pl.DataFrame) -> pl.DataFrame:
+    """The pairs that a policy is tuned on, all of tuning users of `users`; InputError when there is none."""
+    frame = PAIRS.read(path)
+    if not frame.height:
+        raise InputError(f"{path}: no pair; run `dvc repro pair`")
+    check_tuning_users(frame, users, path)
+    return frame
 
 
 def check_pair_sources(pairs: pl.DataFrame, path: Path) -> None:

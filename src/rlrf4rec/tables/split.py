@@ -142,7 +142,7 @@ _SPLIT = "run `dvc repro split`; a list is frozen once written and must not be e
 
 def _uneven(frame: pl.DataFrame) -> pl.DataFrame:
     sizes = frame.group_by("user", "list", maintain_order=True).agg(pl.len(), pl.col("position").max())
-    return sizes.filter((pl.col("len") != sizes["len"].max()) | (pl.col("position") != pl.col("len") - 1))
+    return sizes.filter((pl.col("len") != pl.col("len").max()) | (pl.col("position") != pl.col("len") - 1))
 
 
 def _checked(frame: pl.DataFrame) -> pl.DataFrame:
@@ -194,6 +194,7 @@ FOLD_USERS = table(
 FINAL_USERS = table(FinalUser, "final_split")
 HISTORY = table(History, "split")
 _OTHERS = f"those of {', '.join(UNCHECKED)}"
+_EVEN = Rule("position", "all lists are equally long, positions count from 0", _SPLIT, _uneven)
 _OF_A_FIRST_STAGE = (
     Rule(
         "first_stage",
@@ -206,7 +207,7 @@ _OF_A_FIRST_STAGE = (
 LISTS = table(
     Candidate,
     "split",
-    Rule("position", "all lists are equally long, positions count from 0", _SPLIT, _uneven),
+    _EVEN,
     Rule("label", f"every list has a positive, but for {_OTHERS}", _SPLIT, lambda f: _lists_without(_checked(f))),
     Rule("item", f"no item is twice in a list, but for {_OTHERS}", _SPLIT, lambda f: _twice(_checked(f))),
     Rule("label", "a positive is real", _SPLIT, lambda f: f.filter((pl.col("label") == 1) & ~pl.col("real"))),
@@ -218,7 +219,7 @@ LISTS = table(
     ),
     *_OF_A_FIRST_STAGE,
 )
-CANDIDATES = table(Unlabelled, "split", *_OF_A_FIRST_STAGE)
+CANDIDATES = table(Unlabelled, "split", _EVEN, *_OF_A_FIRST_STAGE)
 POPULARITY = table(Popularity, "split")
 
 
@@ -232,6 +233,13 @@ def check_fold(lists: pl.DataFrame, users: pl.DataFrame, fold: str, path: Path) 
         f"only users of the {fold} fold have lists here",
         "labels of another fold would leak; run `dvc repro split`",
     )
+    return lists
+
+
+def check_items(lists: pl.DataFrame, items: pl.DataFrame, path: Path) -> pl.DataFrame:
+    """Return `lists` if every candidate is one of the items."""
+    unknown = lists.join(items, on="item", how="anti").select("user", "list", "item")
+    require(unknown, path, "item", "every candidate is an item of the catalogue", _SPLIT)
     return lists
 
 

@@ -82,7 +82,7 @@ def _blank(frame: pl.DataFrame) -> pl.DataFrame:
 
 def _uneven(frame: pl.DataFrame) -> pl.DataFrame:
     counts = frame.group_by("user", maintain_order=True).agg(pl.len().alias("texts"), pl.col("sample").max())
-    return counts.filter((pl.col("texts") != counts["texts"].max()) | (pl.col("sample") != pl.col("texts") - 1))
+    return counts.filter((pl.col("texts") != pl.col("texts").max()) | (pl.col("sample") != pl.col("texts") - 1))
 
 
 _NOT_BLANK = Rule("text", "no text is blank", "look at the prompt and at sample.stop; then `dvc repro sample`", _blank)
