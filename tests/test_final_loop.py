@@ -61,7 +61,7 @@ def test_weights_of_a_protocol_with_a_first_stage_give_their_scores_again(place)
     assert [key for key, values in trained.items() if not values.equal(again[key])] == []
 
 
-def test_final_users_are_in_nothing_of_the_run_and_looked_at_by_the_committed_one(place):
+def test_final_users_are_in_nothing_of_the_run_and_looked_at_by_the_committed_one(place, capsys, monkeypatch):
     marginal = {"texts": "llm", "beside": "template"}
     write_params(place, {"interactions": {"users": None, "final_folds": 4}, "reward_model": marginal})
     run_loop()
@@ -86,7 +86,11 @@ def test_final_users_are_in_nothing_of_the_run_and_looked_at_by_the_committed_on
     labels.unlink()
     candidates = paths.candidates(paths.FINAL_SPLIT)
     assert [way for way in STRANGE if refused_without_a_look(candidates, way, "final_score")] == STRANGE
+    monkeypatch.setattr("rlrf4rec.progress.EVERY", 0.0)
+    capsys.readouterr()
     run_stage("final_score", [])  # needs no label
+    kinds = len(load().loop.rankers)
+    assert f"final_score, lists of all final users by kind: {kinds} of {kinds}, " in capsys.readouterr().err
     with pytest.raises(InputError, match=r"final/lists.parquet"):
         run_stage("final", [])
     assert not paths.LOOKS.exists()

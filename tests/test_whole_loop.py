@@ -304,7 +304,7 @@ ORDERS = {
 
 
 @pytest.mark.parametrize("place", [("qwen2", write_orders)], indirect=True)
-def test_the_log_of_a_shop_goes_to_the_report_by_the_recipe_smoke_with_another_architecture(place, monkeypatch):
+def test_the_log_of_a_shop_goes_to_the_report_by_the_recipe_smoke_with_another_architecture(place, monkeypatch, capsys):
     """No years, no genres but categories, no ratings; `smoke` but for how many orders a customer has to have."""
     monkeypatch.setattr(recipes, "FOLDER", ROOT / "recipes")
     products = "src/rlrf4rec/templates/products.txt"
@@ -357,7 +357,10 @@ def test_the_log_of_a_shop_goes_to_the_report_by_the_recipe_smoke_with_another_a
     git("init", "-q")
     git("add", "params.yaml", "src")
     git("commit", "-qm", "the run and its arms")
+    monkeypatch.setattr("rlrf4rec.progress.EVERY", 0.0)
     run_final_arms()
+    scored = len(load().arms.final_kinds())
+    assert f"final_arm 1, lists of all final users by kind: {scored} of {scored}, " in capsys.readouterr().err
     found, told = metrics("final_arms"), json.loads(paths.ARMS.read_text())["retrieved"]
     assert set(found["kinds"]) == set(told["kinds"]) - {"template_shown", "profile_shown", "sft"}
     compared = {name for name in told["differences"] if set(name.split(" - ")) <= set(found["kinds"])}

@@ -14,6 +14,7 @@ from rlrf4rec.inputs import read_tables
 from rlrf4rec.looking import look
 from rlrf4rec.looking.scores import scores
 from rlrf4rec.params import Arms, Encode, Split, TrainRanker
+from rlrf4rec.progress import track
 from rlrf4rec.seeds import derive
 from rlrf4rec.tables import vectors
 from rlrf4rec.tables.split import FINAL, FINAL_USERS
@@ -40,7 +41,7 @@ def run(
         texts = (TEMPLATES if name in WRITTEN else TEXTS).read(paths.texts(given))
         write(TextTable(_name(name, policy), texts, users, paths.texts(given), complete=True), encode, code)
     item_features, own_seed = tables.item_features(), derive(seed, "arm", policy)
-    for kind, knowledge in kinds.items():
+    for kind, knowledge in track(kinds.items(), f"final_arm {policy}, lists of all final users by kind"):
         names = (_name(place.rpartition("/")[2], policy) for place in (knowledge.text, knowledge.beside))
         known = torch.cat([vectors.read_texts(paths.vectors(name), users).mean(1) for name in names], dim=1)
         rankers = paths.arm_ranker(int(policy), kind, protocol)
