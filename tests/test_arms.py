@@ -9,7 +9,7 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
-from rlrf4rec import params, paths, replicates
+from rlrf4rec import params, paths
 from rlrf4rec.cli import run_stage
 from rlrf4rec.errors import ParamsError, RLRFError
 from rlrf4rec.evaluation import arms
@@ -29,21 +29,6 @@ KINDS += ("template", "base_template", "tuned_template", "matched_template")
 FINAL_ARMS = ["tuned", "matched", "rule_years", "rule_length"]
 TEMPLATES = "base_template", "tuned_template", "matched_template"
 BROUGHT = {"kl_minus_tuned": {"difference": 0.0, "standard_error": 0.1}, "scale": 0.5, "trained": {"1": {}, "2": {}}}
-
-
-@pytest.mark.parametrize(
-    ("name", "found"),
-    [
-        ("tuned-2", ("tuned", "2")),
-        ("rule_years-10", ("rule_years", "10")),
-        ("round1", ("round1", None)),
-        ("ml-1m", ("ml-1m", None)),
-        ("tuned-0", ("tuned-0", None)),
-        ("a-b-2", ("a-b-2", None)),
-    ],
-)
-def test_a_name_tells_arm_and_policy(name, found):
-    assert replicates.parts(name) == found
 
 
 def test_what_a_study_makes_lies_apart_from_the_run():

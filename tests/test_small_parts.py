@@ -8,7 +8,7 @@ import pytest
 import torch
 from good_tables import rows
 
-from rlrf4rec import paths
+from rlrf4rec import paths, replicates
 from rlrf4rec.cli import main
 from rlrf4rec.errors import RLRFError
 from rlrf4rec.files import atomic, read_json, write_csv, write_json
@@ -228,3 +228,18 @@ def test_a_prompt_must_fit_the_llm_s_context(small_llm):
         sample._from_here(prompts, asked, small_llm.llm, "base", 1)
     drawn, _ = sample._from_here(pl.DataFrame({"tokens": [[5] * 250, [5] * 9]}), asked, small_llm.llm, "base", 1)
     assert drawn.height == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("tuned-2", ("tuned", "2")),
+        ("rule_years-10", ("rule_years", "10")),
+        ("round1", ("round1", None)),
+        ("ml-1m", ("ml-1m", None)),
+        ("tuned-0", ("tuned-0", None)),
+        ("a-b-2", ("a-b-2", None)),
+    ],
+)
+def test_a_name_tells_arm_and_policy(name, found):
+    assert replicates.parts(name) == found

@@ -248,8 +248,9 @@ def compared(folders):
     everywhere(folders, "--keep-going", *STUDY)
     locks = [path.relative_to(folders[1]).as_posix() for path in sorted(folders[1].glob("studies/**/dvc.lock"))]
     locks = [lock for lock in locks if (folders[0] / lock).exists() and reached_in(folders, lock)]
+    locks.append(LOCK)  # what a stage of the study reads can be the run's
     unequal |= {kind(stage) for stage in unequal_in(folders, locks, *STUDY)}
-    return int(bool(unequal)), same_in(folders, [*locks, LOCK], unequal)
+    return int(bool(unequal)), same_in(folders, locks, unequal)
 
 
 def same_in(folders, locks, unequal):

@@ -236,3 +236,9 @@ def test_a_report_that_differs_is_left_and_what_runs_before_it_and_the_study_are
     code, reached = compared(clones)
     assert (code, reached["dvc.lock"], set(reached)) == (1, {"first", "second"}, {"dvc.lock", STUDY, SECOND})
     assert "not the same: report is the first stage that differs: page" in capsys.readouterr().out
+
+
+def test_what_a_study_reads_of_the_run_and_differs_leaves_all_that_reads_it(clones):
+    """Their own outputs are equal: what they print goes by no input."""
+    (clones[1] / "src" / "a.py").write_text("print(5)")
+    assert compared(clones) == (1, {})
