@@ -16,10 +16,13 @@ from test_whole_loop import TEMPLATES, run_loop, write_models, write_params, wri
 
 from rlrf4rec import machine
 from rlrf4rec.cli import main, run_stage
+from rlrf4rec.params.rounds import set_rounds
 
 ROOT = Path(__file__).parent.parent
 DAG = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
-LOOP = YAML(typ="safe").load((ROOT / "params.yaml").read_text())["loop"]
+PARAMS = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
+set_rounds(PARAMS, 1)
+LOOP = PARAMS["loop"]
 TOPS = ("data", "models", "metrics")  # folders of what stages write
 ENTRIES = {  # of stages that run once for each: the one that is tried
     "sample": "round1",

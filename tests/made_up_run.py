@@ -6,6 +6,7 @@ from pathlib import Path
 import polars as pl
 
 from rlrf4rec import params
+from rlrf4rec.params.rounds import write_rounds
 from rlrf4rec.stages import report
 from rlrf4rec.tables.results import PERMUTED
 from rlrf4rec.tables.rewards import KINDS
@@ -128,6 +129,7 @@ def write_json(path, content):
 def write_run(folder, users=10):
     """All that the stage reads, made up; `folder` is the working directory."""
     (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    write_rounds(folder / "params.yaml", 1)
     _write_metrics(folder / "metrics")
     _write_tables(folder / "data", [str(i) for i in range(1, users + 3)], users)
 

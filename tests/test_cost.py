@@ -150,7 +150,7 @@ def test_costs_of_stages_and_entries_that_are_gone_are_found():
         "split",
         "combine-base",
         "sample-base",
-        "sample-round2",
+        "sample-round3",
         "train_ranker-prm-base",
         "bench",
         "tune_reward-base",
@@ -159,22 +159,22 @@ def test_costs_of_stages_and_entries_that_are_gone_are_found():
     for name in names:
         (cost.FOLDER / f"{name}.json").write_text("{}")
     found = leftovers.gone(load().loop, ("split", "sample", "train_ranker", "bench", "tune_reward"), cost.FOLDER)
-    assert [path.stem for path in found] == ["combine-base", "sample-round2", "train_ranker-prm-base"]
+    assert [path.stem for path in found] == ["combine-base", "sample-round3", "train_ranker-prm-base"]
 
 
 def test_folders_of_entries_that_are_gone_are_named():
     loop = load().loop
     for name in (
         "data/texts/base",
-        "data/texts/round2",
+        "data/texts/round3",
         "models/policy/round1",
         "data/encode/items",
-        "data/pair/round2",
+        "data/pair/round3",
     ):
         Path(name).mkdir(parents=True)
-    for name in ("metrics/sample/base.json", "metrics/sample/round2.json", "metrics/plots/score/round1.csv"):
+    for name in ("metrics/sample/base.json", "metrics/sample/round3.json", "metrics/plots/score/round1.csv"):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_text("")
     Path("data/texts/.gitignore").write_text("")
     found = [path.as_posix() for path in leftovers.left(loop)]
-    assert found == ["data/pair/round2", "data/texts/round2", "metrics/sample/round2.json"]
+    assert found == ["data/pair/round3", "data/texts/round3", "metrics/sample/round3.json"]

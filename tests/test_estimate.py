@@ -39,6 +39,12 @@ def params(**changes):
     return recipes.check(content, Path("params.yaml"))
 
 
+def of_rounds(t):
+    """The params of T rounds, in float32."""
+    float32 = {"sample.dtype": "float32", "dpo.precision": "float32"}
+    return recipes.resolve(recipes.Recipe("x", "x", float32, rounds=t), recipes.plain())[1]
+
+
 def needs(p=None, llm=SMALL, work=WORK, machine=CPU):
     return {need.stage: need for need in estimate.needs(p or params(), llm, work, machine)}
 
@@ -143,16 +149,15 @@ def test_time_goes_with_users_rounds_and_machine():
     assert fast["sample"].seconds == pytest.approx(usual["sample"].seconds / 2)
     assert fast["train_ranker"].seconds == usual["train_ranker"].seconds  # that is the CPU's
     assert needs(work=replace(WORK, shared=0))["sample"].seconds > 1.5 * usual["sample"].seconds
-    float32 = {"sample.dtype": "float32", "dpo.precision": "float32"}
-    twice = needs(recipes.resolve(recipes.Recipe("x", "x", float32, rounds=2), recipes.plain())[1])
+    single, twice = needs(of_rounds(1)), needs(of_rounds(2))
     # Base for all; round1 for evaluated users (a quarter tests, a tenth validates, of the rest 0.4 rank), and for those
     # that tune (0.6 of the rest, and validation users) when a second round follows; round2 for evaluated ones.
     once = 1 + (0.35 + 0.65 * 0.4)
     more = (0.65 * 0.6 + 0.1) + (0.35 + 0.65 * 0.4)
-    assert twice["sample"].seconds == pytest.approx(usual["sample"].seconds * (once + more) / once, rel=0.01)
-    assert twice["train_dpo"].seconds == pytest.approx(2.5 * usual["train_dpo"].seconds)  # a reference of round 1
+    assert twice["sample"].seconds == pytest.approx(single["sample"].seconds * (once + more) / once, rel=0.01)
+    assert twice["train_dpo"].seconds == pytest.approx(2.5 * single["train_dpo"].seconds)  # a reference of round 1
     half = needs(params(dpo__precision="bfloat16"))["train_dpo"].seconds  # the sampler's values are not taken there
-    assert half == pytest.approx(1.5 * usual["train_dpo"].seconds)
+    assert half == pytest.approx(3.0 * single["train_dpo"].seconds)
     slow = needs(machine=replace(CPU, per_number=1e-9))["sample"].seconds  # what stands between the products
     assert slow == pytest.approx(usual["sample"].seconds * (1 + 4e11 * 1e-9 * estimate.PASSES))
     assert needs(params(sample__n=10))["sample"].disk == pytest.approx(2 * usual["sample"].disk)
@@ -160,13 +165,13 @@ def test_time_goes_with_users_rounds_and_machine():
 
 
 def test_a_sample_s_share_goes_with_its_users():
-    shares = {name: estimate.share_of_sampling(params(), WORK, name) for name in ("base", "round1", "shuffled")}
+    one = of_rounds(1)
+    shares = {name: estimate.share_of_sampling(one, WORK, name) for name in ("base", "round1", "shuffled")}
     assert shares["base"] + shares["round1"] == pytest.approx(1.0)
     assert shares["round1"] == pytest.approx(0.61 / 1.61)
     assert shares["shuffled"] == shares["base"]  # of a study: as many users as there are, at most
-    both = recipes.plain()
-    both["split"]["tuning_users"] = "shared"
-    assert estimate.share_of_sampling(recipes.check(both, Path("p")), WORK, "round1") == pytest.approx(0.5)
+    both = one.model_copy(update={"split": one.split.model_copy(update={"tuning_users": "shared"})})
+    assert estimate.share_of_sampling(both, WORK, "round1") == pytest.approx(0.5)
 
 
 def test_memory_goes_with_precision_batch_and_adapter():
@@ -287,7 +292,7 @@ def test_the_estimate_is_a_table_with_what_there_is(fetched, monkeypatch, capsys
     monkeypatch.setattr(machine, "bfloat16_in_hardware", lambda device: False)
     assert call(monkeypatch, "estimate") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "135 million parameters, 3 users, 20 tokens a prompt (18 of them shared), N = 5, T = 1"
+    assert lines[0] == "135 million parameters, 3 users, 20 tokens a prompt (18 of them shared), N = 5, T = 2"
     rows = ["stage", "sample", "tune_dpo", "train_dpo", "train_ranker", "others", "all", "here"]
     assert [line.split()[0] for line in lines[1:9]] == rows
     assert lines[8].split() == ["here", "-", "25.0", "70.00"]

@@ -55,7 +55,7 @@ def test_the_committed_params_are_valid():
         ("    round1: {policy: round1,", "    round1: {policy: base,", ["samples must be of", "base, round1"]),
         ("texts: base}", "texts: round1}", ["rounds.round1.texts", "'round1' are no samples of base"]),
         ("users: all}", "users: evaluated}", ["rounds.round1.texts", "not those of tuning users"]),
-        ("template, base, round1]", "template, base]", ["texts has no entry round1"]),
+        ("template, base, round1,", "template, base,", ["texts has no entry round1"]),
         ("    base: {text: ", "    other: {text: ", ["rankers has no entry base"]),
         ("  prompt: null", "  prompt: ''", ["encode.prompt", "takes text or null"]),
         ("  longest: 8", "  longest: 0", ["match_policy.longest", ">= 1"]),
@@ -201,7 +201,7 @@ def test_rounds_writes_a_loop_that_loads_and_goes_back(tmp_path):
     assert three.loop.rankers["round3_template"].beside == "encode/template"
     written, text = path.read_text().split("backbones:"), (ROOT / "params.yaml").read_text().split("backbones:")
     assert written[1] == text[1]  # nothing but the loop is touched
-    write_rounds(path, 1)
+    write_rounds(path, len(before.loop.rounds))
     assert load(path) == before
     assert path.read_text() == (ROOT / "params.yaml").read_text()
     with pytest.raises(RLRFError, match="at least one round"):

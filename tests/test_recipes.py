@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 from rlrf4rec import estimate, machine
 from rlrf4rec.errors import ParamsError, ResourceError
 from rlrf4rec.params import load, recipes
+from rlrf4rec.params.rounds import write_rounds
 
 ROOT = Path(__file__).parent.parent
 NAMES = ["default", "ml-1m", "ml-1m-study", "paper-amazon-books", "paper-ml1m", "single-gpu-1b"]
@@ -141,7 +142,7 @@ def test_two_rounds_are_written_where_all_of_them_stand():
     assert content["loop"]["texts"][-3:] == ["round1", "round1_tuning", "round2"]
     assert p.loop.policies == ["base", "round1", "round2"]
     assert list(p.loop.rankers)[-2:] == ["round2", "round2_template"]
-    assert recipes.plain()["loop"]["rounds"].keys() == {"round1"}
+    assert resolved("smoke")[1].loop.rounds.keys() == {"round1"}
 
 
 @pytest.mark.parametrize(
@@ -199,10 +200,12 @@ def test_a_recipe_can_be_written_into_the_params_and_nothing_is_run(tmp_path, mo
     path.write_text((ROOT / "params.yaml").read_text())
     monkeypatch.setattr(subprocess, "run", None)
     assert recipes.write("ml-1m-study", path) == (
-        f"{path}: the recipe ml-1m-study, 13 values are new; `dvc repro` runs what depends on them"
+        f"{path}: the recipe ml-1m-study, 19 values are new; `dvc repro` runs what depends on them"
     )
     assert load(path) == resolved("ml-1m-study")[1]
-    before, after = ((ROOT / "params.yaml").read_text().splitlines(), path.read_text().splitlines())
+    one_round = Path(shutil.copy(ROOT / "params.yaml", tmp_path / "one_round.yaml"))
+    write_rounds(one_round, 1)
+    before, after = (of.read_text().splitlines() for of in (one_round, path))
     assert len(before) == len(after)
     changed = [line for old, line in zip(before, after, strict=True) if old != line]
     assert [line.split(":")[0].strip() for line in changed] == [

@@ -16,7 +16,7 @@ from rlrf4rec.alignment.pairs import token_pairs
 from rlrf4rec.cli import run_stage
 from rlrf4rec.llm.tokenizer import load_tokenizer
 from rlrf4rec.params import load, recipes
-from rlrf4rec.params.rounds import write_rounds
+from rlrf4rec.params.rounds import set_rounds, write_rounds
 from rlrf4rec.prompting.prompts import named
 from rlrf4rec.prompting.template import own_part, read
 from rlrf4rec.tables.rewards import PAIRS
@@ -102,11 +102,14 @@ SMALL = {
 
 
 def write_params(folder, changes, recipe=None):
-    """params.yaml with the blocks of `SMALL`, or with a recipe, and then those of `changes`, one over the other."""
+    """params.yaml with one round and the blocks of `SMALL`, or with a recipe, and then those of `changes`, one over the
+    other."""
     yaml = YAML()
     params = yaml.load((ROOT / "params.yaml").read_text())
     if recipe:
         params, _ = recipes.resolve(recipe, params)
+    else:
+        set_rounds(params, 1)
     local = {"source": "folder", "path": "", "revision": None, "sha256": None}
     params["fetch_dataset"].update({**local, "name": str(folder / "shop")})
     params["content"]["dataset"] = str(folder / "shop")

@@ -19,6 +19,8 @@ import psutil
 import pytest
 from ruamel.yaml import YAML
 
+from rlrf4rec.params.rounds import set_rounds
+
 ROOT = Path(__file__).parent.parent.parent
 USERS = 40
 TOKEN = "hf_" + "PlantedTokenThatNoFileMayHold"
@@ -174,11 +176,13 @@ def restore(folder):
     run(folder, "dvc", "checkout", "--force", "dvc.yaml")
 
 
-def set_params(folder, changes, whole=False):
-    """Change params; with `whole` a block is replaced, else its other values stay."""
+def set_params(folder, changes, whole=False, rounds=None):
+    """Change params; with `whole` a block is replaced, else its other values stay; rounds: T, None: as it is."""
     yaml = YAML()
     path = folder / "params.yaml"
     params = yaml.load(path.read_text())
+    if rounds:
+        set_rounds(params, rounds)
     for block, values in changes.items():
         if isinstance(values, dict) and not whole:
             params[block].update(values)
@@ -256,7 +260,8 @@ def tiny_repository(folder, assets, root=ROOT, more=None):
         **{model: of["name"] for model, of in changes["fetch_models"].items()},
     }
     known = YAML(typ="safe").load((root / "params.yaml").read_text())  # `make same`: those of an older revision
-    set_params(folder, {block: values for block, values in changes.items() if block in known})
+    changes = {block: values for block, values in changes.items() if block in known}
+    set_params(folder, changes, rounds=1)  # as the recipe `smoke` has them
     set_params(folder, more or {})
     recipe = folder / "recipes" / "smoke.yaml"
     recipe.write_text(re.sub(r"min_interactions: \d+", "min_interactions: 20", recipe.read_text()))
