@@ -7,85 +7,22 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from estimated import COMMITTED, CPU, GPU, HEAVY, LARGE, SMALL, WORK, held, needs, of_rounds, params
 from good_tables import prompt_row
 
-from rlrf4rec import capacity, estimate, machine, paths
+from rlrf4rec import capacity, estimate, machine
 from rlrf4rec.cli import main
 from rlrf4rec.errors import ParamsError, ResourceError
-from rlrf4rec.estimate import LlmSize, Machine, Need, Work
+from rlrf4rec.estimate import Machine, Need, Work
 from rlrf4rec.params import load, recipes
-from rlrf4rec.stages import STAGES
 from rlrf4rec.tables.texts import PROMPTS
 
 ROOT = Path(__file__).parent.parent
-SMALL = LlmSize(134_515_008, 30, 576, 192, 49_152)
-LARGE = LlmSize(8_030_261_248, 32, 4096, 1024, 128_256)
-WORK = Work(943, 418, 267)
-CPU = Machine(2, 4e11, 4e11, 25e9, 70e9)
-COMMITTED = replace(WORK, users=recipes.read("default").work["users"])  # of the run whose costs are in Git
-GPU = Machine(16, 6e13, 1e12, 128e9, 500e9, 80e9)
 
 
 @pytest.fixture(autouse=True)
 def top(monkeypatch):
     monkeypatch.chdir(ROOT)
-
-
-def params(**changes):
-    content = recipes.plain()
-    for key, value in {"sample__dtype": "float32", "dpo__precision": "float32", **changes}.items():
-        block, _, name = key.partition("__")
-        content[block][name] = value
-    return recipes.check(content, Path("params.yaml"))
-
-
-def of_rounds(t):
-    """The params of T rounds, in float32."""
-    float32 = {"sample.dtype": "float32", "dpo.precision": "float32"}
-    return recipes.resolve(recipes.Recipe("x", "x", float32, rounds=t), recipes.plain())[1]
-
-
-def needs(p=None, llm=SMALL, work=WORK, machine=CPU):
-    return {need.stage: need for need in estimate.needs(p or params(), llm, work, machine)}
-
-
-HEAVY = {"sample", "tune_dpo", "train_dpo", "train_ranker"}  # they keep all cores busy
-UNDISTURBED = 0.85  # of the cores' time, which a heavy stage reaches where it does not wait for other programs
-
-
-def held(files):
-    """What is said of stages whose estimate is far from their cost in `files`, and the stages that others disturbed.
-
-    The machine at its best of what the LLM's stages measured. A busy machine makes a stage wait, so it would have
-    taken between its CPU-seconds on all cores and its wall seconds; waiting makes the former more as well, so what a
-    heavy stage took that waited much says nothing, and is left out.
-    """
-    own = files["sample-base"]
-    files = {name: cost for name, cost in files.items() if cost["cpu"] == own["cpu"]}
-    arithmetic = own["arithmetic"].split()[0]
-    p = params(sample__dtype=arithmetic, dpo__precision=arithmetic)
-    measured = [files[name]["machine"] for name in files if name.startswith(("sample-", "tune_dpo-", "train_dpo-"))]
-    speed, cpu_speed = (1e9 * max(one[f"{kind}_gflop_per_s"] for one in measured) for kind in (arithmetic, "float32"))
-    per_number = 1e-9 * min(one["ns_per_number"] for one in measured)
-    there = Machine(own["cores"], speed, cpu_speed, 25e9, 70e9, per_number=per_number)
-    found = needs(p, work=COMMITTED, machine=there)
-    assert set(found) == HEAVY | {"others"}
-    spent = {stage: [0.0, 0.0, found[stage].seconds] for stage in found}
-    for name, cost in files.items():
-        stage, _, entry = name.partition("-")
-        if stage in STAGES and not paths.study(entry):
-            row = spent[stage if stage in found else "others"]
-            row[0] += cost["cpu_s"] / cost["cores"]
-            row[1] += cost["wall_s"]
-    disturbed = {stage for stage in HEAVY if spent[stage][0] < UNDISTURBED * spent[stage][1]}
-    spent = {stage: row for stage, row in spent.items() if stage not in disturbed}
-    spent["all"] = [sum(row[i] for row in spent.values()) for i in range(3)]
-    far = {
-        stage: f"{seconds:.0f} s estimated, {least:.0f} to {most:.0f} s taken"
-        for stage, (least, most, seconds) in spent.items()
-        if not least / 1.5 < seconds < most * 1.5
-    }
-    return far, disturbed
 
 
 def test_the_default_run_takes_about_as_long_as_it_did():

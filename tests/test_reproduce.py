@@ -276,8 +276,8 @@ def test_the_headline_numbers_of_the_committed_run():
     evaluate, summary = (json.loads((metrics / f"{name}.json").read_text()) for name in ("evaluate", "summary"))
     found = headlines(evaluate, summary)
     assert set(evaluate["family"]) < set(found)
-    gain = found["reward gain of round1"]
+    gain = found["reward gain of round2"]
     assert gain.value == summary["reward_gain_ndcg5"]
     assert gain.tolerance == pytest.approx((summary["reward_gain_ndcg5_high"] - summary["reward_gain_ndcg5_low"]) / 2)
-    assert found["ndcg@5 with round1"].value == summary["ndcg5_tuned"]
-    assert {"ndcg@5 with template", "ndcg@5 with base", "reward gain of round1 by labellers"} < set(found)
+    assert found["ndcg@5 with round2"].value == summary["ndcg5_tuned"]
+    assert {"ndcg@5 with template", "ndcg@5 with base", "reward gain of round2 by labellers"} < set(found)
