@@ -37,6 +37,7 @@ APART_TEXTS = ("template_shown",)
 AS_SECOND = "_second"
 ARM_POLICIES = (
     *("base", "tuned", "second", "matched", "rule_years", "rule_length", "sft"),
+    *("several", "ten"),  # of this trial
     *(f"{arm}{AS_SECOND}" for arm in ("matched", "rule_years", "rule_length")),
 )
 STUDIES = Path("studies")

@@ -27,6 +27,8 @@ ASIDE = [
     "tuned_template_shown - template_shown",
     *("second - tuned", "second - base_labels", "second - rule_years", "second - rule_length"),
     *("matched_second - base", "rule_years_second - base", "rule_length_second - base"),
+    *(f"{new} - {old}" for new in ("several", "ten") for old in ("base", "tuned")),  # of this trial
+    *(f"{new}_template - {old}" for new in ("several", "ten") for old in ("template", "tuned_template")),
 ]
 # How much is there to be added to the profile, and does a text add to the items themselves that the history names?
 ROOM = ["profile_template - template", "items_mean_template - template", "items_mean - template"]

@@ -18,7 +18,8 @@ def run(pair: Pair, round_name: str, texts_name: str) -> str:
     _sampled_here(texts, round_name)
     users = FOLD_USERS.read(paths.FOLD_USERS)
     rewards = REWARDS.read(paths.rewards(round_name)).join(users.filter(TUNING).select("user", "half"), on="user")
-    made, skipped = pairs.make(rewards, texts, pair.min_gap, pair.max_pairs, pair.per_user)
+    of = (0.05, 480, 2) if round_name.startswith("several-") else (pair.min_gap, pair.max_pairs, pair.per_user)
+    made, skipped = pairs.make(rewards, texts, *of)  # of this trial
     reasons = dict(sorted(skipped["reason"].value_counts().iter_rows()))
     if not made.height:
         raise RLRFError(

@@ -47,7 +47,7 @@ def run(seed: int, sample: Sample, llm: Llm, endpoint: Endpoint, name: str, poli
         drawn, reused = _from_endpoint(prompts, sample, llm, endpoint, name, policy, own_seed)
     else:
         computed = machine.arithmetic(sample.dtype, machine.device(llm.device), threads=1)
-        drawn, reused = _from_here(prompts, sample, llm, policy, own_seed)
+        drawn, reused = _from_here(prompts, sample, llm, name, policy, own_seed)
     texts = drawn.select(
         prompts["user"].gather(drawn["row"]).alias("user"),
         "sample",
@@ -90,7 +90,9 @@ def _prompts(users: str) -> pl.DataFrame:
     return PROMPTS.read(paths.PROMPTS).join(wanted, on="user", how="semi", maintain_order="left")
 
 
-def _from_here(prompts: pl.DataFrame, sample: Sample, llm: Llm, policy: str, seed: int) -> tuple[pl.DataFrame, Reused]:
+def _from_here(
+    prompts: pl.DataFrame, sample: Sample, llm: Llm, name: str, policy: str, seed: int
+) -> tuple[pl.DataFrame, Reused]:
     """Texts sampled on this machine: row, sample, text, tokens, stop, redraws, log_prob."""
     where = Place.of(llm.device, llm.quantization, llm.trust_remote_code)
     tokenizer = load_tokenizer(paths.LLM, where.trusted)
@@ -105,7 +107,7 @@ def _from_here(prompts: pl.DataFrame, sample: Sample, llm: Llm, policy: str, see
         model,
         tokens,
         settings,
-        sample.n,
+        10 if name.startswith("ten_tuning-") else sample.n,  # of this trial
         seed,
         sample.redraws,
         blank_tokens(words),
