@@ -9,11 +9,14 @@ import torch
 from rlrf4rec import paths
 from rlrf4rec.encoding.encoder import cut, encode_texts, load_tokenizer_of, reach
 from rlrf4rec.encoding.making import load_making
+from rlrf4rec.encoding.phrases import exploded
 from rlrf4rec.errors import InputError
 from rlrf4rec.files import fingerprint, sha256
 from rlrf4rec.llm.models import load_encoder
 from rlrf4rec.params import Encode
 from rlrf4rec.tables import vectors
+
+PHRASES, N = 8, 5  # of a text, of this trial; a source with one text for each user has the phrases of N of it
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ def write(table: TextTable, encode: Encode, code: str) -> str:
     code: of what encodes, part of the identity of what is kept of it.
     """
     rows, texts = table.rows, table.texts.select(table.rows.name, "sample", "text")
+    if rows.name == "user" and table.name != "none":  # of this trial
+        texts = exploded(texts, PHRASES * N // texts["sample"].n_unique())
     model, tokenizer = load_encoder(paths.ENCODER), load_tokenizer_of(paths.ENCODER)
     making = load_making(paths.ENCODER, tokenizer, encode.prompt)
     there = rows.is_in(texts[rows.name].implode())
@@ -47,7 +52,9 @@ def write(table: TextTable, encode: Encode, code: str) -> str:
         raise InputError(f"{table.path}: no text of any {rows.name}; run `dvc repro sample`")
     identity = fingerprint([sha256(paths.ENCODER), code])
     listed, what = ordered["text"].to_list(), f"encode {table.name}"
-    flat = encode_texts(model, tokenizer, listed, encode.max_tokens, encode.batch, what, identity, making)
+    places = {text: place for place, text in enumerate(dict.fromkeys(listed))}
+    flat = encode_texts(model, tokenizer, list(places), encode.max_tokens, encode.batch, what, identity, making)
+    flat = flat[[places[text] for text in listed]]
     found = flat.view(int(there.sum()), -1, flat.shape[1])
     encoded = torch.full((len(rows), *found.shape[1:]), torch.nan)
     encoded[torch.tensor(there.to_list())] = found

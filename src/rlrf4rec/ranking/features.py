@@ -66,7 +66,8 @@ class CandidateFeatures(nn.Module):
     ) -> None:
         super().__init__()
         width = item_features.vectors.shape[1]
-        self.standardise_user = Standardise(user_vectors)
+        self.wide = 2 * width  # of this trial: phrases [.., K, 2 * W]
+        self.standardise_user = Standardise(user_vectors.reshape(-1, self.wide))
         standardise_item = Standardise(item_features.vectors)
         self.register_buffer("vectors", standardise_item(item_features.vectors), persistent=False)
         self.register_buffer("genres", item_features.genres, persistent=False)
@@ -74,7 +75,9 @@ class CandidateFeatures(nn.Module):
         self.id = nn.Embedding(len(item_features.log_popularity), ID_WIDTH)
         nn.init.normal_(self.id.weight, std=0.01)  # items never seen in training stay near zero
         self.genre = nn.Linear(item_features.genres.shape[1], GENRE_WIDTH)
-        parts = user_vectors.shape[-1] // width
+        parts = 2
+        self.query = nn.Linear(OUT + GENRE_WIDTH, OUT, bias=False)
+        self.key = nn.Linear(parts * OUT, OUT, bias=False)
         self.adaptor = HybridExpertAdaptor(width, parts, shared, private, dropout)
         self.first_stage = first_stage
         self.width = ID_WIDTH + GENRE_WIDTH + NUMBERS + RANKED * first_stage + (1 + parts) * OUT
@@ -85,6 +88,13 @@ class CandidateFeatures(nn.Module):
         per_item = torch.cat(
             [self.id(items), self.genre(self.genres[items]), self.adaptor.item(self.vectors[items])], -1
         )
-        user = self.adaptor.user(self.standardise_user(user_text))
-        per_user = user[:, None].expand(-1, lists.item.shape[1], -1)
-        return torch.cat([per_item[place], numbers(self.popularity, lists, self.first_stage), per_user], dim=-1)
+        of_items = per_item[place]
+        users, row = torch.unique(lists.user, return_inverse=True)  # a user's lists all have the same phrases
+        first = torch.empty(len(users), dtype=torch.long)
+        first[row] = torch.arange(len(row))
+        phrases = self.standardise_user(user_text[first].reshape(-1, self.wide))
+        user = self.adaptor.user(phrases).view(len(users), -1, 2 * OUT)
+        asked = self.query(of_items[..., ID_WIDTH:])  # [B, C, OUT], of genres and description
+        weight = torch.softmax(asked @ self.key(user)[row].mT / OUT**0.5, dim=-1)  # [B, C, K]
+        per_user = weight @ user[row]
+        return torch.cat([of_items, numbers(self.popularity, lists, self.first_stage), per_user], dim=-1)

@@ -46,10 +46,10 @@ def material(tables: Tables, text: str, beside: str, items: str, learners: str =
     learning, read = entry(LEARNERS, learners, "learners")
     first, second = (tables.text_vectors(paths.vectors_at(place), read) for place in (text, beside))
     texts, item_features = (
-        torch.cat([first.mean(1), second.mean(1)], dim=1),
+        _side_by_side(first, second),
         tables.item_features(paths.vectors_at(items)),
     )
-    if texts.shape[1] != 2 * item_features.vectors.shape[1]:
+    if texts.shape[1] % (2 * item_features.vectors.shape[1]):
         raise InputError(
             f"vectors of {text} and {beside} are {texts.shape[1]} numbers wide together, those of {items} "
             f"{item_features.vectors.shape[1]}; all have to come from one encoder: run `dvc repro encode`"
@@ -63,3 +63,10 @@ def material(tables: Tables, text: str, beside: str, items: str, learners: str =
         torch.tensor(tables.rows(learning)),
         tables.candidates(),
     )
+
+
+def _side_by_side(first: Tensor, second: Tensor) -> Tensor:
+    """Phrases of two places, [U, S1, W] and [U, S2, W], to [U, max(S1, S2) * 2 * W]; the fewer ones come again."""
+    count = max(first.shape[1], second.shape[1])
+    both = [own[:, torch.arange(count) % own.shape[1]] for own in (first, second)]
+    return torch.cat(both, dim=2).flatten(1)
