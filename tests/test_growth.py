@@ -38,9 +38,9 @@ class Shop:
         for stage in stages:
             run_stage(stage, [])
 
-    def sample(self):
+    def sample(self, users="all"):
         """Texts, and how many its closing line says were sampled, kept, and drawn in other batches."""
-        run_stage("sample", ["base", "base", "all"])
+        run_stage("sample", ["base", "base", users])
         line = [line for line in self.capsys.readouterr().out.splitlines() if line.startswith("sample base: ")][-1]
         sampled, kept = re.search(r", (\d+) sampled now, (\d+) kept from before[,;]", line).groups()
         others = metrics("sample", "base")["other_batches"]
@@ -113,3 +113,15 @@ def test_a_text_is_of_a_fresh_run_where_its_batch_is(shop):
     assert shop.sample()[1] == (24 * 4, 0, 0)
     PROMPTS.write(prompts, paths.PROMPTS)
     assert shop.sample()[1] == (6 * 4, 24 * 4, 0)
+
+
+def test_a_user_of_two_sets_has_the_texts_of_a_fresh_run_in_each_whichever_was_drawn_first(shop):
+    tuning, counts = shop.sample("tuning")
+    assert counts == (tuning.height, 0, 0)
+    evaluated, counts = shop.sample("evaluated")
+    both = evaluated.join(tuning, on=KEY, how="semi")
+    assert both.height > 0
+    assert counts == (evaluated.height, 0, 0)
+    shutil.rmtree(shop.folder / ".rlrf4rec")
+    assert shop.sample("evaluated")[0].equals(evaluated)
+    assert shop.sample("tuning")[0].equals(tuning)

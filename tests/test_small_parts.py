@@ -225,8 +225,8 @@ def test_a_prompt_must_fit_the_llm_s_context(small_llm):
         match=r"^sample: the longest prompt and max_tokens make 257 tokens, more than the LLM's context of 256; "
         r"lower prompt.max_tokens or sample.max_tokens$",
     ):
-        sample._from_here(prompts, asked, small_llm.llm, "base", 1)
-    drawn, _ = sample._from_here(pl.DataFrame({"tokens": [[5] * 250, [5] * 9]}), asked, small_llm.llm, "base", 1)
+        sample._from_here(prompts, asked, small_llm.llm, "base", "all", 1)
+    drawn, _ = sample._from_here(pl.DataFrame({"tokens": [[5] * 250, [5] * 9]}), asked, small_llm.llm, "base", "all", 1)
     assert drawn.height == 2
 
 

@@ -38,6 +38,11 @@ def test_a_second_round_leaves_the_first_alone(clones, tmp_path):
     assert list(gains) == ["round1", "round2"]
     page = (folder / "data" / "report" / "index.html").read_text()
     assert "round2" in page
+    # From nothing, and in the other order: texts are not those that another set of users left.
+    shutil.rmtree(folder / ".rlrf4rec" / "store" / "sample")
+    run(folder, "dvc", "repro", "-f", "-s", "sample@round1_tuning", threads=2)
+    run(folder, "dvc", "repro", "-f", "-s", "sample@round1", threads=2)
+    assert hashes(folder) == after
 
 
 AGAIN = {"fetch_dataset", "interactions", "split", "prompt", "evaluate", "report"}  # they read ratings

@@ -47,7 +47,7 @@ def run(seed: int, sample: Sample, llm: Llm, endpoint: Endpoint, name: str, poli
         drawn, reused = _from_endpoint(prompts, sample, llm, endpoint, name, policy, own_seed)
     else:
         computed = machine.arithmetic(sample.dtype, machine.device(llm.device), threads=1)
-        drawn, reused = _from_here(prompts, sample, llm, policy, own_seed)
+        drawn, reused = _from_here(prompts, sample, llm, policy, users, own_seed)
     texts = drawn.select(
         prompts["user"].gather(drawn["row"]).alias("user"),
         "sample",
@@ -90,8 +90,14 @@ def _prompts(users: str) -> pl.DataFrame:
     return PROMPTS.read(paths.PROMPTS).join(wanted, on="user", how="semi", maintain_order="left")
 
 
-def _from_here(prompts: pl.DataFrame, sample: Sample, llm: Llm, policy: str, seed: int) -> tuple[pl.DataFrame, Reused]:
-    """Texts sampled on this machine: row, sample, text, tokens, stop, redraws, log_prob."""
+def _from_here(
+    prompts: pl.DataFrame, sample: Sample, llm: Llm, policy: str, users: str, seed: int
+) -> tuple[pl.DataFrame, Reused]:
+    """Texts sampled on this machine: row, sample, text, tokens, stop, redraws, log_prob.
+
+    Kept texts are those that were drawn for the same `users`: of a policy that writes for several sets the users in two
+    of them have other batches in each, and who would take over the other's depended on which was drawn first.
+    """
     where = Place.of(llm.device, llm.quantization, llm.trust_remote_code)
     tokenizer = load_tokenizer(paths.LLM, where.trusted)
     model = load_policy(paths.LLM, paths.policy(policy), DTYPES[sample.dtype], NAME, where)
@@ -100,6 +106,7 @@ def _from_here(prompts: pl.DataFrame, sample: Sample, llm: Llm, policy: str, see
     check_fit(model, tokens, sample.max_tokens, "sample: the longest prompt", mend)
     words = token_texts(tokenizer)
     stop = stop_tokens(tokenizer, words, sample.stop)
+    code = store.code("stages.sample", threads=1)
     settings = SamplingSettings(sample.temperature, sample.top_k, sample.top_p, sample.max_tokens, stop, len(words))
     sampler = Sampler(
         model,
@@ -109,7 +116,7 @@ def _from_here(prompts: pl.DataFrame, sample: Sample, llm: Llm, policy: str, see
         seed,
         sample.redraws,
         blank_tokens(words),
-        fingerprint([where.identity(paths.LLM), sha256(paths.policy(policy)), store.code("stages.sample", threads=1)]),
+        fingerprint([where.identity(paths.LLM), sha256(paths.policy(policy)), users, code]),
     )
     drawn = sample_texts(sampler, sample.batch_users, f"sample {policy}")
     texts = [to_text(tokenizer, own, sample.stop) for own in drawn["tokens"].to_list()]
