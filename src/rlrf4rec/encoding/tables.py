@@ -16,7 +16,7 @@ from rlrf4rec.llm.models import load_encoder
 from rlrf4rec.params import Encode
 from rlrf4rec.tables import vectors
 
-PHRASES, N = 8, 5  # of a text, of this trial; a source with one text for each user has the phrases of N of it
+PHRASES, N = 6, 5  # of a text, of this trial; a source with one text for each user has the phrases of N of it
 
 
 @dataclass(frozen=True)
