@@ -1,5 +1,6 @@
 """The report on arms: all of them in pictures, what they cost beside what they gained, and whether searches paid."""
 
+import itertools
 import json
 import re
 
@@ -245,6 +246,11 @@ def test_a_stage_without_a_cost_leaves_no_sum():
     _, table = worth.spent(files, RAN, compared(round1=0.03), {})
     assert table.rows[0][3:] == (numbers.DASH, "200", "10", "7", numbers.DASH, "31", "1")
     assert worth.spent(files, RAN, {}, {}) == []
+
+
+def test_seconds_of_an_arm_do_not_go_with_the_order_of_its_stages():
+    files = [{"cpu_s": spent} for spent in (126.4, 288.2, 251.9, 243.0)]  # 909.5
+    assert {worth._sum(list(order), 1) for order in itertools.permutations(files)} == {"910"}
 
 
 def test_what_took_kept_work_cost_at_least_so_much():

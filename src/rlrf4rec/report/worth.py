@@ -1,5 +1,6 @@
 """What stands below the table of costs: each arm's cost beside its gain, each search's beside what it found."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -145,7 +146,8 @@ def _cells(parts: Parts, policies: int = 1) -> tuple[str, ...]:
 def _sum(found: list[Json], policies: int) -> str:
     if any("cpu_s" not in file for file in found):
         return numbers.DASH
-    return numbers.seconds(sum(file["cpu_s"] for file in found) / policies, any("kept" in file for file in found))
+    spent = math.fsum(file["cpu_s"] for file in found)  # a half is not rounded now up, now down by the stages' order
+    return numbers.seconds(spent / policies, any("kept" in file for file in found))
 
 
 def needed(ran: Mapping[str, Stage], last: str) -> set[str]:
