@@ -199,8 +199,13 @@ def test_rounds_writes_a_loop_that_loads_and_goes_back(tmp_path):
     }
     assert list(three.loop.rankers)[-2:] == ["round3", "round3_template"]
     assert three.loop.rankers["round3_template"].beside == "encode/template"
-    written, text = path.read_text().split("backbones:"), (ROOT / "params.yaml").read_text().split("backbones:")
-    assert written[1] == text[1]  # nothing but the loop is touched
+    of_study = {name: told for name, told in three.loop.rankers.items() if name.startswith("round")}
+    assert {name: told for name, told in three.controls.items() if name.startswith("round")} == of_study
+    assert {"shuffled", "base_template"} < set(three.controls)
+    text = (ROOT / "params.yaml").read_text().splitlines()
+    touched = {line for line in text + path.read_text().splitlines() if (line in text) != (line in path.read_text())}
+    assert all(line.startswith(("    round", "  round", "  texts: [")) for line in touched), touched
+    assert len([line for line in path.read_text().splitlines() if not line]) == len([line for line in text if not line])
     write_rounds(path, len(before.loop.rounds))
     assert load(path) == before
     assert path.read_text() == (ROOT / "params.yaml").read_text()

@@ -200,7 +200,7 @@ def test_a_recipe_can_be_written_into_the_params_and_nothing_is_run(tmp_path, mo
     path.write_text((ROOT / "params.yaml").read_text())
     monkeypatch.setattr(subprocess, "run", None)
     assert recipes.write("ml-1m-study", path) == (
-        f"{path}: the recipe ml-1m-study, 19 values are new; `dvc repro` runs what depends on them"
+        f"{path}: the recipe ml-1m-study, 21 values are new; `dvc repro` runs what depends on them"
     )
     assert load(path) == resolved("ml-1m-study")[1]
     one_round = Path(shutil.copy(ROOT / "params.yaml", tmp_path / "one_round.yaml"))
