@@ -251,18 +251,21 @@ def test_a_run_behind_its_code_is_told_and_is_a_fault_at_a_release(checked, caps
     assert Path("README.md").read_text() == f"# A\n\n{line.BEGIN}\n{line.FITS}\n{line.END}\n"
 
 
-def test_the_readme_says_how_many_looks_the_final_users_have_had(checked):
+def test_the_readme_says_which_of_all_looks_the_last_one_was(checked):
     row = {"date": "2026-11-26", "commit": "c", "final_users": 3, "users": "u", "seen": "s", "look": 1, "params": ""}
     found = [looks.Look(**row), looks.Look(**{**row, "seen": "t", "look": 2})]
     looks.add(paths.LOOKS, found[:1], found[1])
-    assert check.readme_line(Path()) == f"{line.FITS} Looks at its final users: 2 (`metrics/looks.csv`)."
+    assert (
+        check.readme_line(Path())
+        == f"{line.FITS} Last look at its final users: number 2 of all looks at any (`metrics/looks.csv`)."
+    )
 
 
 def test_a_look_whose_row_is_gone_is_a_fault_and_the_list_of_looks_is_none(checked, capsys):
     row = looks.Look("2026-11-26", "c", 3, "u", "s", 1, "")
     looks.add(paths.LOOKS, [], row)
     assert run("--write") == 0
-    assert "1 looks at final users" in capsys.readouterr().out
+    assert "1 at final users, the last number 1 of all" in capsys.readouterr().out
     for path in (paths.metrics("final"), paths.metrics("final_arms")):
         for number, said in ((1, 0), (2, 1)):
             path.write_text(json.dumps({"look": number, "commit": "c"}))

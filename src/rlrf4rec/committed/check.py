@@ -196,7 +196,7 @@ def _looks(root: Path, found: Found) -> None:
                 f"`git checkout {paths.LOOKS}`, or take it from {JOURNAL} in Git's own folder"
             )
     if rows:
-        found.said.append(("looks", f"{len(rows)} looks at final users"))
+        found.said.append(("looks", f"{len(rows)} at final users, the last number {max(rows)[0]} of all"))
 
 
 def _look(path: Path) -> tuple[Any, Any]:

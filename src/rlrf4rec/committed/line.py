@@ -16,16 +16,17 @@ TITLE = "Committed run:"
 FITS = f"**{TITLE}** of this code and these params."
 
 
-def text(behind: Sequence[Behind], reproduced: Mapping[str, Mapping[str, Any]], looks: int = 0) -> str:
+def text(behind: Sequence[Behind], reproduced: Mapping[str, Mapping[str, Any]], look: int = 0) -> str:
     """The line. `behind`: what the locks do not know; `reproduced`: records of metrics/reproduced.json of this run.
 
-    looks: how many the final users of the last look have had; none are not mentioned.
+    look: the number of the last look among all that are known, at whatever final users; 0 where there was none.
 
     It names stages and no commit, so that it changes with the answer alone.
     """
     found = stages(behind)
     said = f"**{TITLE}** older than code or params of {', '.join(f'`{name}`' for name in found)}."
-    looked = [f"Looks at its final users: {looks} (`{paths.LOOKS.as_posix()}`)."] if looks else []
+    of_all = f"Last look at its final users: number {look} of all looks at any (`{paths.LOOKS.as_posix()}`)."
+    looked = [of_all] if look else []
     return " ".join([said if found else FITS, *(again(kind, record) for kind, record in reproduced.items()), *looked])
 
 
