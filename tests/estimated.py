@@ -58,7 +58,8 @@ def held(files):
     files = {name: cost for name, cost in files.items() if cost["cpu"] == own["cpu"]}
     arithmetic = own["arithmetic"].split()[0]
     p = params(sample__dtype=arithmetic, dpo__precision=arithmetic)
-    measured = {name: cost["machine"] for name, cost in files.items() if name.startswith(MEASURED)}
+    own_work = {name: cost for name, cost in files.items() if "machine" in cost}  # what was kept has measured nothing
+    measured = {name: cost["machine"] for name, cost in own_work.items() if name.startswith(MEASURED)}
     best = {
         key: max(one[key] for one in measured.values()) for key in (f"{arithmetic}_gflop_per_s", "float32_gflop_per_s")
     }
