@@ -266,4 +266,7 @@ def test_with_the_base_llm_as_reference_a_second_round_does_not_begin_at_it(plac
     study = json.loads(paths.CONTROLS.read_text())
     assert list(study) == ["uniform", "retrieved"]
     assert set(study["uniform"]["rankers"]) == {f"prm-{kind}" for kind in load().controls}
+    of_base = study["uniform"]["rankers"]["prm-base"]
+    assert {name for name, of in of_base.items() if "seeds" in of} == {"ndcg@5", "map@5"} & of_base.keys()
+    assert all("mean" in of for of in of_base.values())
     assert metrics("reliability")["nets"].keys() == {"match", "dlcm", "prm", "setrank"}

@@ -7,8 +7,8 @@ The only reader of development users' labels in the protocols. `orders` has what
 from typing import Any
 
 from rlrf4rec import paths
+from rlrf4rec.evaluation import blocks, orders
 from rlrf4rec.evaluation import controls as study
-from rlrf4rec.evaluation import orders
 from rlrf4rec.evaluation.lists import read_curves, read_scores
 from rlrf4rec.files import write_csv, write_json
 from rlrf4rec.inputs import Tables, read_tables
@@ -41,10 +41,18 @@ def run(
         )
         verdicts = read_curves(files, backbones)
         trained = {f"{backbone}-{name}": v for name, of in verdicts.items() for backbone, v in of.items()}
-        report[protocol] = {**found, "trained_out": trained}
+        report[protocol] = {**found, "rankers": _lean(found["rankers"]), "trained_out": trained}
         rows += [{"protocol": protocol, **row} for row in own_rows]
     write_json(paths.CONTROLS, report)
     write_csv(paths.CONTROLS_HEADLINE, rows)
     headline = f"{study.TUNED} - base"
     shown = ", ".join(f"{name} {found['family'][headline]['difference']:+.4f}" for name, found in report.items())
     return f"wrote {paths.CONTROLS}; NDCG@5 of {headline}: {shown}"
+
+
+def _lean(rankers: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Single seeds of the headline metrics alone: those of all metrics make a file that is too large for Git."""
+    return {
+        ranker: {name: of if name in blocks.HEADLINE else {"mean": of["mean"]} for name, of in by_metric.items()}
+        for ranker, by_metric in rankers.items()
+    }
