@@ -172,3 +172,10 @@ def test_an_edited_lost_or_foreign_metrics_file_is_found(broken):
     assert f"metrics/watch.json: missing; watch of dvc.yaml has written it: {advice}" in faults
     lost = "no stage of any dvc.lock has written it: remove it, or run the stage that does"
     assert f"metrics/better.json: {lost}" in faults
+
+
+def test_no_file_in_git_is_a_megabyte(copy):
+    """Metrics of studies grow with kinds, policies and protocols; what is large is DVC's."""
+    sizes = {path.relative_to(copy).as_posix(): path.stat().st_size for path in copy.rglob("*") if path.is_file()}
+    assert "metrics/evaluate.json" in sizes
+    assert {name: size for name, size in sizes.items() if size > 1_000_000} == {}
